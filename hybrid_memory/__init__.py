@@ -1,0 +1,1 @@
+"""A memory with two halves for LLM applications: retrieval and weights."""

@@ -1,0 +1,292 @@
+"""Every setting, one group per stage, frozen and checked once.
+
+Flow:    build.py reads these and hands each stage the few values it uses.
+Imports: errors.
+
+Sources, the later wins: defaults, `memory.toml` in the memory's folder (or the path or
+dict given to `HybridMemory.from_config`), environment variables `HYBRID_MEMORY_<GROUP>__<NAME>`,
+and keyword arguments. An unknown name anywhere is a ConfigError that proposes the nearest one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hybrid_memory.errors import ConfigError
+
+__all__ = [
+    "AnswerSettings",
+    "EncoderSettings",
+    "GateSettings",
+    "IngestSettings",
+    "LedgerSettings",
+    "ModelSettings",
+    "RetrievalSettings",
+    "RoutingSettings",
+    "SelfEditSettings",
+    "Settings",
+    "TrainingSettings",
+    "WindowSettings",
+    "home",
+]
+
+ENVIRONMENT_PREFIX = "HYBRID_MEMORY_"
+NOT_SETTINGS = {"HYBRID_MEMORY_HOME"}
+
+
+def home() -> Path:
+    """Return the folder for downloaded models: HYBRID_MEMORY_HOME, or the user's cache folder."""
+    given = os.environ.get("HYBRID_MEMORY_HOME")
+    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("hybrid_memory"))
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(_Group):
+    """The language model."""
+
+    name: str = "smollm2-135m-instruct"
+    """A shipped name, a Hugging Face id, a local folder, or a .gguf file."""
+    device: Literal["cpu", "cuda", "mps"] = "cpu"
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Torch threads; 0 takes all cores. Two torch processes on the same cores slow each other tenfold."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Prompts generated together; 32 decodes about 12 times faster than 1 on 2 cores."""
+
+
+class EncoderSettings(_Group):
+    """The sentence encoder."""
+
+    name: str = "all-minilm-l6-v2"
+    """A shipped name or a sentence-transformers folder or id."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+
+
+class LedgerSettings(_Group):
+    """The database."""
+
+    url: str | None = None
+    """SQLAlchemy URL; None is `ledger.sqlite` in the memory's folder."""
+    lock_timeout_s: Annotated[float, Field(ge=0)] = 10.0
+    """How long a write waits for another process's write."""
+
+
+class IngestSettings(_Group):
+    """How inputs become records."""
+
+    chunk_tokens: Annotated[int, Field(ge=32)] = 200
+    """Longest passage, in tokens of the splitter; MiniLM reads 256 word pieces."""
+    max_chars: Annotated[int, Field(ge=1000)] = 2_000_000
+    """Longest single input; longer ones are refused, not cut."""
+
+
+class RoutingSettings(_Group):
+    """Which policy decides, see policies/."""
+
+    policy: str = "default"
+    """A shipped policy's name or the path of a TOML file."""
+
+
+class RetrievalSettings(_Group):
+    """How passages are found."""
+
+    candidates: Annotated[int, Field(ge=1)] = 50
+    """How many each of dense and lexical search give to the fusion."""
+    rrf_k: Annotated[int, Field(ge=0)] = 60
+    """Damping of reciprocal rank fusion (Cormack et al. 2009)."""
+    dense_weight: Annotated[float, Field(ge=0)] = 1.0
+    lexical_weight: Annotated[float, Field(ge=0)] = 1.0
+    hnsw_from: Annotated[int, Field(ge=1)] = 200_000
+    """Number of vectors from which an approximate index replaces the exact one."""
+
+
+class SelfEditSettings(_Group):
+    """Who writes the study material, and how much of it."""
+
+    generator: Literal["model", "compiled", "mixed"] = "mixed"
+    questions: Annotated[int, Field(ge=0)] = 6
+    """Questions kept per statement."""
+    samples: Annotated[int, Field(ge=1)] = 12
+    """Questions sampled per statement before verification."""
+    temperature: Annotated[float, Field(gt=0, le=2)] = 0.9
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.35
+    """A question must be at least this close (cosine) to its own statement."""
+    held_out: Annotated[int, Field(ge=0)] = 1
+    """Questions per record kept for the gate."""
+
+
+class TrainingSettings(_Group):
+    """How study material becomes a LoRA adapter. Names follow PEFT where PEFT has one."""
+
+    lora_rank: Annotated[int, Field(ge=1)] = 16
+    """Inner dimension r of the update B A (Hu et al. 2021)."""
+    lora_alpha: Annotated[float, Field(gt=0)] = 32.0
+    """The update is scaled by lora_alpha / lora_rank."""
+    targets: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
+    """MLP only: learns more and forgets less than q,v at the same size (parametric.md, finding 10)."""
+    learning_rate: Annotated[float, Field(gt=0, le=0.05)] = 2e-3
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
+    min_steps: Annotated[int, Field(ge=1)] = 70
+    """Small sets are under-trained below about 70 optimiser steps (parametric.md, section 8)."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    warmup_steps: Annotated[int, Field(ge=0)] = 5
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_tokens: Annotated[int, Field(ge=8)] = 1024
+    """Longest training sequence; longer ones are refused, not cut."""
+    seed: int = 0
+
+
+class GateSettings(_Group):
+    """What an adapter must show before it serves."""
+
+    min_learned: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of held-out questions whose answer must become more likely."""
+    max_kept_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Largest accepted loss on records learned before, as a fraction of 1."""
+    max_drift: Annotated[float, Field(ge=0)] = 0.5
+    """Largest accepted mean KL(base || adapted) on unrelated prompts, nats per token."""
+    max_probe_drop: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Largest accepted loss on the grammar and common-sense probe, as a fraction of 1."""
+
+
+class AnswerSettings(_Group):
+    """How evidence and adapters become one answer."""
+
+    passages: Annotated[int, Field(ge=0)] = 1
+    """Evidence passages in the prompt; one reads best for a 135M model (design, section 10)."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.3
+    """Evidence less similar to the question than this is left out."""
+    shard_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.3
+    """A fact shard is used when its nearest record is at least this similar to the question."""
+
+
+class WindowSettings(_Group):
+    """When consolidation runs by itself."""
+
+    queue_size: Annotated[int, Field(ge=0)] = 0
+    """Open a window when this many records wait; 0 never does."""
+    cron: str | None = None
+    """Crontab expression for the scheduler, such as "0 3 * * *"."""
+    budget_s: Annotated[float, Field(gt=0)] | None = None
+    lease_s: Annotated[float, Field(gt=0)] = 3600.0
+    shard_cap: Annotated[int, Field(ge=1)] = 48
+    """Most records one fact shard holds before another is opened."""
+    keep_versions: Annotated[int, Field(ge=1)] = 3
+    """Retired adapter versions kept per shard for rollback."""
+
+
+class Settings(_Group):
+    """All settings of one memory."""
+
+    model: ModelSettings = ModelSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    ingest: IngestSettings = IngestSettings()
+    routing: RoutingSettings = RoutingSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    self_edit: SelfEditSettings = SelfEditSettings()
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    answer: AnswerSettings = AnswerSettings()
+    window: WindowSettings = WindowSettings()
+
+    def fingerprint(self) -> str:
+        """Return 12 hex digits of the SHA-256 of the settings as JSON; names runs and adapter versions."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @classmethod
+    def load(cls, source: Path | str | Mapping[str, Any] | None = None, **groups: Mapping[str, Any]) -> Settings:
+        """Read settings from a TOML file or a dict, then the environment, then `groups`.
+
+        Args:
+            source: path of a TOML file, or the same content as a dict; None for defaults.
+            groups: overrides by group, such as `training={"epochs": 4}`.
+
+        Raises:
+            ConfigError: a file that is not TOML, an unknown name, or a value out of range.
+        """
+        merged: dict[str, dict[str, Any]] = {}
+        for layer in (_read(source), _environment(), groups):
+            for group, values in layer.items():
+                if not isinstance(values, Mapping):
+                    raise ConfigError(
+                        f"setting {group!r} must be a table of settings, got {values!r}; "
+                        f"groups are {', '.join(cls.model_fields)}"
+                    )
+                merged.setdefault(group, {}).update(values)
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            raise ConfigError("; ".join(_sentences(error))) from error
+
+
+def _read(source: Path | str | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if source is None:
+        return {}
+    if isinstance(source, Mapping):
+        return source
+    path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"there is no settings file {path}; give a TOML file or a dict of groups")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _environment() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, text in sorted(os.environ.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
+            continue
+        group, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if not separator:
+            raise ConfigError(
+                f"environment variable {name} names no setting; "
+                f"write {ENVIRONMENT_PREFIX}<GROUP>__<NAME>, such as {ENVIRONMENT_PREFIX}TRAINING__EPOCHS"
+            )
+        found.setdefault(group, {})[key] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - the model checks it
+    """Read an environment value as TOML would; anything else is a plain string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            names = _names(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
+            yield f"unknown setting {place}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}")
+        else:
+            yield f"setting {place}: {problem['msg'].lower()}, got {problem['input']!r}"
+
+
+def _names(place: tuple[int | str, ...]) -> list[str]:
+    fields = Settings.model_fields
+    for part in place:
+        kind = fields[str(part)].annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields = kind.model_fields
+    return list(fields)
