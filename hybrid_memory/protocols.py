@@ -34,12 +34,14 @@ from hybrid_memory.types import (
     Shard,
     StudyItem,
     Turn,
+    Verdict,
 )
 
 __all__ = [
     "AdapterStore",
     "Encoder",
     "Filters",
+    "Gate",
     "LanguageModel",
     "Ledger",
     "Progress",
@@ -73,6 +75,11 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Names model and settings; vectors of different fingerprints never meet in one index."""
+        ...
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """Whole lower-case words the encoder knows, commonest first; may be empty."""
         ...
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
@@ -169,9 +176,16 @@ class LanguageModel(Protocol):
         ...
 
     def complete(
-        self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int, stop: str = "\n"
-    ) -> list[str]:
-        """Continue each plain text with the base model, up to `stop`."""
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        stop: str = "\n",
+        samples: int = 1,
+    ) -> list[list[str]]:
+        """Continue each plain text with the base model, `samples` times, up to `stop`."""
         ...
 
     def score(
@@ -194,7 +208,7 @@ class SelfEditGenerator(Protocol):
 
     @property
     def name(self) -> str:
-        """How it appears in provenance: "model", "compiled", …"""
+        """How it appears in provenance, such as "model" or "compiled"."""
         ...
 
     def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
@@ -209,7 +223,6 @@ class Trainer(Protocol):
         self,
         items: Sequence[StudyItem],
         *,
-        group: str,
         seed: int,
         folder: Path,
         learning_rate_scale: float = 1.0,
@@ -217,6 +230,21 @@ class Trainer(Protocol):
         deadline_s: float | None = None,
     ) -> Mapping[str, Json]:
         """Train a fresh adapter, write it into `folder`, return tokens, steps, seconds, losses."""
+        ...
+
+
+class Gate(Protocol):
+    """Decides whether a trained adapter may serve."""
+
+    def judge(
+        self,
+        candidate: AdapterVersion,
+        self_edits: Sequence[SelfEdit],
+        *,
+        learned_before: Sequence[str],
+        always_on: bool,
+    ) -> Verdict:
+        """Measure the candidate on held-out material; see Verdict."""
         ...
 
 
@@ -421,6 +449,10 @@ class Ledger(Protocol):
         ...
 
     # --- keeping
+
+    def clock(self) -> int:
+        """Return the number of the newest event: it moves with every change, so caches know when to look again."""
+        ...
 
     def meta(self, key: str) -> str | None:
         """Return a value of the meta table."""

@@ -61,11 +61,12 @@ __all__ = [
     "Trust",
     "Turn",
     "Value",
+    "Verdict",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IdArray: TypeAlias = npt.NDArray[np.int64]
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
 
 class Value:
@@ -572,6 +573,18 @@ class AdapterVersion(Value):
     created_at: datetime
     record_ids: tuple[str, ...]
     manifest: Mapping[str, Json]
+    metrics: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Value):
+    """What the gate measured on a candidate adapter, and what follows from it."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    """One sentence per failed check."""
+    unlearned: tuple[str, ...]
+    """Ids of the records whose held-out question did not become likelier by the least gain."""
     metrics: Mapping[str, Json]
 
 

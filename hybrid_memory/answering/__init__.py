@@ -1,0 +1,1 @@
+"""Answering: current evidence and adapted weights become one answer."""

@@ -1,0 +1,1 @@
+"""Read what users hand in: text, files, chats, examples, facts -> drafts."""

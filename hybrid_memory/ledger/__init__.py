@@ -1,0 +1,1 @@
+"""The truth: records, their history, and what has been decided about them, in one database."""

@@ -1,0 +1,1 @@
+"""Find passages: encoder, vector index, fusion with the words of the ledger."""

@@ -1,0 +1,1 @@
+"""Decide where each draft goes: policies, durability classifier, screens."""

@@ -1,0 +1,1 @@
+"""Self-edits: study material written from records, verified before it is trained on."""

@@ -1,0 +1,106 @@
+"""Recent answers, so that feedback can name one, also from another process.
+
+Flow:    query -> [answer log] -> feedback
+Imports: errors, types.
+
+Not part of the ledger: losing it loses no knowledge. One JSON line an answer, appended without
+waiting for the disk; the oldest half goes when the file grows beyond its limit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybrid_memory.errors import NotFoundError
+from hybrid_memory.types import Answer, Scope
+
+__all__ = ["AnswerLog", "Logged"]
+
+MAX_BYTES = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What feedback needs of an answer."""
+
+    question: str
+    text: str
+    scope: Scope
+    record_ids: tuple[str, ...]
+    adapters: tuple[str, ...]
+
+
+class AnswerLog:
+    """Appends answers to one file and finds them again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, answers: Sequence[Answer], scope: Scope) -> None:
+        """Append answers; concurrent writers append whole lines."""
+        lines = "".join(
+            json.dumps(
+                {
+                    "id": answer.id,
+                    "question": answer.question,
+                    "text": answer.text,
+                    "scope": list(scope.values()),
+                    "record_ids": [hit.record.id for hit in answer.sources],
+                    "adapters": list(answer.adapters),
+                },
+                ensure_ascii=False,
+            )
+            + "\n"
+            for answer in answers
+        )
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(lines)
+        if self._path.stat().st_size > MAX_BYTES:
+            kept = self._lines()
+            self._rewrite(kept[len(kept) // 2 :])
+
+    def get(self, answer_id: str) -> Logged:
+        """Return what was answered; NotFoundError when it is unknown or long ago."""
+        for line in reversed(self._lines()):
+            entry = json.loads(line)
+            if entry["id"] == answer_id:
+                return Logged(
+                    question=entry["question"],
+                    text=entry["text"],
+                    scope=Scope(*entry["scope"]),
+                    record_ids=tuple(entry["record_ids"]),
+                    adapters=tuple(entry["adapters"]),
+                )
+        raise NotFoundError(
+            f"there is no recent answer {answer_id!r}; take the id from Answer.id, or ingest the correction "
+            "as Example(prompt, response)"
+        )
+
+    def forget(self, record_ids: Sequence[str], adapters: Sequence[str]) -> int:
+        """Drop answers that stand on these records or adapters; return how many."""
+        gone_records, gone_adapters = set(record_ids), set(adapters)
+        lines = self._lines()
+        kept = [
+            line
+            for line in lines
+            if not gone_records & set(json.loads(line)["record_ids"])
+            and not gone_adapters & set(json.loads(line)["adapters"])
+        ]
+        if len(kept) < len(lines):
+            self._rewrite(kept)
+        return len(lines) - len(kept)
+
+    def _lines(self) -> list[str]:
+        """Return the whole lines; one cut off by a crash is left out."""
+        if not self._path.exists():
+            return []
+        return [line for line in self._path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+    def _rewrite(self, lines: Sequence[str]) -> None:
+        aside = self._path.with_suffix(".new")
+        aside.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        os.replace(aside, self._path)

@@ -1,0 +1,106 @@
+"""Choose the adapters that know about a question, and mask the ones that know it stale.
+
+Flow:    question vector -> [adapter choice] -> generation
+Imports: types, protocols.
+
+A behaviour shard of the scope is always on. Of the other shards the one whose nearest record is
+closest to the question is used, if it is close enough (MEGa's gate, parametric.md finding 8, with one
+key per record). If that record was superseded, has expired or was forgotten since, the shard is
+masked for this question: what it would say is what is no longer true (design, promise 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybrid_memory.protocols import Ledger
+from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope, Status
+
+__all__ = ["AdapterChooser", "Choice"]
+
+BEHAVIOUR = "behaviour"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What serves one question."""
+
+    adapters: tuple[AdapterVersion, ...]
+    masked: tuple[str, ...]
+    """Ids of versions left out because they are stale here."""
+    similarity: float
+    """Cosine of the question and the nearest learned record; -1 without any."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The learned records of one scope: who knows what."""
+
+    always: tuple[AdapterVersion, ...]
+    vectors: FloatArray
+    owners: tuple[AdapterVersion, ...]
+    stale: tuple[bool, ...]
+
+
+class AdapterChooser:
+    """Keeps the keys of each scope until the ledger moves on."""
+
+    def __init__(self, ledger: Ledger, *, min_similarity: float) -> None:
+        self._ledger = ledger
+        self._min_similarity = min_similarity
+        self._keys: dict[Scope, tuple[int, _Keys]] = {}
+
+    def choose(self, vectors: FloatArray, scope: Scope) -> list[Choice]:
+        """Return one choice per question vector, shape (n, dim), unit rows."""
+        keys = self._current(scope)
+        if not keys.owners:
+            return [Choice(keys.always, (), -1.0, "no shard of facts or examples serves this scope")] * len(vectors)
+        similarities = vectors @ keys.vectors.T
+        return [self._pick(keys, row) for row in similarities]
+
+    def _pick(self, keys: _Keys, similarities: FloatArray) -> Choice:
+        nearest = int(similarities.argmax())
+        similarity = float(similarities[nearest])
+        owner = keys.owners[nearest]
+        if similarity < self._min_similarity:
+            return Choice(keys.always, (), similarity, f"nearest learned record is too far ({similarity:.2f})")
+        if keys.stale[nearest]:
+            return Choice(keys.always, (owner.id,), similarity, f"{owner.id} is masked: what it learned here is stale")
+        return Choice((*keys.always, owner), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
+
+    def _current(self, scope: Scope) -> _Keys:
+        clock = self._ledger.clock()
+        known = self._keys.get(scope)
+        if known is None or known[0] != clock:
+            known = (clock, self._read(scope))
+            self._keys[scope] = known
+        return known[1]
+
+    def _read(self, scope: Scope) -> _Keys:
+        serving = [shard for shard in self._ledger.shards(scope=scope) if shard.active and not shard.masked]
+        versions = {
+            version.shard_id: version for version in self._ledger.versions() if version.status is AdapterStatus.ACTIVE
+        }
+        always = tuple(versions[shard.id] for shard in serving if shard.group == BEHAVIOUR and shard.id in versions)
+        routed = [versions[shard.id] for shard in serving if shard.group != BEHAVIOUR and shard.id in versions]
+        vectors, owners, stale = self._record_keys(routed)
+        return _Keys(always, vectors, owners, stale)
+
+    def _record_keys(
+        self, versions: Sequence[AdapterVersion]
+    ) -> tuple[FloatArray, tuple[AdapterVersion, ...], tuple[bool, ...]]:
+        rows: list[FloatArray] = []
+        owners: list[AdapterVersion] = []
+        stale: list[bool] = []
+        for version in versions:
+            record_ids, vectors = self._ledger.record_vectors(version.record_ids)
+            active = {one: self._ledger.get(one).status is Status.ACTIVE for one in set(record_ids)}
+            rows.append(vectors)
+            owners.extend([version] * len(record_ids))
+            stale.extend(not active[one] for one in record_ids)
+        stacked = np.concatenate(rows) if rows else np.zeros((0, 1), dtype=np.float32)
+        return stacked, tuple(owners), tuple(stale)

@@ -1,0 +1,212 @@
+"""Merge current evidence and adapted weights into one answer with its sources.
+
+Flow:    question -> retrieve -> choose adapters -> prompt -> generate -> abstain? -> Answer
+Imports: types, protocols, config, errors; the other modules of this stage.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ulid import ULID
+
+from hybrid_memory.answering.abstention import UNKNOWN, abstains
+from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
+from hybrid_memory.answering.prompting import prompt
+from hybrid_memory.config import AnswerSettings
+from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
+from hybrid_memory.types import (
+    Answer,
+    Context,
+    FloatArray,
+    Generation,
+    Hit,
+    Kind,
+    Learning,
+    Mode,
+    Record,
+    Scope,
+    Turn,
+)
+
+__all__ = ["Answerer"]
+
+
+@dataclass(slots=True)
+class _Case:
+    """One question on its way to an answer."""
+
+    question: str
+    hits: tuple[Hit, ...] = ()
+    choice: Choice = field(default_factory=lambda: Choice((), (), -1.0, "weights are left out"))
+    turns: tuple[Turn, ...] = ()
+    trace: list[str] = field(default_factory=list)
+
+
+class Answerer:
+    """Answers questions from both halves; the same object serves as its own baseline by mode."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        retriever: Retriever,
+        encoder: Encoder,
+        language_model: Callable[[], LanguageModel],
+        settings: AnswerSettings,
+    ) -> None:
+        """`language_model` is called when the first answer is generated: search alone loads none."""
+        self._ledger = ledger
+        self._retriever = retriever
+        self._encoder = encoder
+        self._language_model = language_model
+        self._settings = settings
+        self._chooser = AdapterChooser(ledger, min_similarity=settings.shard_similarity)
+
+    def answer(
+        self,
+        questions: Sequence[str],
+        *,
+        scope: Scope,
+        mode: Mode,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        passages: int | None = None,
+        max_new_tokens: int | None = None,
+        on_text: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
+    ) -> list[Answer]:
+        """Return one answer per question; questions that share adapters are generated together."""
+        seconds: dict[str, float] = {}
+        cases = self._prepare(questions, scope, mode, filters, as_of, passages, seconds)
+        groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for place, case in enumerate(cases):
+            groups[tuple(version.id for version in case.choice.adapters)].append(place)
+        started = time.monotonic()
+        written: dict[int, Generation] = {}
+        for places in groups.values():
+            generations = self._language_model().generate(
+                [cases[place].turns for place in places],
+                adapters=cases[places[0]].choice.adapters,
+                max_new_tokens=max_new_tokens or self._settings.max_new_tokens,
+                on_text=on_text,
+            )
+            written.update(zip(places, generations, strict=True))
+            if progress is not None:
+                progress("answer", len(written), len(cases))
+        seconds["generate"] = time.monotonic() - started
+        share = {stage: spent / len(cases) for stage, spent in seconds.items()}
+        return [self._finish(case, written[place], mode, share) for place, case in enumerate(cases)]
+
+    def context(
+        self,
+        question: str,
+        *,
+        scope: Scope,
+        mode: Mode,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+    ) -> Context:
+        """Return what would be sent to the model, for the caller's own model."""
+        case = self._prepare([question], scope, mode, filters, as_of, passages, {})[0]
+        return Context(
+            messages=case.turns,
+            sources=case.hits,
+            adapters=tuple(version.id for version in case.choice.adapters),
+            masked=case.choice.masked,
+        )
+
+    def _prepare(
+        self,
+        questions: Sequence[str],
+        scope: Scope,
+        mode: Mode,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+        seconds: dict[str, float],
+    ) -> list[_Case]:
+        started = time.monotonic()
+        vectors = self._encoder.encode(questions)
+        cases = [_Case(question) for question in questions]
+        if mode is not Mode.WEIGHTS_ONLY:
+            wanted = self._settings.passages if passages is None else passages
+            for case, vector in zip(cases, vectors, strict=True):
+                case.hits = self._evidence(case.question, vector, scope, filters, as_of, wanted)
+        seconds["retrieve"] = time.monotonic() - started
+        started = time.monotonic()
+        if mode is not Mode.RETRIEVAL_ONLY and as_of is None:  # the weights know only the present
+            for case, choice in zip(cases, self._chooser.choose(vectors, scope), strict=True):
+                case.choice = choice
+        rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope)
+        for case in cases:
+            self._compose(case, rules)
+        seconds["choose"] = time.monotonic() - started
+        return cases
+
+    def _evidence(
+        self,
+        question: str,
+        vector: FloatArray,
+        scope: Scope,
+        filters: Filters | None,
+        as_of: datetime | None,
+        wanted: int,
+    ) -> tuple[Hit, ...]:
+        if wanted == 0:
+            return ()
+        most = max(wanted, self._settings.demonstrations)
+        hits = self._retriever.search(question, vector=vector, scope=scope, top_k=most, filters=filters, as_of=as_of)
+        near = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
+        if near and near[0].record.kind is Kind.EXAMPLE:
+            return tuple(hit for hit in near if hit.record.kind is Kind.EXAMPLE)
+        return tuple(hit for hit in near if hit.record.kind not in {Kind.EXAMPLE, Kind.PREFERENCE})[:wanted]
+
+    def _rules(self, scope: Scope) -> list[Record]:
+        """Return the preferences to state outright, newest first: those no serving adapter has learned."""
+        found = self._ledger.find(scope=scope, filters={"kind": Kind.PREFERENCE.value})
+        return found[::-1][: self._settings.rules]
+
+    def _compose(self, case: _Case, rules: Sequence[Record]) -> None:
+        learned = {record_id for version in case.choice.adapters for record_id in version.record_ids}
+        stated = [rule for rule in rules if not (rule.id in learned and rule.learning is Learning.LEARNED)]
+        case.turns = prompt(
+            case.question,
+            case.hits,
+            stated,
+            demonstrations=self._settings.demonstrations,
+            dated=self._settings.dated,
+        )
+        case.trace.append(f"{len(case.hits)} passages of evidence, {len(stated)} rules stated")
+        case.trace.append(case.choice.reason)
+
+    def _finish(self, case: _Case, written: Generation, mode: Mode, seconds: dict[str, float]) -> Answer:
+        confidence = math.exp(min(0.0, written.mean_logprob))
+        silent = abstains(
+            evidence=bool(case.hits),
+            learned=case.choice.similarity >= self._settings.shard_similarity and not case.choice.masked,
+            confidence=confidence,
+            threshold=self._settings.min_confidence,
+        )
+        if silent:
+            case.trace.append(f"abstained: no evidence, no adapter, confidence {confidence:.2f}")
+        return Answer(
+            id=str(ULID()),
+            question=case.question,
+            text=UNKNOWN if silent else written.text,
+            mode=mode,
+            sources=case.hits,
+            adapters=tuple(version.id for version in case.choice.adapters),
+            abstained=silent,
+            trace=tuple(case.trace),
+            prompt_tokens=written.prompt_tokens,
+            completion_tokens=written.completion_tokens,
+            seconds=seconds,
+            confidence=confidence,
+        )

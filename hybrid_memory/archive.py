@@ -1,0 +1,62 @@
+"""Export a memory into one file, and restore it.
+
+Imports: errors, protocols.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from pathlib import Path
+
+from hybrid_memory.errors import InputError
+from hybrid_memory.protocols import Ledger
+
+__all__ = ["ADAPTERS", "LEDGER", "SETTINGS", "export", "restore"]
+
+LEDGER = "ledger.sqlite"
+ADAPTERS = "adapters"
+SETTINGS = "memory.toml"
+
+
+def export(folder: Path, ledger: Ledger, path: Path) -> Path:
+    """Write a consistent copy of the ledger, the adapters and the settings into a .tar.gz; return its path.
+
+    The index is left out: it is a cache, and the vectors are in the ledger. Written aside and renamed.
+
+    Raises:
+        InputError: the file exists already.
+    """
+    if path.exists():
+        raise InputError(f"{path} exists already; choose another name, an export never overwrites")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as aside:
+        ledger.backup(Path(aside) / LEDGER)
+        packed = Path(aside) / "export.tar.gz"
+        with tarfile.open(packed, "w:gz") as archive:
+            archive.add(Path(aside) / LEDGER, LEDGER)
+            for name in (ADAPTERS, SETTINGS):
+                if (folder / name).exists():
+                    archive.add(folder / name, name)
+        packed.replace(path)
+    return path
+
+
+def restore(path: Path, folder: Path) -> Path:
+    """Unpack an export into an empty or new folder and return the folder.
+
+    Raises:
+        InputError: there is no such file, it is no export, or the folder is not empty.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no export {path}; `hybrid-memory export PATH` writes one")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty; restore into a new folder, so that nothing is overwritten")
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            if LEDGER not in archive.getnames():
+                raise InputError(f"{path} holds no {LEDGER}; it is no export of hybrid_memory")
+            folder.mkdir(parents=True, exist_ok=True)
+            archive.extractall(folder, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"{path} cannot be unpacked ({error}); it is damaged or no export of hybrid_memory") from error
+    return folder

@@ -1,0 +1,217 @@
+"""The composition root: settings in, a memory's parts out. The only file that names concrete classes.
+
+Imports: everything, the heavy stages inside the functions that need them: a memory that only searches
+loads no language model, and importing this module loads neither torch nor faiss.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid_memory import models
+from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.archive import ADAPTERS, LEDGER
+from hybrid_memory.catalogue import CATALOGUE
+from hybrid_memory.config import Settings, home
+from hybrid_memory.consolidation import Consolidation, Workshop
+from hybrid_memory.errors import ConfigError
+from hybrid_memory.forgetting import Forgetting
+from hybrid_memory.memory import Parts
+from hybrid_memory.protocols import Encoder, LanguageModel, Router, SelfEditGenerator
+from hybrid_memory.types import Json, SelfEdit
+
+if TYPE_CHECKING:
+    from hybrid_memory.weights.language_model import LocalLanguageModel
+
+__all__ = ["build", "folder_and_settings"]
+
+PACKAGES = ("torch", "transformers", "peft")
+"""Their versions go into every adapter's manifest: with them, and the seed, it can be made again."""
+
+
+def folder_and_settings(config: Path | str | Mapping[str, Any]) -> tuple[Path, Settings]:
+    """Read `folder` and the groups of settings from a TOML file or a dict.
+
+    Raises:
+        ConfigError: `folder` is missing, or a setting is wrong.
+    """
+    if isinstance(config, Mapping):
+        content, base = dict(config), Path()
+    else:
+        path = Path(config)
+        if not path.is_file():
+            raise ConfigError(f"there is no settings file {path}; give a TOML file or a dict")
+        content, base = tomllib.loads(path.read_text(encoding="utf-8")), path.parent
+    folder = content.pop("folder", None)
+    if not isinstance(folder, str | Path):
+        raise ConfigError(f"the configuration must say where the memory lies: folder = './acme'; got {folder!r}")
+    return base / folder, Settings.load(content)
+
+
+def build(folder: Path, settings: Settings, *, encoder: Encoder | None = None, model: Any = None) -> Parts:
+    """Put a memory together.
+
+    Args:
+        folder: where ledger, index and adapters lie; created when it is not there.
+        settings: all of them.
+        encoder: used instead of the settings' one.
+        model: a LanguageModel used instead of the settings' one.
+    """
+    from hybrid_memory.answering.answerer import Answerer
+    from hybrid_memory.ingest.reader import Reader
+    from hybrid_memory.ledger.ledger import SqlLedger
+    from hybrid_memory.retrieval.retriever import HybridRetriever
+    from hybrid_memory.routing.screens import InstructionScreen, PersonalScreen, SecretScreen
+    from hybrid_memory.weights.store import FolderAdapterStore
+
+    folder.mkdir(parents=True, exist_ok=True)
+    load_router = cache(_router)
+    router = load_router(settings.routing.policy)
+    encoder = encoder or _encoder(settings)
+    loaded: list[LocalLanguageModel] = [] if model is None else [model]
+    language_model = partial(_language_model, settings, loaded)
+    ledger = SqlLedger.open(
+        settings.ledger.url or f"sqlite:///{folder / LEDGER}",
+        lock_path=folder / "writer.lock",
+        lock_timeout_s=settings.ledger.lock_timeout_s,
+    )
+    retriever = HybridRetriever(
+        ledger,
+        encoder,
+        folder / "index",
+        candidates=settings.retrieval.candidates,
+        rrf_k=settings.retrieval.rrf_k,
+        dense_weight=settings.retrieval.dense_weight,
+        lexical_weight=settings.retrieval.lexical_weight,
+        hnsw_from=settings.retrieval.hnsw_from,
+    )
+    store = FolderAdapterStore(folder / ADAPTERS)
+    answers = AnswerLog(folder / "answers.jsonl")
+    consolidation = Consolidation(
+        ledger=ledger,
+        store=store,
+        workshop=cache(lambda: _workshop(settings, encoder, language_model())),
+        window=settings.window,
+        seed=settings.training.seed,
+        provenance=_provenance(settings),
+    )
+    return Parts(
+        folder=folder,
+        settings=settings,
+        reader=Reader(chunk_tokens=settings.ingest.chunk_tokens, max_chars=settings.ingest.max_chars),
+        screens=(InstructionScreen(), SecretScreen(), PersonalScreen()),
+        router=router,
+        load_router=load_router,
+        encoder=encoder,
+        ledger=ledger,
+        retriever=retriever,
+        store=store,
+        consolidation=consolidation,
+        forgetting=Forgetting(
+            ledger=ledger,
+            retriever=retriever,
+            encoder=encoder,
+            store=store,
+            consolidation=consolidation,
+            answers=answers,
+            language_model=language_model,
+            loaded=lambda: loaded[0] if loaded else None,
+        ),
+        answerer=Answerer(
+            ledger=ledger,
+            retriever=retriever,
+            encoder=encoder,
+            language_model=language_model,
+            settings=settings.answer,
+        ),
+        answers=answers,
+        language_model=language_model,
+    )
+
+
+def _encoder(settings: Settings) -> Encoder:
+    from hybrid_memory.retrieval.encoder import SentenceEncoder
+
+    name = settings.encoder.name
+    return SentenceEncoder(models.path(name) if name in CATALOGUE else name, batch_size=settings.encoder.batch_size)
+
+
+def _language_model(settings: Settings, loaded: list[LocalLanguageModel]) -> LanguageModel:
+    """Load the model on first use and keep it."""
+    if not loaded:
+        from hybrid_memory.weights.convert import resolve_language_model
+        from hybrid_memory.weights.language_model import LocalLanguageModel
+
+        loaded.append(
+            LocalLanguageModel.load(
+                resolve_language_model(settings.model.name),
+                device=settings.model.device,
+                dtype=settings.model.dtype,
+                threads=settings.model.threads,
+                batch_size=settings.model.batch_size,
+            )
+        )
+    return loaded[0]
+
+
+def _router(policy: str) -> Router:
+    from hybrid_memory.routing.durability import DurabilityClassifier
+    from hybrid_memory.routing.policy import load_policy
+    from hybrid_memory.routing.router import PolicyRouter
+
+    return PolicyRouter(load_policy(policy), DurabilityClassifier.load())
+
+
+def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Workshop:
+    from hybrid_memory.selfedit.verification import verify
+    from hybrid_memory.weights.gate import Gate
+    from hybrid_memory.weights.sharding import place
+    from hybrid_memory.weights.trainer import LoraTrainer
+
+    def verified(edits: Sequence[SelfEdit]) -> list[SelfEdit]:
+        chosen = settings.self_edit
+        return verify(
+            edits,
+            encoder=encoder,
+            min_similarity=chosen.min_similarity,
+            most=chosen.questions,
+            held_out=chosen.held_out,
+        )
+
+    return Workshop(
+        language_model=language_model,
+        generators=_generators(settings, encoder, language_model),
+        verify=verified,
+        trainer=LoraTrainer(language_model, settings.training),
+        gate=Gate(language_model, settings.gate),
+        place=partial(place, cap=settings.window.shard_cap),
+    )
+
+
+def _generators(settings: Settings, encoder: Encoder, language_model: LanguageModel) -> list[SelfEditGenerator]:
+    from hybrid_memory.selfedit.compiled import CompiledGenerator
+    from hybrid_memory.selfedit.model import ModelGenerator
+    from hybrid_memory.selfedit.neighbours import Neighbours
+
+    chosen = settings.self_edit
+    by_model = ModelGenerator(language_model, samples=chosen.samples, temperature=chosen.temperature)
+    compiled = CompiledGenerator(Neighbours(encoder, folder=home() / "words"))
+    by_name: dict[str, list[SelfEditGenerator]] = {
+        "model": [by_model],
+        "compiled": [compiled],
+        "mixed": [compiled, by_model],
+    }
+    return by_name[chosen.generator]
+
+
+def _provenance(settings: Settings) -> dict[str, Json]:
+    return {
+        "settings": settings.fingerprint(),
+        "recipe": settings.training.model_dump(mode="json"),
+        "packages": {name: version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,130 @@
+"""Chat messages -> contents.
+
+Flow:    list of messages -> [conversation] -> stamp -> drafts
+Imports: errors, types, and the modules beside it.
+
+What is kept: every user turn; an assistant turn that states something (more than three words and
+no question), as external knowledge, because nobody has confirmed what a model wrote. System,
+developer and tool messages are instructions or raw data of the application and are not stored.
+A user turn that answers an assistant's question is embedded together with the question: "In
+Bergen." alone means nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from hybrid_memory.errors import InputError
+from hybrid_memory.ingest.slots import propose_slot
+from hybrid_memory.ingest.stamp import Content, as_time
+from hybrid_memory.ingest.text import normalise, split
+from hybrid_memory.types import Json, Trust, Turn
+
+__all__ = ["read_conversation"]
+
+ROLES = ("user", "assistant", "system", "developer", "tool", "function")
+TIMES = ("timestamp", "created_at")
+SMALLEST_STATEMENT = 4
+"""Words an assistant turn needs to be kept: "Sure, no problem." is none."""
+
+
+class _Message(NamedTuple):
+    role: str
+    text: str
+    name: str | None
+    time: object
+
+
+def read_conversation(messages: Sequence[object], *, chunk_tokens: int, max_chars: int, propose: bool) -> list[Content]:
+    """Return one content per kept turn, several for a long one.
+
+    A message is a `Turn`, or a dict with `role` and `content` and perhaps `name` and
+    `timestamp` or `created_at` (ISO 8601 with a zone, or Unix seconds). With a name the text
+    becomes "Name: …", so that it can be understood alone.
+
+    Args:
+        messages: in the order in which they were said.
+        chunk_tokens: longest passage.
+        max_chars: longest message.
+        propose: look for slots in user turns.
+
+    Raises:
+        InputError: a message has another form or role, or nothing in the list is worth keeping.
+    """
+    contents: list[Content] = []
+    question = ""
+    for number, raw in enumerate(messages):
+        message = _message(raw, number)
+        if not message.text.strip() or message.role not in ("user", "assistant"):
+            continue
+        text = normalise(message.text, what=f"message {number}", max_chars=max_chars)
+        if message.role == "user" or _states(text):
+            pieces = split(f"{message.name}: {text}" if message.name else text, chunk_tokens=chunk_tokens)
+            found = _contents(message, pieces, number=number, asked=question)
+            contents.extend(_with_slot(found, text) if propose and message.role == "user" else found)
+        question = text if message.role == "assistant" and text.endswith("?") else ""
+    if not contents:
+        raise InputError(
+            "the conversation has nothing to remember: no user turn, and no assistant turn that states something"
+        )
+    return contents
+
+
+def _states(text: str) -> bool:
+    return not text.endswith("?") and len(text.split()) >= SMALLEST_STATEMENT
+
+
+def _contents(message: _Message, pieces: Sequence[str], *, number: int, asked: str) -> list[Content]:
+    user = message.role == "user"
+    metadata: dict[str, Json] = {"role": message.role, "turn": number}
+    if message.name:
+        metadata["name"] = message.name
+    return [
+        Content(
+            text=piece,
+            passages=(f"{asked}\n{piece}" if asked and user and part == 1 else piece,),
+            source="conversation",
+            trust=None if user else Trust.EXTERNAL,
+            observed_at=None if message.time is None else as_time(message.time, f"the time of message {number}"),
+            metadata={**metadata, **({"part": part, "parts": len(pieces)} if len(pieces) > 1 else {})},
+        )
+        for part, piece in enumerate(pieces, start=1)
+    ]
+
+
+def _with_slot(contents: list[Content], text: str) -> list[Content]:
+    """Add the slot of a turn that is one plain statement. A named speaker's "my" is not the user's."""
+    proposal = propose_slot(text)
+    first_person = proposal is not None and proposal[0].subject.split("'")[0] == "user"
+    named = "name" in (contents[0].metadata or {})
+    if proposal is None or len(contents) > 1 or (named and first_person):
+        return contents
+    return [dataclasses.replace(contents[0], slot=proposal[0], value=proposal[1])]
+
+
+def _message(raw: object, number: int) -> _Message:
+    if isinstance(raw, Turn):
+        raw = {"role": raw.role, "content": raw.content}
+    if not isinstance(raw, Mapping) or "role" not in raw or "content" not in raw:
+        raise InputError(
+            f"message {number} is {raw!r}; a conversation is a list of dicts with role and content. "
+            "To ingest several separate things, use ingest_many"
+        )
+    if raw["role"] not in ROLES:
+        raise InputError(f"message {number} has role {raw['role']!r}; known are {', '.join(ROLES)}")
+    name = raw.get("name")
+    time = next((raw[key] for key in TIMES if raw.get(key) is not None), None)
+    return _Message(str(raw["role"]), _text(raw["content"], number), str(name) if name else None, time)
+
+
+def _text(content: object, number: int) -> str:
+    """Return the text of a message's content; of a list of parts (text, image, …) the text parts."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        return "\n".join(str(part["text"]) for part in content if part.get("type") == "text" and "text" in part)
+    raise InputError(f"message {number} has content {content!r}; accepted are text and a list of content parts")

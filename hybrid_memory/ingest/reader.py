@@ -1,0 +1,193 @@
+"""Read anything a user hands in and return stamped drafts.
+
+Flow:    str, path, messages, document, Example, Preference, Fact -> [read] -> screens, router, ledger
+Imports: errors, types, and the modules beside it.
+
+Everything is read and checked before anything is returned, so a bad line in a file stores nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from hybrid_memory.errors import InputError
+from hybrid_memory.ingest.conversation import read_conversation
+from hybrid_memory.ingest.files import Piece, read_path
+from hybrid_memory.ingest.slots import propose_slot
+from hybrid_memory.ingest.stamp import Content, make_stamp
+from hybrid_memory.ingest.statements import read_example, read_fact, read_preference
+from hybrid_memory.ingest.text import normalise, split
+from hybrid_memory.types import Draft, Example, Fact, Json, Preference, Scope, Trust
+
+__all__ = ["Reader"]
+
+ACCEPTED = (
+    "text, a pathlib.Path, a list of chat messages, a llama-index document or node, an Example, a Preference or a Fact"
+)
+
+
+class Reader:
+    """Turns one input into drafts; one passage is one record.
+
+    Args:
+        chunk_tokens: longest passage, in word pieces (estimated).
+        max_chars: longest single text; longer ones are refused, not cut.
+    """
+
+    def __init__(self, chunk_tokens: int, max_chars: int) -> None:
+        self._chunk_tokens = chunk_tokens
+        self._max_chars = max_chars
+
+    def read(
+        self,
+        x: object,
+        *,
+        scope: Scope,
+        source: str | None = None,
+        observed_at: datetime | None = None,
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        ttl_s: float | None = None,
+        trust: Trust | str | None = None,
+        supersedes: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[Draft]:
+        """Return one draft per passage, in the order of the input; at least one.
+
+        A string is always text; a `pathlib.Path` is a file or folder. Times default to now
+        (messages: their own), `valid_from` to `observed_at`. Trust defaults to "user"; files,
+        documents and assistant turns to "external". Words like "tomorrow" are not resolved.
+
+        Args:
+            x: text, path, list of messages, llama-index document, Example, Preference or Fact.
+            scope: whose knowledge it is.
+            source: where it comes from; None takes the file name, "conversation", "text", ….
+            observed_at: when it was seen or said.
+            valid_from: when it begins to be true.
+            valid_to: when it stops being true; after `valid_from`.
+            ttl_s: lifetime after `observed_at`, seconds, greater than 0.
+            trust: who vouches for it.
+            supersedes: id of the record it replaces; only for an input that is one record.
+            metadata: plain JSON data for every draft.
+            idempotency_key: makes a repeated call harmless; several drafts get "<key>#0", "<key>#1", ….
+
+        Raises:
+            InputError: the input or an argument cannot be used; says why.
+            MissingExtraError: the file needs a package that is not installed.
+        """
+        stamp = make_stamp(
+            scope=scope,
+            source=source,
+            observed_at=observed_at,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            ttl_s=ttl_s,
+            trust=trust,
+            supersedes=supersedes,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+        )
+        contents = self._contents(x, stamp.trust)
+        if supersedes is not None and len(contents) > 1:
+            raise InputError(
+                f"supersedes names one record, but this input became {len(contents)}; ingest the new version "
+                "as one text, or forget the old record"
+            )
+        keys = _keys(idempotency_key, len(contents))
+        return [stamp.draft(content, key=key) for content, key in zip(contents, keys, strict=True)]
+
+    def _contents(self, x: object, trust: Trust | None) -> list[Content]:
+        if isinstance(x, str):
+            return self._text(x, propose=trust is not Trust.EXTERNAL)
+        if isinstance(x, Path):
+            return self._files(x, propose=trust in (Trust.OPERATOR, Trust.USER))
+        if isinstance(x, list | tuple):
+            return self._conversation(x, propose=trust is not Trust.EXTERNAL)
+        if callable(getattr(x, "get_content", None)) and isinstance(getattr(x, "metadata", None), Mapping):
+            return self._document(x)
+        return [self._statement(x)]
+
+    def _statement(self, x: object) -> Content:
+        if isinstance(x, Example):
+            return read_example(x, max_chars=self._max_chars)
+        if isinstance(x, Preference):
+            return read_preference(x, max_chars=self._max_chars)
+        if isinstance(x, Fact):
+            return read_fact(x, max_chars=self._max_chars)
+        raise InputError(f"cannot ingest a {type(x).__name__}; accepted are {ACCEPTED}")
+
+    def _text(self, text: str, *, propose: bool) -> list[Content]:
+        clean = normalise(text, max_chars=self._max_chars)
+        pieces = split(clean, chunk_tokens=self._chunk_tokens)
+        if len(pieces) > 1:
+            document = "text-" + hashlib.sha256(clean.encode()).hexdigest()[:12]
+            return _parts(pieces, document)
+        slot, value = (propose_slot(clean) if propose else None) or (None, None)
+        return [Content(text=clean, slot=slot, value=value)]
+
+    def _conversation(self, messages: Sequence[object], *, propose: bool) -> list[Content]:
+        return read_conversation(messages, chunk_tokens=self._chunk_tokens, max_chars=self._max_chars, propose=propose)
+
+    def _document(self, document: object) -> list[Content]:
+        # Documents are recognised by their members, so that llama_index need not be imported to read text.
+        text: str = document.get_content()  # type: ignore[attr-defined]
+        facts = {str(key): _plain(value) for key, value in document.metadata.items()}  # type: ignore[attr-defined]
+        name = str(facts.get("file_name") or getattr(document, "node_id", None) or "document")
+        clean = normalise(text, what=f"document {name}", max_chars=self._max_chars)
+        parts = _parts(split(clean, chunk_tokens=self._chunk_tokens), name)
+        return [_from_outside(part, source=str(facts.get("file_name") or "document"), metadata=facts) for part in parts]
+
+    def _files(self, path: Path, *, propose: bool) -> list[Content]:
+        contents: list[Content] = []
+        for piece in read_path(path, max_chars=self._max_chars):
+            try:
+                held = self._held(piece, propose=propose)
+            except InputError as error:
+                raise InputError(f"{piece.where}: {error}") from error
+            metadata = {**piece.metadata, "document": piece.document}
+            contents.extend(_from_outside(content, source=piece.document, metadata=metadata) for content in held)
+        if not contents:
+            raise InputError(f"{path} holds no text (a scanned PDF has only pictures of it)")
+        return contents
+
+    def _held(self, piece: Piece, *, propose: bool) -> list[Content]:
+        if isinstance(piece.held, str):
+            return self._text(piece.held, propose=propose)
+        if isinstance(piece.held, list):
+            return self._conversation(piece.held, propose=propose)
+        return [self._statement(piece.held)]
+
+
+def _parts(pieces: Sequence[str], document: str) -> list[Content]:
+    return [
+        Content(text=piece, metadata={"document": document, "part": part, "parts": len(pieces)})
+        for part, piece in enumerate(pieces, start=1)
+    ]
+
+
+def _from_outside(content: Content, *, source: str, metadata: Mapping[str, Json]) -> Content:
+    """Mark content of a file or document: nobody has vouched for it, unless the caller does."""
+    return dataclasses.replace(
+        content, source=source, trust=Trust.EXTERNAL, metadata={**(content.metadata or {}), **metadata}
+    )
+
+
+def _keys(key: str | None, count: int) -> list[str | None]:
+    if key is None or count == 1:
+        return [key] * count
+    return [f"{key}#{number}" for number in range(count)]
+
+
+def _plain(value: object) -> Json:
+    """Return metadata of a foreign document as JSON data; what is no JSON becomes text."""
+    try:
+        plain: Json = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return str(value)
+    return plain

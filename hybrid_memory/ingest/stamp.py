@@ -1,0 +1,168 @@
+"""Everything about a draft but its text: who, where from, when, until when. Checked once.
+
+Flow:    arguments of `ingest` -> [stamp] -> every draft of that call
+Imports: errors, types.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from hybrid_memory.errors import InputError
+from hybrid_memory.types import Draft, Example, Json, Kind, Scope, Slot, Trust, Value
+
+__all__ = ["Content", "Stamp", "as_time", "make_stamp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content(Value):
+    """What one draft says; the stamp adds the rest. None means: as the stamp has it."""
+
+    text: str
+    kind: Kind | None = None
+    slot: Slot | None = None
+    value: str | None = None
+    examples: tuple[Example, ...] = ()
+    passages: tuple[str, ...] = ()
+    """What to embed; empty means the text."""
+    source: str | None = None
+    trust: Trust | None = None
+    observed_at: datetime | None = None
+    metadata: Mapping[str, Json] | None = None
+    """Added to the stamp's; the stamp's own keys win."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp(Value):
+    """The checked arguments of one `read` call; None where the input decides."""
+
+    scope: Scope
+    source: str | None
+    trust: Trust | None
+    observed_at: datetime | None
+    now: datetime
+    valid_from: datetime | None
+    valid_to: datetime | None
+    ttl_s: float | None
+    supersedes: str | None
+    idempotency_key: str | None
+    metadata: Mapping[str, Json]
+
+    def draft(self, content: Content, *, key: str | None) -> Draft:
+        """Return the draft of one content; what the caller said wins over what the input says.
+
+        Raises:
+            InputError: it would end before it begins.
+        """
+        observed = self.observed_at or content.observed_at or self.now
+        begins = self.valid_from or observed
+        if self.valid_to is not None and self.valid_to <= begins:
+            raise InputError(
+                f"valid_to {self.valid_to.isoformat()} is not after valid_from {begins.isoformat()}; "
+                "give a later valid_to, or an earlier valid_from (it defaults to observed_at)"
+            )
+        return Draft(
+            text=content.text,
+            kind=content.kind,
+            scope=self.scope,
+            source=self.source or content.source or "text",
+            trust=self.trust or content.trust or Trust.USER,
+            observed_at=observed,
+            valid_from=begins,
+            valid_to=self.valid_to,
+            expires_at=None if self.ttl_s is None else observed + timedelta(seconds=self.ttl_s),
+            slot=content.slot,
+            value=content.value,
+            examples=content.examples,
+            passages=content.passages or (content.text,),
+            supersedes=self.supersedes,
+            idempotency_key=key,
+            metadata={**(content.metadata or {}), **self.metadata},
+        )
+
+
+def make_stamp(
+    *,
+    scope: Scope,
+    source: str | None,
+    observed_at: datetime | None,
+    valid_from: datetime | None,
+    valid_to: datetime | None,
+    ttl_s: float | None,
+    trust: Trust | str | None,
+    supersedes: str | None,
+    metadata: Mapping[str, Json] | None,
+    idempotency_key: str | None,
+) -> Stamp:
+    """Check the arguments of one call and bring times to UTC.
+
+    Raises:
+        InputError: a naive time, a lifetime that is not positive, an unknown trust, metadata that is not JSON.
+    """
+    return Stamp(
+        scope=scope,
+        source=source,
+        trust=_trust(trust),
+        observed_at=None if observed_at is None else as_time(observed_at, "observed_at"),
+        now=datetime.now(UTC),
+        valid_from=None if valid_from is None else as_time(valid_from, "valid_from"),
+        valid_to=None if valid_to is None else as_time(valid_to, "valid_to"),
+        ttl_s=_lifetime(ttl_s),
+        supersedes=supersedes,
+        idempotency_key=idempotency_key,
+        metadata=_metadata(metadata),
+    )
+
+
+def as_time(value: object, name: str) -> datetime:
+    """Return a time in UTC from an aware datetime, an ISO 8601 text with an offset, or Unix seconds.
+
+    Raises:
+        InputError: none of these, or a time without a zone.
+    """
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            value = datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(f"{name} is no time: {value!r}; write ISO 8601, such as 2026-05-03T12:00:00Z") from error
+    if not isinstance(value, datetime):
+        raise InputError(f"{name} must be a datetime, got {value!r}")
+    if value.utcoffset() is None:
+        raise InputError(
+            f"{name} {value.isoformat()} has no time zone; say which one, such as "
+            "datetime(2026, 5, 3, tzinfo=timezone.utc) or 2026-05-03T12:00:00Z"
+        )
+    return value.astimezone(UTC)
+
+
+def _trust(trust: Trust | str | None) -> Trust | None:
+    try:
+        return None if trust is None else Trust(trust)
+    except ValueError as error:
+        raise InputError(f"trust must be one of {', '.join(Trust)}, got {trust!r}") from error
+
+
+def _lifetime(ttl_s: float | None) -> float | None:
+    if ttl_s is None:
+        return None
+    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not 0 < ttl_s < math.inf:
+        raise InputError(f"ttl must be a positive number of seconds, got {ttl_s!r}; leave it out to keep the record")
+    return float(ttl_s)
+
+
+def _metadata(metadata: Mapping[str, Json] | None) -> Mapping[str, Json]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
+        raise InputError(f"metadata must be a dict with text keys, got {metadata!r}")
+    try:
+        copy: Mapping[str, Json] = json.loads(json.dumps(dict(metadata), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata must be plain JSON data: {error}; turn dates and objects into text") from error
+    return copy

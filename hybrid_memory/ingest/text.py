@@ -1,0 +1,97 @@
+"""Clean text and cut it into passages.
+
+Flow:    any input -> [normalise, split] -> drafts
+Imports: errors. llama_index is imported with the first text that is too long for one passage.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from hybrid_memory.errors import InputError
+
+__all__ = ["count_tokens", "normalise", "split"]
+
+HIDDEN = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+"""Characters that show nothing: soft hyphen, zero-width space, direction marks, tags. Text that people cannot
+see but models read is how instructions are smuggled. Joiners (200C, 200D) stay: scripts and emoji need them."""
+DROPPED = {"Cc", "Cs"}
+"""Unicode categories: control characters, and halves of surrogate pairs (not storable as UTF-8)."""
+BLANKS = re.compile(r"(?<=\S)[^\S\n]+")
+"""Blanks after the first visible character of a line; those before it are indentation and stay."""
+MANY_LINES = re.compile(r"\n{3,}")
+TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w{1,6}|[^\w\s]")
+"""About one word piece: a CJK character, six letters of a word, or a sign."""
+SENTENCE_END = re.compile(
+    r"(?:(?<=[.!?\u2026])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9\u00c0-\u00de])|(?<=[\u3002\uff01\uff1f])|\n+)"
+)
+
+
+def normalise(text: str, *, what: str = "the text", max_chars: int) -> str:
+    r"""Return the text in one form, so that what looks equal is equal.
+
+    Unicode NFC, line ends as newline, no control or invisible characters, runs of blanks as
+    one (indentation and up to one empty line stay), no blanks around it.
+
+    Args:
+        text: what was handed in.
+        what: how an error message calls it.
+        max_chars: longest accepted text; a longer one is refused, not cut.
+
+    Raises:
+        InputError: nothing is left, or the text is too long.
+
+    >>> normalise("cafe\u0301  au\tlait \r\n", max_chars=100)
+    'café au lait'
+    """
+    if len(text) > max_chars:
+        raise InputError(
+            f"{what} has {len(text)} characters, accepted are up to {max_chars}; cut it into several documents "
+            "or raise ingest.max_chars"
+        )
+    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    storable = "".join(sign for sign in lines if sign in "\n\t" or unicodedata.category(sign) not in DROPPED)
+    visible = HIDDEN.sub("", storable)
+    rows = [BLANKS.sub(" ", row).rstrip() for row in visible.split("\n")]
+    clean = MANY_LINES.sub("\n\n", "\n".join(rows)).strip("\n")
+    if not clean.strip():
+        raise InputError(f"{what} is empty or only blanks; give at least one word")
+    return clean.strip() if "\n" not in clean else clean
+
+
+def count_tokens(text: str) -> int:
+    """Estimate how many word pieces the text has; close to MiniLM's own count, without its tokenizer.
+
+    >>> count_tokens("Retrieval finds it.")
+    5
+    """
+    return len(TOKEN.findall(text))
+
+
+def split(text: str, *, chunk_tokens: int) -> list[str]:
+    """Cut text at paragraphs and sentences into pieces of at most `chunk_tokens` tokens; nothing is repeated.
+
+    Short text comes back whole.
+    """
+    if count_tokens(text) <= chunk_tokens:
+        return [text]
+    from llama_index.core.node_parser import SentenceSplitter
+
+    # With its own defaults the splitter fetches tiktoken and NLTK data; both functions are ours instead.
+    splitter = SentenceSplitter(
+        chunk_size=chunk_tokens,
+        chunk_overlap=0,
+        tokenizer=TOKEN.findall,
+        chunking_tokenizer_fn=_sentences,
+        paragraph_separator="\n\n",
+    )
+    pieces: list[str] = splitter.split_text(text)
+    return pieces
+
+
+def _sentences(text: str) -> list[str]:
+    """Cut behind each sentence end; the pieces joined are the text again."""
+    ends = [match.end() for match in SENTENCE_END.finditer(text)]
+    starts = [0, *ends]
+    return [piece for start, end in zip(starts, [*ends, len(text)], strict=True) if (piece := text[start:end])]

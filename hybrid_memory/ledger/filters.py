@@ -1,0 +1,249 @@
+"""Filter dicts -> SQL conditions on records.
+
+Flow:    selection.py adds what this returns to scope and time with AND, so a filter can only narrow.
+Imports: errors, types, and clock, sqlite, tables of the ledger.
+
+`{"source": "wiki", "metadata.year": {"gte": 2020}, "or": [{...}, {...}], "not": {...}}`: keys of one
+dict must all hold. Nothing is compared in Python; every value travels as a bound parameter.
+A missing value differs from every value: `ne` and `nin` hold for it, all other operators do not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from sqlalchemy import Column, ColumnElement, and_, false, func, literal, not_, or_, true
+
+from hybrid_memory.errors import FilterError, InputError
+from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.clock import to_micros
+from hybrid_memory.ledger.tables import records
+from hybrid_memory.protocols import Filters
+from hybrid_memory.types import Kind, Learning, Route, Status, Trust
+
+__all__ = ["compiled"]
+
+Condition: TypeAlias = ColumnElement[bool]
+
+_TEXTS = ("id", "text", "source", "subject", "attribute", "value")
+_TIMES = ("observed_at", "recorded_at", "valid_from", "valid_to")
+_SCOPES = ("tenant_id", "user_id", "agent_id", "run_id")
+_WORDS: dict[str, type[StrEnum]] = {
+    "kind": Kind,
+    "trust": Trust,
+    "status": Status,
+    "route": Route,
+    "learning": Learning,
+}
+_FIELDS = (*_TEXTS, *_WORDS, *_TIMES, *_SCOPES)
+_METADATA = "metadata."
+
+_EQUALITY = ("eq", "in")
+_CHOICE = ("eq", "ne", "in", "nin", "exists")
+_ORDER = ("gt", "gte", "lt", "lte")
+_PARTS = ("contains", "icontains")
+_OPERATORS = (*_CHOICE, *_ORDER, *_PARTS)
+_JOINS = ("and", "or", "not")
+
+_MAX_DEPTH = 16
+_MAX_LIST = 10_000
+"""SQLite takes 32,766 parameters in one statement; three lists of this length fit."""
+
+
+def compiled(filters: Filters) -> Condition:
+    """Return the SQL condition of a filter dict; an empty dict holds for every record.
+
+    Raises:
+        FilterError: an unknown field or operator (the message proposes the nearest), or a value of the wrong type.
+    """
+    return _all(filters, depth=0)
+
+
+def _all(filters: object, *, depth: int) -> Condition:
+    if not isinstance(filters, Mapping):
+        raise FilterError(f"a filter must be a dict such as {{'source': 'wiki'}}, got {filters!r}")
+    if depth > _MAX_DEPTH:
+        raise FilterError(f"the filter is nested deeper than {_MAX_DEPTH} levels; flatten it")
+    return and_(true(), *(_one(key, value, depth=depth) for key, value in filters.items()))
+
+
+def _one(key: str, value: object, *, depth: int) -> Condition:
+    if key == "not":
+        # NOT of NULL is NULL, which would drop the rows that have no value.
+        return not_(func.coalesce(_all(value, depth=depth + 1), false()))
+    if key in _JOINS:
+        if isinstance(value, str | Mapping) or not isinstance(value, Sequence) or not value:
+            raise FilterError(f"{key!r} takes a list of one or more filters, got {value!r}")
+        parts = [_all(part, depth=depth + 1) for part in value]
+        return and_(*parts) if key == "and" else or_(*parts)
+    tests = value if isinstance(value, Mapping) else {"eq": value}
+    if not tests:
+        raise FilterError(f"the filter on {key!r} is empty; operators are {', '.join(_OPERATORS)}")
+    return and_(*(_test(key, operator, operand) for operator, operand in tests.items()))
+
+
+def _test(field: str, operator: str, operand: object) -> Condition:
+    if operator not in _OPERATORS:
+        raise FilterError(f"unknown operator {operator!r} on {field!r}; {_nearest(operator, _OPERATORS)}")
+    if operator == "exists" and not isinstance(operand, bool):
+        raise FilterError(f"'exists' on {field!r} takes true or false, got {operand!r}")
+    if field.startswith(_METADATA):
+        return _metadata_test(field, operator, operand)
+    if field not in _FIELDS:
+        raise FilterError(f"unknown field {field!r}; {_nearest_field(field)}")
+    allowed = _allowed(field)
+    if operator not in allowed:
+        raise FilterError(f"{field!r} cannot be tested with {operator!r}; it takes {', '.join(allowed)}")
+    return _column_test(field, operator, operand)
+
+
+def _allowed(field: str) -> tuple[str, ...]:
+    if field in _SCOPES:
+        return _EQUALITY
+    if field in _WORDS:
+        return _CHOICE
+    return (*_CHOICE, *_ORDER) if field in _TIMES else _OPERATORS
+
+
+# ---------------------------------------------------------------- columns
+
+
+def _column_test(field: str, operator: str, operand: object) -> Condition:
+    column: Column[Any] = records.c[field]
+    if operator == "exists":
+        return column.is_not(None) if operand else column.is_(None)
+    if operator in {"in", "nin"}:
+        return _membership(column, operator, [_operand(field, item) for item in _items(field, operator, operand)])
+    if operand is None:
+        return _missing(column, field, operator)
+    value = _operand(field, operand)
+    if operator in _PARTS:
+        return _part(column, operator, str(value))
+    return _comparison(column, operator, value)
+
+
+def _operand(field: str, value: object) -> str | int:
+    if field in _TIMES:
+        return _time(field, value)
+    if not isinstance(value, str):
+        raise FilterError(f"{field!r} is text, got {value!r} of type {type(value).__name__}")
+    words = [str(word) for word in _WORDS.get(field, ())]
+    if words and value not in words:
+        raise FilterError(f"{value!r} is no {field}; {_nearest(value, words)}")
+    return str(value)
+
+
+def _time(field: str, value: object) -> int:
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise FilterError(f"{field!r} is a time, got {value!r}; write 2025-01-31T00:00:00+00:00") from error
+    if not isinstance(time, datetime):
+        raise FilterError(f"{field!r} is a time, got {value!r}; give a datetime or 2025-01-31T00:00:00+00:00")
+    try:
+        return to_micros(time, f"the filter value of {field!r}")
+    except InputError as error:
+        raise FilterError(str(error)) from error
+
+
+# ---------------------------------------------------------------- metadata
+
+
+def _metadata_test(field: str, operator: str, operand: object) -> Condition:
+    key = field.removeprefix(_METADATA)
+    if not key or any(sign in '"\\' or ord(sign) < 32 for sign in key):
+        raise FilterError(f"{field!r} names no metadata key; write metadata.<key>, without quotes or backslashes in it")
+    column = records.c["metadata"]
+    value = sqlite.json_value(column, key)
+    if operator == "exists":
+        return value.is_not(None) if operand else value.is_(None)
+    if operator in {"in", "nin"}:
+        return _membership(value, operator, [_scalar(field, item) for item in _items(field, operator, operand)])
+    if operand is None:
+        return _missing(value, field, operator)
+    scalar = _scalar(field, operand)
+    if operator in _PARTS:
+        return _metadata_part(field, operator, scalar)
+    if operator in _ORDER:
+        # SQLite sorts every text above every number, so the types must agree first.
+        kinds = ("text",) if isinstance(scalar, str) else ("integer", "real")
+        return and_(sqlite.json_type(column, key).in_(kinds), _comparison(value, operator, scalar))
+    return _comparison(value, operator, scalar)
+
+
+def _metadata_part(field: str, operator: str, part: str | float) -> Condition:
+    key, column = field.removeprefix(_METADATA), records.c["metadata"]
+    listed = sqlite.json_has(column, key, part)
+    if not isinstance(part, str):
+        return listed
+    return or_(listed, func.coalesce(_part(sqlite.json_text(column, key), operator, part), false()))
+
+
+def _scalar(field: str, value: object) -> str | float:
+    if isinstance(value, str | int | float):
+        return value
+    raise FilterError(
+        f"{field!r} can be compared with text, a number, true or false, got {value!r}; "
+        "for one of several values write {'in': [...]}"
+    )
+
+
+# ---------------------------------------------------------------- operators
+
+
+def _comparison(left: ColumnElement[Any], operator: str, right: str | float) -> Condition:
+    tests: dict[str, Callable[[], Condition]] = {
+        "eq": lambda: left == literal(right),
+        "ne": lambda: left.is_distinct_from(literal(right)),
+        "gt": lambda: left > literal(right),
+        "gte": lambda: left >= literal(right),
+        "lt": lambda: left < literal(right),
+        "lte": lambda: left <= literal(right),
+    }
+    return tests[operator]()
+
+
+def _membership(left: ColumnElement[Any], operator: str, values: Sequence[str | float]) -> Condition:
+    return left.in_(values) if operator == "in" else or_(left.is_(None), left.not_in(values))
+
+
+def _missing(left: ColumnElement[Any], field: str, operator: str) -> Condition:
+    if operator not in {"eq", "ne"}:
+        raise FilterError(f"{field!r} cannot be tested with {operator!r} against nothing; use {{'exists': false}}")
+    return left.is_(None) if operator == "eq" else left.is_not(None)
+
+
+def _part(left: ColumnElement[Any], operator: str, part: str) -> Condition:
+    if operator == "contains":
+        return sqlite.contains(left, part)
+    return sqlite.contains(sqlite.folded(left), part.casefold())
+
+
+def _items(field: str, operator: str, operand: object) -> Sequence[object]:
+    if isinstance(operand, str | Mapping) or not isinstance(operand, Sequence):
+        raise FilterError(f"{operator!r} on {field!r} takes a list, got {operand!r}")
+    if len(operand) > _MAX_LIST:
+        raise FilterError(
+            f"{operator!r} on {field!r} has {len(operand)} values; {_MAX_LIST} is the most, ask in several calls"
+        )
+    return operand
+
+
+# ---------------------------------------------------------------- proposals
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word.lstrip("$").lower(), known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def _nearest_field(field: str) -> str:
+    near = difflib.get_close_matches(field.lower(), (*_FIELDS, *_JOINS), n=1)
+    proposal = (
+        f"did you mean {near[0]!r}, or {_METADATA + field!r}?" if near else f"did you mean {_METADATA + field!r}?"
+    )
+    return f"{proposal} Known fields: {', '.join(_FIELDS)} and metadata.<key>"

@@ -1,0 +1,150 @@
+"""Forget records: what they said goes, that they were there stays.
+
+Flow:    SqlLedger.forget, one transaction; the caller deletes adapter files and rebuilds shards.
+Imports: types, and content, known, rows, selection, shards, sqlite, standing, tables of the ledger.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.content import text_hash, tombstone
+from hybrid_memory.ledger.freshness import refresh
+from hybrid_memory.ledger.known import SALT
+from hybrid_memory.ledger.selection import in_parts
+from hybrid_memory.ledger.shards import existing, load_all
+from hybrid_memory.ledger.standing import Standing, add_events, event_row
+from hybrid_memory.ledger.tables import (
+    adapter_records,
+    adapters,
+    meta,
+    passages,
+    queue,
+    records,
+    removals,
+    self_edits,
+    sources,
+    tombstones,
+)
+from hybrid_memory.types import AdapterStatus, Json, Learning, Status
+
+__all__ = ["forget"]
+
+
+def forget(connection: Connection, record_ids: Sequence[str], *, now: int) -> dict[str, Json]:
+    """Remove what the records said; see `protocols.Ledger.forget`.
+
+    The rows stay, emptied, so that ids and history remain. A shard whose active adapter has seen one of them is
+    masked and dirty; a value that a forgotten one had replaced stays history.
+
+    Returns:
+        How many "records", "passages", "vectors", "self_edits" and "queue" entries went; the "shards" that are due
+        for rebuilding, and the "adapters" (version ids) whose files have seen a forgotten record.
+
+    Raises:
+        NotFoundError: one of the ids is no record; nothing is forgotten.
+    """
+    standings = [known for known in load_all(connection, record_ids) if known.status is not Status.FORGOTTEN]
+    gone: Counter[str] = Counter()
+    seen: dict[str, str] = {}
+    if standings:
+        _bury(connection, standings, now=now)
+    for part in in_parts([standing.id for standing in standings]):
+        seen |= _adapters_that_saw(connection, part)
+        gone["passages"] += _remove_passages(connection, part)
+        for table in (self_edits, queue, sources):
+            gone[table.name] += connection.execute(delete(table).where(table.c.record_id.in_(part))).rowcount
+        connection.execute(update(records).where(records.c.id.in_(part)).values(_EMPTY))
+        add_events(connection, [event_row("forgotten", record_id, now=now) for record_id in part])
+    touched = {*seen.values(), *(standing.shard_id for standing in standings if standing.shard_id is not None)}
+    for shard_id in touched:
+        refresh(connection, shard_id, may_dirty=True)
+    return {
+        "records": len(standings),
+        "passages": gone["passages"],
+        "vectors": gone["passages"],
+        "self_edits": gone["self_edits"],
+        "queue": gone["queue"],
+        "shards": [shard_id for shard_id in sorted(touched) if existing(connection, shard_id).dirty],
+        "adapters": sorted(seen),
+    }
+
+
+_EMPTY: dict[str, Any] = {
+    "text": "",
+    "slot_key": None,
+    "subject": None,
+    "attribute": None,
+    "value": None,
+    "version": 0,
+    "examples": [],
+    "metadata": {},
+    "content_hash": "",  # an unsalted hash of a short text can be guessed
+    "idempotency_key": None,
+    "status": Status.FORGOTTEN.value,
+    "learning": Learning.NONE.value,
+    "learning_detail": "",
+    "shard_id": None,
+    "supersedes": None,
+}
+
+
+def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) -> None:
+    """Leave tombstones of the full content and of the bare text, and strip the decisions of their reasons."""
+    salt = _salt(connection)
+    texts: dict[str, str] = {}
+    for part in in_parts([standing.id for standing in standings]):
+        texts |= {
+            row.id: row.text
+            for row in connection.execute(select(records.c.id, records.c.text).where(records.c.id.in_(part)))
+        }
+    graves = {
+        (standing.scope_key, tombstone(salt, hashed))
+        for standing in standings
+        for hashed in (standing.content_hash, text_hash(texts[standing.id]))
+    }
+    for part in in_parts({hashed for _, hashed in graves}):
+        old = connection.execute(select(tombstones.c.scope_key, tombstones.c.hash).where(tombstones.c.hash.in_(part)))
+        graves -= {(row.scope_key, row.hash) for row in old}
+    if graves:
+        connection.execute(
+            insert(tombstones), [{"scope_key": key, "hash": hashed, "at": now} for key, hashed in graves]
+        )
+    connection.execute(
+        update(records).where(records.c.id == bindparam("record_id")).values(decision=bindparam("bare")),
+        [{"record_id": standing.id, "bare": {**standing.decision, "reasons": []}} for standing in standings],
+    )
+
+
+def _salt(connection: Connection) -> str:
+    found: str | None = connection.execute(select(meta.c.value).where(meta.c.key == SALT)).scalar_one_or_none()
+    if found is None:
+        found = secrets.token_hex(16)
+        connection.execute(insert(meta), {"key": SALT, "value": found})
+    return found
+
+
+def _remove_passages(connection: Connection, record_ids: Sequence[str]) -> int:
+    chosen = passages.c.record_id.in_(record_ids)
+    rows = [(row.id, row.text) for row in connection.execute(select(passages.c.id, passages.c.text).where(chosen))]
+    sqlite.remove_full_text(connection, rows)
+    connection.execute(delete(passages).where(chosen))
+    if rows:
+        connection.execute(insert(removals), [{"passage_id": passage_id} for passage_id, _ in rows])
+    return len(rows)
+
+
+def _adapters_that_saw(connection: Connection, record_ids: Sequence[str]) -> dict[str, str]:
+    """Return adapter version id -> shard id of those trained on one of the records, whose files still exist."""
+    rows = connection.execute(
+        select(adapters.c.id, adapters.c.shard_id)
+        .join(adapter_records, adapter_records.c.adapter_id == adapters.c.id)
+        .where(adapter_records.c.record_id.in_(record_ids), adapters.c.status != AdapterStatus.PURGED)
+    )
+    return {row.id: row.shard_id for row in rows}

@@ -1,0 +1,75 @@
+"""Keep the ledger in order: meta values, counts, checks.
+
+Flow:    SqlLedger.clock, meta, set_meta, counts, check.
+Imports: types, and sqlite, tables of the ledger.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Connection, Table, and_, exists, func, insert, select, update
+
+from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.tables import adapters, events, meta, passages, queue, records, self_edits, shards
+from hybrid_memory.types import AdapterStatus, Json, Learning
+
+__all__ = ["check", "clock", "counts", "read_meta", "set_meta"]
+
+
+def clock(connection: Connection) -> int:
+    """Return the number of the newest event, 0 before the first."""
+    return int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
+
+
+def read_meta(connection: Connection, key: str) -> str | None:
+    """Return a value of the meta table, or None."""
+    value: str | None = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
+    return value
+
+
+def set_meta(connection: Connection, key: str, value: str) -> None:
+    """Set a value of the meta table."""
+    if not connection.execute(update(meta).where(meta.c.key == key).values(value=value)).rowcount:
+        connection.execute(insert(meta), {"key": key, "value": value})
+
+
+def counts(connection: Connection) -> dict[str, Json]:
+    """Return how many records there are per status, route and learning state, and the size of the rest."""
+    tables = (records, passages, queue, self_edits, shards, events)
+    return {
+        "status": _per_value(connection, records.c.status),
+        "route": _per_value(connection, records.c.route),
+        "learning": _per_value(connection, records.c.learning),
+        "adapters": _per_value(connection, adapters.c.status),
+        **{table.name: _rows(connection, table) for table in tables},
+        "bytes": sqlite.size_bytes(connection),
+    }
+
+
+def check(connection: Connection) -> list[str]:
+    """Return what is wrong with the database, one sentence each; empty when all is well."""
+    queued = exists().where(queue.c.record_id == records.c.id)
+    told = exists().where(and_(events.c.record_id == records.c.id, events.c.name == "ingested"))
+    owned = exists().where(records.c.id == passages.c.record_id)
+    serving = exists().where(and_(adapters.c.id == shards.c.active, adapters.c.status == AdapterStatus.ACTIVE))
+    rules = (
+        (passages, ~owned, "passages belong to no record"),
+        (records, ~told, "records have no event of their arrival"),
+        (records, and_(records.c.learning == Learning.QUEUED, ~queued), "queued records are not in the queue"),
+        (records, and_(records.c.learning != Learning.QUEUED, queued), "queue entries are of records that do not wait"),
+        (shards, and_(shards.c.active.is_not(None), ~serving), "shards point at an adapter version that is not active"),
+    )
+    found = sqlite.damage(connection)
+    for table, broken, what in rules:
+        count = connection.execute(select(func.count()).select_from(table).where(broken)).scalar_one()
+        if count:
+            found.append(f"{count} {what}")
+    return found
+
+
+def _rows(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _per_value(connection: Connection, column: Column[str]) -> dict[str, Json]:
+    rows = connection.execute(select(column, func.count()).group_by(column).order_by(column))
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,217 @@
+"""What a batch of entries may meet in the ledger, read in a few queries before anything is decided.
+
+Flow:    writing.py stamps the entries, loads this, decides in memory, and stores the difference.
+Imports: errors, types, and clock, content, selection, standing, tables of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, and_, func, select
+
+from hybrid_memory.errors import InputError
+from hybrid_memory.ledger.clock import to_micros
+from hybrid_memory.ledger.content import same_content, tombstone
+from hybrid_memory.ledger.selection import in_parts, scope_key
+from hybrid_memory.ledger.standing import Standing, load
+from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
+from hybrid_memory.types import Draft, Entry
+
+__all__ = ["SALT", "Known", "Stamped", "load_known", "stamped"]
+
+SALT = "tombstone_salt"
+"""Key of the meta table; the value is made at the first forgetting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamped:
+    """An entry that has been checked, with the forms the ledger compares. Times are microseconds."""
+
+    entry: Entry
+    draft: Draft
+    scope_key: str
+    content_hash: str
+    text_hash: str
+    observed_at: int
+    valid_from: int
+    valid_to: int | None
+    expires_at: int | None
+
+    @property
+    def slot_key(self) -> str | None:
+        """The key of the slot it fills, or None."""
+        return None if self.draft.slot is None else self.draft.slot.key
+
+
+def stamped(entry: Entry) -> Stamped:
+    """Check an entry and return it with its hashes and times.
+
+    Raises:
+        InputError: no text, text that is not Unicode, a time without timezone, an end before the
+            beginning, or vectors that do not belong to the passages.
+    """
+    draft = entry.draft
+    _check_text(draft)
+    _check_vectors(entry)
+    content, text = same_content(draft)
+    begin, end = to_micros(draft.valid_from, "valid_from"), draft.valid_to
+    valid_to = None if end is None else to_micros(end, "valid_to")
+    if valid_to is not None and valid_to <= begin:
+        raise InputError(f"valid_to {end} is not after valid_from {draft.valid_from}; give a later end, or none")
+    return Stamped(
+        entry=entry,
+        draft=draft,
+        scope_key=scope_key(draft.scope),
+        content_hash=content,
+        text_hash=text,
+        observed_at=to_micros(draft.observed_at, "observed_at"),
+        valid_from=begin,
+        valid_to=valid_to,
+        expires_at=_expiry(entry),
+    )
+
+
+def _expiry(entry: Entry) -> int | None:
+    if entry.draft.expires_at is not None:
+        return to_micros(entry.draft.expires_at, "expires_at")
+    if entry.decision.ttl_s is None:
+        return None
+    return to_micros(entry.draft.observed_at + timedelta(seconds=entry.decision.ttl_s), "observed_at")
+
+
+def _check_text(draft: Draft) -> None:
+    if not draft.text.strip():
+        raise InputError("a record needs text, got nothing but spaces; leave empty inputs out")
+    try:
+        for part in (draft.text, draft.source, draft.value or "", *draft.passages):
+            part.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text has a lone surrogate at character {error.start}, which is not Unicode; "
+            "decode the input with the right encoding"
+        ) from error
+
+
+def _check_vectors(entry: Entry) -> None:
+    vectors, count = entry.vectors, len(entry.draft.passages)
+    if len(vectors) != count or (count and vectors.ndim != 2):
+        raise InputError(
+            f"got vectors of shape {vectors.shape} for {count} passages; give one row per passage, ({count}, dim)"
+        )
+    if not np.isfinite(vectors).all():
+        raise InputError("a passage's vector has nan or inf in it; check the encoder")
+
+
+@dataclass(slots=True)
+class Known:
+    """The part of the ledger that a batch can touch; the batch adds to it as it goes."""
+
+    standings: dict[str, Standing] = field(default_factory=dict)
+    by_hash: defaultdict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    by_slot: defaultdict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    by_key: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(scope key, idempotency key) -> record id."""
+    replaced: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """record id -> the ids it superseded on arrival, for the receipts of repeated calls."""
+    speakers: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """record id -> its distinct sources."""
+    buried: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(scope key, tombstone) -> when it was forgotten."""
+    salt: str = ""
+    last_id: str = ""
+
+    def add(self, standing: Standing) -> None:
+        """Take in a record, or its new standing."""
+        if standing.id not in self.standings:
+            self.by_hash[standing.scope_key, standing.content_hash].append(standing.id)
+            if standing.slot_key is not None:
+                self.by_slot[standing.scope_key, standing.slot_key].append(standing.id)
+        self.standings[standing.id] = standing
+
+    def same(self, item: Stamped) -> list[Standing]:
+        """Return the records that say the same in the same scope."""
+        return [self.standings[record_id] for record_id in self.by_hash.get((item.scope_key, item.content_hash), ())]
+
+    def values(self, scope_key: str, slot_key: str) -> list[Standing]:
+        """Return every value of a slot."""
+        return [self.standings[record_id] for record_id in self.by_slot.get((scope_key, slot_key), ())]
+
+    def forgotten_at(self, item: Stamped) -> int | None:
+        """Return when the item's content was forgotten in its scope, or None."""
+        for hashed in (item.content_hash, item.text_hash):
+            if (at := self.buried.get((item.scope_key, tombstone(self.salt, hashed)))) is not None:
+                return at
+        return None
+
+
+def load_known(connection: Connection, items: Sequence[Stamped]) -> Known:
+    """Read whatever the items may repeat, replace or compete with."""
+    known = Known(last_id=connection.execute(select(func.coalesce(func.max(records.c.id), ""))).scalar_one())
+    _load_keys(connection, known, items)
+    scopes = {item.scope_key for item in items}
+    for column, keys in (
+        ("content_hash", {item.content_hash for item in items}),
+        ("slot_key", {item.slot_key for item in items if item.slot_key is not None}),
+    ):
+        for part in in_parts(keys):
+            found = load(connection, and_(records.c[column].in_(part), records.c.scope_key.in_(scopes)))
+            _take(known, found)
+    wanted = {item.draft.supersedes for item in items if item.draft.supersedes is not None}
+    _load_ids(connection, known, wanted)
+    for part in in_parts(list(known.standings)):
+        for row in connection.execute(select(sources).where(sources.c.record_id.in_(part))):
+            known.speakers[row.record_id].add(row.source)
+    _load_tombstones(connection, known, items)
+    return known
+
+
+def _take(known: Known, found: Iterable[Standing]) -> None:
+    for standing in found:
+        known.add(standing)
+
+
+def _load_ids(connection: Connection, known: Known, wanted: Iterable[str]) -> None:
+    """Load records by id, and the chain of those that replaced the loaded ones, up to the present."""
+    missing = {*wanted, *_successors(known)} - known.standings.keys()
+    while missing:
+        before = len(known.standings)
+        for part in in_parts(missing):
+            _take(known, load(connection, records.c.id.in_(part)))
+        if len(known.standings) == before:
+            return
+        missing = _successors(known) - known.standings.keys()
+
+
+def _successors(known: Known) -> set[str]:
+    return {standing.superseded_by for standing in known.standings.values() if standing.superseded_by is not None}
+
+
+def _load_keys(connection: Connection, known: Known, items: Sequence[Stamped]) -> None:
+    keys = {item.draft.idempotency_key for item in items if item.draft.idempotency_key is not None}
+    for part in in_parts(keys):
+        rows = connection.execute(
+            select(records.c.id, records.c.scope_key, records.c.idempotency_key, events.c.detail)
+            .join(events, and_(events.c.record_id == records.c.id, events.c.name == "ingested"))
+            .where(records.c.idempotency_key.in_(part))
+        )
+        for row in rows:
+            known.by_key[row.scope_key, row.idempotency_key] = row.id
+            known.replaced[row.id] = tuple(row.detail["superseded"])
+    _load_ids(connection, known, known.by_key.values())
+
+
+def _load_tombstones(connection: Connection, known: Known, items: Sequence[Stamped]) -> None:
+    salt: Any = connection.execute(select(meta.c.value).where(meta.c.key == SALT)).scalar_one_or_none()
+    if salt is None:
+        return
+    known.salt = salt
+    hashes = {tombstone(salt, hashed) for item in items for hashed in (item.content_hash, item.text_hash)}
+    for part in in_parts(hashes):
+        for row in connection.execute(select(tombstones).where(tombstones.c.hash.in_(part))):
+            known.buried[row.scope_key, row.hash] = row.at

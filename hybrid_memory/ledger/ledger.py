@@ -1,0 +1,342 @@
+"""The ledger as the flow sees it: `protocols.Ledger` over a SQLite file.
+
+Flow:    every method opens one transaction and hands its connection to the module that does the work.
+Imports: protocols, types, and the other modules of the ledger.
+
+Reading methods see one snapshot each and never wait. Writing methods hold the writer's lock while they run, are
+durable when they return, and leave nothing behind when they raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from hybrid_memory.ledger import (
+    adapters,
+    changes,
+    forgetting,
+    keeping,
+    learning,
+    reading,
+    searching,
+    shards,
+    sqlite,
+    writing,
+)
+from hybrid_memory.ledger.clock import now_micros, to_micros
+from hybrid_memory.ledger.database import Database
+from hybrid_memory.ledger.schema import prepare
+from hybrid_memory.protocols import Filters
+from hybrid_memory.types import (
+    AdapterVersion,
+    Decision,
+    Draft,
+    Entry,
+    Event,
+    FloatArray,
+    IdArray,
+    IngestReceipt,
+    Json,
+    Learning,
+    Passage,
+    Record,
+    Scope,
+    SelfEdit,
+    Shard,
+)
+
+__all__ = ["SqlLedger"]
+
+
+class SqlLedger:
+    """The truth, in one file. Safe to share between threads; several processes may open the same file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, *, lock_path: Path, lock_timeout_s: float) -> SqlLedger:
+        """Open a ledger; the file, its folder and its tables are made when they are missing.
+
+        Args:
+            url: SQLAlchemy URL, such as "sqlite:////var/lib/acme/ledger.sqlite".
+            lock_path: file that writers of all processes lock; next to the database.
+            lock_timeout_s: how long a write waits for another process's write, in seconds, 0 or more.
+
+        Raises:
+            LedgerError: the file is damaged, another program's, or written by a newer version.
+            LockedError: another process kept the lock while the tables had to be made.
+        """
+        database = Database(url, lock_path=lock_path, lock_timeout_s=lock_timeout_s)
+        try:
+            prepare(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    # --- writing records
+
+    def write(self, entries: Sequence[Entry]) -> list[IngestReceipt]:
+        """Store all entries in one transaction and return a receipt for each, in order.
+
+        Raises:
+            InputError: an entry cannot be used, or says what was forgotten; nothing was stored.
+            NotFoundError: `supersedes` names no record; nothing was stored.
+        """
+        with self._database.writing() as connection:
+            return writing.write(connection, entries, now=now_micros())
+
+    def confirmations(self, drafts: Sequence[Draft]) -> list[int]:
+        """Return for each draft how many distinct other sources gave the same text in its scope."""
+        with self._database.reading() as connection:
+            return reading.confirmations(connection, drafts)
+
+    def update(self, record_id: str, *, metadata: Mapping[str, Json] | None = None) -> Record:
+        """Replace a record's metadata (None leaves it) and return the record."""
+        if metadata is None:
+            return self.get(record_id)
+        with self._database.writing() as connection:
+            return changes.set_metadata(connection, record_id, metadata, now=now_micros())
+
+    def set_route(self, record_id: str, decision: Decision, reason: str) -> Record:
+        """Move a record to another route and queue or unqueue it; out of quarantine it takes its slot's place."""
+        with self._database.writing() as connection:
+            return changes.set_route(connection, record_id, decision, reason, now=now_micros())
+
+    def expire(self, now: datetime) -> list[str]:
+        """Mark records whose time is over as expired, or superseded if a successor has begun; return their ids."""
+        time = to_micros(now, "now")
+        with self._database.reading() as connection:
+            if not changes.anything_over(connection, now=time):
+                return []  # the usual case, asked before every query: no need for the writer's lock
+        with self._database.writing() as connection:
+            return changes.expire(connection, now=time)
+
+    # --- reading records
+
+    def get(self, record_id: str) -> Record:
+        """Return the record, whatever its status; NotFoundError when there is none."""
+        with self._database.reading() as connection:
+            return reading.get(connection, record_id)
+
+    def find(
+        self,
+        *,
+        scope: Scope | None,
+        inside: bool = False,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        all_statuses: bool = False,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[Record]:
+        """Return records in id order; see `protocols.Ledger.find`. By default: those that are evidence now."""
+        with self._database.reading() as connection:
+            return reading.find(
+                connection,
+                scope=scope,
+                inside=inside,
+                filters=filters,
+                as_of=as_of,
+                all_statuses=all_statuses,
+                limit=limit,
+                after=after,
+            )
+
+    def history(self, record_id: str) -> list[Event]:
+        """Return every event of the record and of the values before and after it, oldest first."""
+        with self._database.reading() as connection:
+            return reading.history(connection, record_id)
+
+    def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Return at most `limit` events with an id greater than `after`, in order."""
+        with self._database.reading() as connection:
+            return reading.read_events(connection, after=after, limit=limit)
+
+    # --- passages
+
+    def visible(self, *, scope: Scope, filters: Filters | None = None, as_of: datetime | None = None) -> IdArray:
+        """Return the ids of the passages a query may see: shape (n,), int64, ascending."""
+        with self._database.reading() as connection:
+            return searching.visible(connection, scope=scope, filters=filters, as_of=as_of)
+
+    def lexical(
+        self, question: str, *, scope: Scope, limit: int, filters: Filters | None = None, as_of: datetime | None = None
+    ) -> list[tuple[int, float]]:
+        """Return (passage id, BM25 score, higher is better), best first; empty when no word matches."""
+        with self._database.reading() as connection:
+            return searching.lexical(connection, question, scope=scope, limit=limit, filters=filters, as_of=as_of)
+
+    def passages(self, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
+        """Return passages with their records, in the order of `ids`; forgotten ones are left out."""
+        with self._database.reading() as connection:
+            return searching.read_passages(connection, [int(key) for key in ids])
+
+    def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:
+        """Return ids and vectors, shape (n, dim), of the passages after an id; stops where dim changes."""
+        with self._database.reading() as connection:
+            return searching.vectors_after(connection, passage_id, limit=limit)
+
+    def set_vectors(self, ids: Sequence[int], vectors: FloatArray, encoder: str) -> None:
+        """Replace the stored vectors of passages; `vectors` has one row per id."""
+        with self._database.writing() as connection:
+            searching.set_vectors(connection, ids, vectors, encoder)
+
+    def record_vectors(self, record_ids: Sequence[str]) -> tuple[list[str], FloatArray]:
+        """Return the vector of every passage of the records, with the record id of each row."""
+        with self._database.reading() as connection:
+            return searching.record_vectors(connection, record_ids)
+
+    def removals_after(self, sequence: int) -> tuple[int, list[int]]:
+        """Return the newest removal number and the ids of the passages removed after `sequence`."""
+        with self._database.reading() as connection:
+            return searching.removals_after(connection, sequence)
+
+    # --- learning
+
+    def pending(self, *, scope: Scope | None = None) -> list[Record]:
+        """Return the queued records inside the scope (None: all) that nobody has leased, oldest first."""
+        with self._database.reading() as connection:
+            return learning.pending(connection, scope, now=now_micros())
+
+    def lease(self, record_ids: Sequence[str], *, worker: str, lease_s: float) -> list[str]:
+        """Claim queue entries for `lease_s` seconds; return those that were free."""
+        with self._database.writing() as connection:
+            now = now_micros()
+            until = now + int(lease_s * 1_000_000)
+            return learning.lease(connection, record_ids, worker=worker, until=until, now=now)
+
+    def unlease(self, record_ids: Sequence[str], *, worker: str) -> None:
+        """Give back the queue entries that this worker has claimed."""
+        with self._database.writing() as connection:
+            learning.unlease(connection, record_ids, worker=worker)
+
+    def settle(self, *, learning: Mapping[str, tuple[Learning, str]]) -> None:
+        """Set record id -> (learning state, detail) and take them off the queue."""
+        with self._database.writing() as connection:
+            _settle(connection, learning, now=now_micros())
+
+    def save_self_edits(self, self_edits: Sequence[SelfEdit]) -> None:
+        """Store material in place of what the same records had."""
+        with self._database.writing() as connection:
+            learning.save_self_edits(connection, self_edits, now=now_micros())
+
+    def self_edits(self, record_ids: Sequence[str]) -> list[SelfEdit]:
+        """Return stored material of the records, in their order; records without any are skipped."""
+        with self._database.reading() as connection:
+            return learning.read_self_edits(connection, record_ids)
+
+    def shards(self, *, scope: Scope | None = None) -> list[Shard]:
+        """Return the shards a query in this scope sees (None: all), by id."""
+        with self._database.reading() as connection:
+            return shards.read_shards(connection, scope)
+
+    def shard_records(self, shard_id: str) -> list[Record]:
+        """Return the shard's active records that are queued or learned, in id order."""
+        with self._database.reading() as connection:
+            return shards.shard_records(connection, shard_id)
+
+    def assign(self, record_ids: Sequence[str], *, shard: Shard) -> None:
+        """Put records into a shard (created when new) and mark it dirty."""
+        with self._database.writing() as connection:
+            shards.assign(connection, record_ids, shard, now=now_micros())
+
+    # --- adapters
+
+    def next_number(self, shard_id: str) -> int:
+        """Return the version number after the greatest one this shard ever had, from 1."""
+        with self._database.reading() as connection:
+            return adapters.next_number(connection, shard_id)
+
+    def promote(
+        self,
+        version: AdapterVersion,
+        *,
+        learning: Mapping[str, tuple[Learning, str]],
+    ) -> AdapterVersion:
+        """In one transaction: store the version as ACTIVE, retire the old one, settle the records, clean the shard.
+
+        The shard stays dirty when its records changed while the version was trained.
+        """
+        with self._database.writing() as connection:
+            return adapters.promote(connection, version, learning=learning, now=now_micros())
+
+    def reject(self, version: AdapterVersion) -> None:
+        """Store a version that did not pass, for the record."""
+        with self._database.writing() as connection:
+            adapters.reject(connection, version, now=now_micros())
+
+    def activate(self, shard_id: str, version_id: str | None) -> None:
+        """Point a shard at an older version (rollback; learning states follow) or at none (disable; they stay)."""
+        with self._database.writing() as connection:
+            adapters.activate(connection, shard_id, version_id, now=now_micros())
+
+    def versions(self, *, shard_id: str | None = None) -> list[AdapterVersion]:
+        """Return adapter versions, oldest first."""
+        with self._database.reading() as connection:
+            return adapters.versions(connection, shard_id)
+
+    def mark_purged(self, version_ids: Sequence[str]) -> None:
+        """Remember that the files of these versions are deleted; AdapterError when one is active."""
+        with self._database.writing() as connection:
+            adapters.mark_purged(connection, version_ids, now=now_micros())
+
+    # --- forgetting
+
+    def forget(self, record_ids: Sequence[str]) -> Mapping[str, Json]:
+        """Remove what the records said, in one transaction, and overwrite it on disk; return what went.
+
+        Keys: "records", "passages", "vectors", "self_edits", "queue" (counts), "shards" (ids due for rebuilding),
+        "adapters" (ids of versions whose files have seen a forgotten record).
+        """
+        with self._database.writing() as connection:
+            counts = forgetting.forget(connection, record_ids, now=now_micros())
+        with self._database.maintaining() as driver:
+            sqlite.wipe(driver)
+        return counts
+
+    # --- keeping
+
+    def clock(self) -> int:
+        """Return the number of the newest event, 0 before the first.
+
+        It moves with every change of a record, shard or adapter; not with vectors, leases, material and meta values,
+        and not when time alone makes a record begin or end.
+        """
+        with self._database.reading() as connection:
+            return keeping.clock(connection)
+
+    def meta(self, key: str) -> str | None:
+        """Return a value of the meta table, or None."""
+        with self._database.reading() as connection:
+            return keeping.read_meta(connection, key)
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a value of the meta table."""
+        with self._database.writing() as connection:
+            keeping.set_meta(connection, key, value)
+
+    def counts(self) -> Mapping[str, Json]:
+        """Return records per "status", "route" and "learning", "adapters" per status, rows per table, "bytes"."""
+        with self._database.reading() as connection:
+            return keeping.counts(connection)
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the database, one sentence each; empty when all is well."""
+        with self._database.reading() as connection:
+            return keeping.check(connection)
+
+    def backup(self, path: Path) -> None:
+        """Write a consistent copy of the database to `path`, aside first; readers and writers go on meanwhile."""
+        with self._database.maintaining() as driver:
+            sqlite.copy_to(driver, path)
+
+    def close(self) -> None:
+        """Close every connection and give the writer lock back."""
+        self._database.close()
+
+
+_settle = learning.settle  # the protocol's parameter `learning` hides the module inside that method

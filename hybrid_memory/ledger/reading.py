@@ -1,0 +1,115 @@
+"""Read records and their history.
+
+Flow:    SqlLedger.get, find, history, events, confirmations.
+Imports: errors, types, and content, rows, selection, tables of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, true
+
+from hybrid_memory.errors import NotFoundError
+from hybrid_memory.ledger.content import same_content
+from hybrid_memory.ledger.rows import read_event, read_record
+from hybrid_memory.ledger.selection import in_parts, scope_key, seen_by, selected, within
+from hybrid_memory.ledger.tables import events, records, sources
+from hybrid_memory.protocols import Filters
+from hybrid_memory.types import Draft, Event, Record, Scope, Status
+
+__all__ = ["confirmations", "find", "get", "get_many", "history", "read_events"]
+
+
+def get(connection: Connection, record_id: str) -> Record:
+    """Return a record; NotFoundError when there is none."""
+    row = connection.execute(select(records).where(records.c.id == record_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(f"there is no record {record_id!r}; list() shows the ids of this memory")
+    return read_record(row)
+
+
+def get_many(connection: Connection, record_ids: Iterable[str]) -> dict[str, Record]:
+    """Return id -> record for those of the ids that exist."""
+    found = {}
+    for part in in_parts(record_ids):
+        for row in connection.execute(select(records).where(records.c.id.in_(part))).mappings():
+            found[row["id"]] = read_record(row)
+    return found
+
+
+def find(
+    connection: Connection,
+    *,
+    scope: Scope | None,
+    inside: bool = False,
+    filters: Filters | None = None,
+    as_of: datetime | None = None,
+    all_statuses: bool = False,
+    limit: int | None = None,
+    after: str | None = None,
+) -> list[Record]:
+    """Return records in id order; see `protocols.Ledger.find`. Forgotten ones are never among them."""
+    visible: ColumnElement[bool] = true()
+    if scope is not None:
+        visible = within(scope) if inside else seen_by(scope)
+    query = select(records).where(visible, selected(filters=filters, as_of=as_of, all_statuses=all_statuses))
+    if after is not None:
+        query = query.where(records.c.id > after)
+    rows = connection.execute(query.order_by(records.c.id).limit(limit)).mappings()
+    return [read_record(row) for row in rows]
+
+
+def history(connection: Connection, record_id: str) -> list[Event]:
+    """Return the events of a record and of the values before and after it, oldest first."""
+    record = get(connection, record_id)
+    family = {record_id}
+    if record.slot is not None:
+        same_slot = and_(records.c.slot_key == record.slot.key, records.c.scope_key == scope_key(record.scope))
+        family |= set(connection.execute(select(records.c.id).where(same_slot)).scalars())
+    family = _with_successions(connection, family)
+    found = []
+    for part in in_parts(sorted(family)):
+        rows = connection.execute(select(events).where(events.c.record_id.in_(part))).mappings()
+        found += [read_event(row) for row in rows]
+    return sorted(found, key=lambda event: event.id)
+
+
+def read_events(connection: Connection, *, after: int, limit: int) -> list[Event]:
+    """Return at most `limit` events with an id greater than `after`, in order."""
+    query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    return [read_event(row) for row in connection.execute(query).mappings()]
+
+
+def confirmations(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
+    """Return for each draft how many distinct other sources said the same in its scope.
+
+    Quarantined and forgotten records do not count.
+    """
+    wanted = [(scope_key(draft.scope), same_content(draft)[0]) for draft in drafts]
+    heard: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for part in in_parts({content for _, content in wanted}):
+        rows = connection.execute(
+            select(records.c.scope_key, records.c.content_hash, sources.c.source)
+            .join(sources, sources.c.record_id == records.c.id)
+            .where(records.c.content_hash.in_(part), records.c.status != Status.QUARANTINED)
+        )
+        for row in rows:
+            heard[row.scope_key, row.content_hash].add(row.source)
+    return [len(heard[key] - {draft.source}) for key, draft in zip(wanted, drafts, strict=True)]
+
+
+def _with_successions(connection: Connection, family: set[str]) -> set[str]:
+    """Add whatever replaced, or was replaced by, a member, until nothing more is found."""
+    found, fresh = set(family), set(family)
+    while fresh:
+        neighbours: set[str] = set()
+        for part in in_parts(sorted(fresh)):
+            linked = or_(records.c.id.in_(part), records.c.superseded_by.in_(part))
+            for row in connection.execute(select(records.c.id, records.c.superseded_by).where(linked)):
+                neighbours |= {row.id, row.superseded_by} - {None}
+        fresh = neighbours - found
+        found |= fresh
+    return found

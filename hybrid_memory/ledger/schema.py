@@ -1,0 +1,63 @@
+"""Bring a database to the schema this version knows: create, upgrade, or refuse.
+
+Flow:    SqlLedger.open, before anything else. Alembic is loaded only when there is something to do.
+Imports: errors, and database of the ledger.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from hybrid_memory.errors import LedgerError
+from hybrid_memory.ledger import migrations
+from hybrid_memory.ledger.database import Database
+
+__all__ = ["HEAD", "prepare"]
+
+HEAD = "0001"
+"""The newest revision in migrations/versions; a test compares the two."""
+
+
+def prepare(database: Database) -> None:
+    """Create or upgrade the tables when that is needed.
+
+    Raises:
+        LedgerError: the file is another program's, or was written by a newer version of this package.
+    """
+    with database.reading() as connection:
+        if _revision(connection, database.path) == HEAD:
+            return
+    with database.writing() as connection:
+        found = _revision(connection, database.path)  # another process may have been faster
+        if found != HEAD:
+            _upgrade(connection, found, database.path)
+
+
+def _revision(connection: Connection, path: Path) -> str | None:
+    names = inspect(connection).get_table_names()
+    if "alembic_version" in names:
+        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+    if names:
+        raise LedgerError(
+            f"{path} is a database of another program (its tables: {', '.join(names[:5])}); give another path"
+        )
+    return None
+
+
+def _upgrade(connection: Connection, found: str | None, path: Path) -> None:
+    from alembic import command  # 0.2 s, and only the first opening needs it
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    if found is not None and found not in known:
+        raise LedgerError(
+            f"{path} has schema {found}, written by a newer version of this package (this one knows up to {HEAD}); "
+            "upgrade with `pip install -U hybrid-memory-sdk`"
+        )
+    command.upgrade(config, "head")

@@ -1,0 +1,119 @@
+"""Passages: which a query may see, the best by words, and their vectors.
+
+Flow:    SqlLedger.visible, lexical, passages, vectors_after, set_vectors, record_vectors, removals_after.
+Imports: errors, types, and reading, rows, selection, sqlite, tables of the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import takewhile
+
+import numpy as np
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+
+from hybrid_memory.errors import IndexMismatchError
+from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.reading import get_many
+from hybrid_memory.ledger.rows import read_passage, read_vectors, vector_bytes
+from hybrid_memory.ledger.selection import in_parts, seen_by, selected
+from hybrid_memory.ledger.tables import passages, records, removals
+from hybrid_memory.protocols import Filters
+from hybrid_memory.types import FloatArray, IdArray, Passage, Record, Scope
+
+__all__ = ["lexical", "read_passages", "record_vectors", "removals_after", "set_vectors", "vectors_after", "visible"]
+
+
+def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as_of: datetime | None) -> IdArray:
+    """Return the ids of the passages a query may see: shape (n,), int64, ascending."""
+    query = (
+        select(passages.c.id)
+        .join(records, records.c.id == passages.c.record_id)
+        .where(seen_by(scope), selected(filters=filters, as_of=as_of))
+    )
+    ids = np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
+    ids.sort()
+    return ids
+
+
+def lexical(
+    connection: Connection, question: str, *, scope: Scope, limit: int, filters: Filters | None, as_of: datetime | None
+) -> list[tuple[int, float]]:
+    """Return (passage id, BM25 score, higher is better), best first, of the passages a query may see."""
+    query = sqlite.matching(question, and_(seen_by(scope), selected(filters=filters, as_of=as_of)), limit=limit)
+    return [] if query is None else [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def read_passages(connection: Connection, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
+    """Return passages with their records in the order of `ids`; those forgotten meanwhile are left out."""
+    columns = [column for column in passages.c if column.name not in {"vector", "encoder"}]
+    found = {}
+    for part in in_parts(ids):
+        for row in connection.execute(select(*columns).where(passages.c.id.in_(part))).mappings():
+            found[row["id"]] = read_passage(row)
+    owners = get_many(connection, {passage.record_id for passage in found.values()})
+    return [(found[key], owners[found[key].record_id]) for key in ids if key in found]
+
+
+def vectors_after(connection: Connection, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:
+    """Return ids and vectors of the passages after an id, in id order.
+
+    Stops where the length of the vectors changes (in the middle of a reindexing), so the array is always
+    rectangular; ask again after its last id for the rest.
+
+    Returns:
+        At most `limit` ids, and an array of shape (n, dim), float32; (0, 0) when there are none.
+    """
+    query = (
+        select(passages.c.id, passages.c.vector).where(passages.c.id > passage_id).order_by(passages.c.id).limit(limit)
+    )
+    rows = connection.execute(query).all()
+    alike = list(takewhile(lambda row: len(row.vector) == len(rows[0].vector), rows))
+    return [row.id for row in alike], read_vectors([row.vector for row in alike])
+
+
+def set_vectors(connection: Connection, ids: Sequence[int], vectors: FloatArray, encoder: str) -> None:
+    """Replace the vectors of passages; ids of passages that are gone meanwhile are skipped.
+
+    Raises:
+        IndexMismatchError: not one row per id.
+    """
+    if vectors.ndim != 2 or len(vectors) != len(ids):
+        raise IndexMismatchError(f"got vectors of shape {vectors.shape} for {len(ids)} passages; give one row per id")
+    if not len(ids):
+        return
+    connection.execute(
+        update(passages)
+        .where(passages.c.id == bindparam("passage_id"))
+        .values(vector=bindparam("new_vector"), encoder=bindparam("new_encoder")),
+        [
+            {"passage_id": int(key), "new_vector": vector_bytes(vector), "new_encoder": encoder}
+            for key, vector in zip(ids, vectors, strict=True)
+        ],
+    )
+
+
+def record_vectors(connection: Connection, record_ids: Sequence[str]) -> tuple[list[str], FloatArray]:
+    """Return the vector of every passage of the records, in their order, with the record id of each row.
+
+    Raises:
+        IndexMismatchError: they come from encoders of different lengths.
+    """
+    rows: list[Row[str, int, bytes, str]] = []
+    for part in in_parts(record_ids):
+        query = select(passages.c.record_id, passages.c.position, passages.c.vector, passages.c.encoder)
+        rows += connection.execute(query.where(passages.c.record_id.in_(part))).all()
+    if len({len(row.vector) for row in rows}) > 1:
+        names = sorted({row.encoder for row in rows})
+        raise IndexMismatchError(f"these passages were embedded by different encoders, {names}; call reindex()")
+    order = {record_id: place for place, record_id in enumerate(record_ids)}
+    rows.sort(key=lambda row: (order[row.record_id], row.position))
+    return [row.record_id for row in rows], read_vectors([row.vector for row in rows])
+
+
+def removals_after(connection: Connection, sequence: int) -> tuple[int, list[int]]:
+    """Return the newest removal number and the ids of the passages removed after `sequence`."""
+    newest = connection.execute(select(func.coalesce(func.max(removals.c.sequence), 0))).scalar_one()
+    query = select(removals.c.passage_id).where(removals.c.sequence > sequence).order_by(removals.c.sequence)
+    return newest, list(connection.execute(query).scalars())

@@ -1,0 +1,100 @@
+"""Which rows a call may see: scope, time and status, as SQL conditions.
+
+Flow:    every query of the ledger over records starts from `selected`; nothing is filtered afterwards.
+Imports: types, and filters, clock, tables of the ledger.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, FromClause, Table, and_, exists, or_, true
+
+from hybrid_memory.ledger.clock import now_micros, to_micros
+from hybrid_memory.ledger.filters import compiled
+from hybrid_memory.ledger.tables import records
+from hybrid_memory.protocols import Filters
+from hybrid_memory.types import Scope, Status
+
+__all__ = ["in_parts", "scope_key", "seen_by", "selected", "within"]
+
+_PART = 500
+_T = TypeVar("_T")
+
+_WAS_EVIDENCE = (Status.ACTIVE, Status.SUPERSEDED, Status.EXPIRED)
+
+
+def scope_key(scope: Scope) -> str:
+    """Return the one text that names a scope in the ledger.
+
+    >>> scope_key(Scope(user_id="ann"))
+    '[null, "ann", null, null]'
+    """
+    return json.dumps(scope.values(), ensure_ascii=False)
+
+
+def seen_by(scope: Scope, *, table: Table = records) -> ColumnElement[bool]:
+    """Return the condition that a query in `scope` sees a row: `Scope.sees`, as a list of at most 16 keys."""
+    choices = [(None,) if value is None else (None, value) for value in scope.values()]
+    return table.c.scope_key.in_([scope_key(Scope(*values)) for values in itertools.product(*choices)])
+
+
+def within(scope: Scope, *, table: Table = records) -> ColumnElement[bool]:
+    """Return the condition that a row lies inside `scope`: `Scope.covers`."""
+    given = [(name, value) for name, value in zip(scope.keys(), scope.values(), strict=True) if value is not None]
+    return and_(true(), *(table.c[name] == value for name, value in given))
+
+
+def selected(
+    *, filters: Filters | None = None, as_of: datetime | None = None, all_statuses: bool = False
+) -> ColumnElement[bool]:
+    """Return the condition on time, status and filters; without arguments: what is evidence now.
+
+    Args:
+        filters: further conditions, see `filters.py`.
+        as_of: what was valid at that time, by all that is known today.
+        all_statuses: every status but FORGOTTEN, and with no `as_of` at any time.
+    """
+    if all_statuses:
+        base = records.c.status != Status.FORGOTTEN
+        base = base if as_of is None else and_(base, _valid_at(records, to_micros(as_of, "as_of")))
+    elif as_of is None:
+        base = and_(records.c.status == Status.ACTIVE, _valid_at(records, now_micros()))
+    else:
+        base = _evidence_at(to_micros(as_of, "as_of"))
+    return base if filters is None else and_(base, compiled(filters))
+
+
+def in_parts(items: Iterable[_T]) -> Iterator[Sequence[_T]]:
+    """Cut a long list into parts short enough for one SQL IN."""
+    rest = iter(items)
+    while part := list(itertools.islice(rest, _PART)):
+        yield part
+
+
+def _evidence_at(time: int) -> ColumnElement[bool]:
+    """A value that was stated again later spans the values in between; the latest to begin was the valid one."""
+    other = records.alias("other")
+    interrupted = exists().where(
+        other.c.slot_key == records.c.slot_key,
+        other.c.scope_key == records.c.scope_key,
+        other.c.status.in_(_WAS_EVIDENCE),
+        or_(
+            other.c.valid_from > records.c.valid_from,
+            and_(other.c.valid_from == records.c.valid_from, other.c.version > records.c.version),
+        ),
+        _valid_at(other, time),
+    )
+    return and_(records.c.status.in_(_WAS_EVIDENCE), _valid_at(records, time), ~interrupted)
+
+
+def _valid_at(table: FromClause, time: int) -> ColumnElement[bool]:
+    return and_(
+        table.c.valid_from <= time,
+        or_(table.c.valid_to.is_(None), table.c.valid_to > time),
+        or_(table.c.expires_at.is_(None), table.c.expires_at > time),
+    )

@@ -1,0 +1,234 @@
+"""What only SQLite understands: pragmas, full text (FTS5), triggers, JSON look-ups, checks and backup.
+
+Flow:    the rest of the ledger is plain SQLAlchemy Core; another database needs another file like this one.
+Imports: tables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, func, literal, literal_column, select, text
+
+from hybrid_memory.ledger.tables import passages, records
+
+__all__ = [
+    "SCHEMA",
+    "add_full_text",
+    "contains",
+    "copy_to",
+    "damage",
+    "folded",
+    "json_has",
+    "json_text",
+    "json_type",
+    "json_value",
+    "matching",
+    "mend",
+    "prepare",
+    "remove_full_text",
+    "size_bytes",
+    "wipe",
+]
+
+SCHEMA = (
+    # External content: the words are indexed here, the text itself stays in `passages` only.
+    """CREATE VIRTUAL TABLE passages_fts USING fts5(
+         text, content='passages', content_rowid='id', tokenize='porter unicode61')""",
+    """CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
+         BEGIN SELECT RAISE(ABORT, 'events are append-only'); END""",
+    """CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
+         BEGIN SELECT RAISE(ABORT, 'events are append-only'); END""",
+)
+"""What Alembic cannot describe; migration 0001 runs it. Never edited: a change is a later migration's own list."""
+
+_MAX_TERMS = 64
+"""Words of a question that are searched for; a pasted page adds cost, not precision."""
+
+
+def prepare(connection: sqlite3.Connection, *, busy_timeout_s: float) -> None:
+    """Set up a new connection: durable, checked, and leaving nothing behind of what is deleted."""
+    connection.isolation_level = None  # the engine begins transactions itself, see database.py
+    for pragma in (
+        f"busy_timeout={int(busy_timeout_s * 1000)}",
+        "journal_mode=WAL",
+        "synchronous=FULL",  # NORMAL could lose acknowledged writes on power loss (sqlite.org/pragma.html)
+        "foreign_keys=ON",
+        "secure_delete=ON",  # deleted text is overwritten with zeros, not just unlinked
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("casefold", 1, _casefold, deterministic=True)
+
+
+def mend(message: str) -> str:
+    """Return what a user can do about an error message of SQLite, in one sentence."""
+    if "full" in message or "No space" in message:
+        return "The disk is full and nothing was stored; free some space and try again"
+    if "readonly" in message or "unable to open" in message or "Permission" in message:
+        return "Check that the folder exists and that this user may write to it"
+    if "append-only" in message:
+        return "History is never rewritten; add an event instead"
+    return (
+        "The database may be damaged: run `hybrid-memory doctor`, and if it reports damage restore from an export "
+        "(HybridMemory.restore)"
+    )
+
+
+def _casefold(value: str | float | bytes | None) -> str | float | bytes | None:
+    return value.casefold() if isinstance(value, str) else value
+
+
+# ---------------------------------------------------------------- full text
+
+
+def add_full_text(connection: Connection, *, after: int) -> None:
+    """Index the words of the passages whose id is greater than `after`."""
+    connection.execute(
+        text("INSERT INTO passages_fts(rowid, text) SELECT id, text FROM passages WHERE id > :after"), {"after": after}
+    )
+
+
+def remove_full_text(connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
+    """Take passages (id, text as it was indexed) out of the word index; call it before they are deleted."""
+    if not rows:
+        return
+    connection.execute(
+        text("INSERT INTO passages_fts(passages_fts, rowid, text) VALUES ('delete', :id, :text)"),
+        [{"id": row_id, "text": words} for row_id, words in rows],
+    )
+    # A delete only adds a marker to the index: the words stay in older segments until those are merged.
+    connection.execute(text("INSERT INTO passages_fts(passages_fts) VALUES ('optimize')"))
+
+
+def matching(question: str, condition: ColumnElement[bool], *, limit: int) -> Select[int, float] | None:
+    """Return the query for the best passages by BM25 among those whose record meets `condition`.
+
+    Every word of the question is quoted, so that no text is ever FTS5 syntax, and any of them may match.
+    FTS5's bm25() is negative with the best lowest; it is turned round here (sqlite.org/fts5.html, 5.1.1).
+
+    Returns:
+        Rows (passage id, score > 0 for all but very common words); None when the question has no words.
+    """
+    terms = list(dict.fromkeys(re.findall(r"\w+", question.casefold())))[:_MAX_TERMS]
+    if not terms:
+        return None
+    # Materialised: left to itself the planner may run the full-text search once per record.
+    matched = (
+        select(
+            literal_column("rowid").label("passage_id"),
+            (-func.bm25(literal_column("passages_fts"))).label("score"),
+        )
+        .select_from(text("passages_fts"))
+        .where(text("passages_fts MATCH :question").bindparams(question=" OR ".join(f'"{term}"' for term in terms)))
+        .cte("matched")
+        .prefix_with("MATERIALIZED")
+    )
+    return (
+        select(passages.c.id, matched.c.score)
+        .join_from(matched, passages, passages.c.id == matched.c.passage_id)
+        .join(records, records.c.id == passages.c.record_id)
+        .where(condition)
+        .order_by(matched.c.score.desc(), passages.c.id)
+        .limit(limit)
+    )
+
+
+# ---------------------------------------------------------------- filters
+
+
+def json_type(column: Column[object], key: str) -> ColumnElement[str]:
+    """Return the type of a JSON member: "text", "integer", "real", "true", "false", "null", "array", …; or NULL."""
+    return func.json_type(column, _path(key))
+
+
+def json_value(column: Column[object], key: str) -> ColumnElement[object]:
+    """Return a JSON member as an SQL value; true and false are 1 and 0."""
+    return func.json_extract(column, _path(key))
+
+
+def json_text(column: Column[object], key: str) -> ColumnElement[str]:
+    """Return a JSON member that is text; NULL when it is anything else."""
+    return func.iif(json_type(column, key) == "text", json_value(column, key), None)
+
+
+def json_has(column: Column[object], key: str, value: object) -> ColumnElement[bool]:
+    """Tell whether a JSON member is a list that has `value` in it."""
+    items = func.json_each(column, _path(key)).table_valued("value")
+    found = select(literal(1)).select_from(items).where(items.c.value == literal(value)).exists()
+    return and_(json_type(column, key) == "array", found)
+
+
+def contains(column: ColumnElement[str], part: str) -> ColumnElement[bool]:
+    """Tell whether a text has `part` in it, case and all; LIKE would ignore case and read % and _ as wildcards."""
+    return func.instr(column, part) > 0
+
+
+def folded(column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return a text with its case folded as Python does it; SQLite's lower() knows ASCII only."""
+    return func.casefold(column)
+
+
+def _path(key: str) -> str:
+    # A label is compared as it is written, without escapes, so filters.py refuses keys that would need one.
+    return f'$."{key}"'
+
+
+# ---------------------------------------------------------------- keeping
+
+
+def damage(connection: Connection) -> list[str]:
+    """Return what SQLite itself finds wrong, one sentence each."""
+    found = [
+        f"the database is damaged: {row[0]}"
+        for row in connection.exec_driver_sql("PRAGMA integrity_check")
+        if row[0] != "ok"
+    ]
+    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+        found.append(f"row {row} of table {table} refers to a missing row of table {parent}")
+    missing = "SELECT count(*) FROM passages WHERE id NOT IN (SELECT id FROM passages_fts_docsize)"
+    extra = "SELECT count(*) FROM passages_fts_docsize WHERE id NOT IN (SELECT id FROM passages)"
+    for query, what in (
+        (missing, "passages are missing from the full-text index"),
+        (extra, "rows of the full-text index have no passage"),
+    ):
+        count = connection.exec_driver_sql(query).scalar_one()
+        if count:
+            found.append(f"{count} {what}")
+    return found
+
+
+def size_bytes(connection: Connection) -> int:
+    """Return the size of the database file, in bytes."""
+    pages = int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+    return pages * int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+
+
+def wipe(connection: sqlite3.Connection) -> None:
+    """Move what was written into the database file and empty the journal, so that old pages of text go.
+
+    Does what it can: a reader that still needs the journal keeps it until the next time.
+    """
+    waits = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    connection.execute("PRAGMA busy_timeout=0")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute(f"PRAGMA busy_timeout={waits}")
+
+
+def copy_to(connection: sqlite3.Connection, path: Path) -> None:
+    """Write a consistent copy of the database to `path`: aside, flushed to disk, renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.part")
+    aside.unlink(missing_ok=True)
+    target = sqlite3.connect(aside)
+    try:
+        connection.backup(target)
+        target.execute("PRAGMA journal_mode=DELETE")  # one file, without -wal and -shm beside it
+    finally:
+        target.close()
+    with aside.open("rb") as copied:
+        os.fsync(copied.fileno())
+    aside.replace(path)

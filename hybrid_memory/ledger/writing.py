@@ -1,0 +1,327 @@
+"""Write entries: recognise what is known, place slots, store what is new, all in one transaction.
+
+Flow:    SqlLedger.write -> known.load_known -> Batch.add for each entry, in memory -> Batch.store, a few statements.
+Imports: errors, types, and known, content, slots, standing, rows, sqlite, tables of the ledger.
+
+Entries of one batch see each other, so a batch gives the same ledger as its entries one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
+from ulid import ULID
+
+from hybrid_memory.errors import InputError, NotFoundError
+from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.clock import from_micros
+from hybrid_memory.ledger.content import tombstone
+from hybrid_memory.ledger.known import Known, Stamped, load_known, stamped
+from hybrid_memory.ledger.rows import read_decision, scope_row, vector_bytes
+from hybrid_memory.ledger.slots import current, displaced, placed
+from hybrid_memory.ledger.standing import Standing, add_events, event_row, follow, save
+from hybrid_memory.ledger.tables import passages, records, sources, tombstones
+from hybrid_memory.types import Entry, IngestReceipt, Learning, Route, Status
+
+__all__ = ["write"]
+
+
+def write(connection: Connection, entries: Sequence[Entry], *, now: int) -> list[IngestReceipt]:
+    """Store all entries and return a receipt for each, in order; see `protocols.Ledger.write`.
+
+    Raises:
+        InputError: an entry that cannot be used, or that says what was forgotten.
+        NotFoundError: `supersedes` names no record.
+    """
+    items = [stamped(entry) for entry in entries]
+    batch = _Batch(load_known(connection, items), now=now)
+    receipts = [batch.add(item) for item in items]
+    batch.store(connection)
+    return receipts
+
+
+class _Batch:
+    """The decisions of one transaction, taken in memory."""
+
+    def __init__(self, known: Known, *, now: int) -> None:
+        self._known = known
+        self._now = now
+        self._before = dict(known.standings)
+        self._new: dict[str, Stamped] = {}
+        self._voices: list[dict[str, Any]] = []
+        self._events: list[dict[str, Any]] = []
+        self._unearthed: list[Stamped] = []
+
+    def add(self, item: Stamped) -> IngestReceipt:
+        """Decide what becomes of one entry."""
+        key = (item.scope_key, item.draft.idempotency_key or "")
+        decision = item.entry.decision
+        if key[1] and key in self._known.by_key:
+            return self._repeated(self._known.by_key[key])
+        if decision.route is Route.DROP:
+            self._events.append(
+                event_row("dropped", None, now=self._now, reasons=decision.reasons, policy=decision.policy)
+            )
+            return IngestReceipt(record_id=None, route=Route.DROP, decision=decision)
+        known = self._match(item)
+        receipt = self._insert(item) if known is None else self._join(known, item)
+        if key[1] and known is None and receipt.record_id is not None:
+            self._known.by_key[key] = receipt.record_id
+            self._known.replaced[receipt.record_id] = receipt.superseded
+        return receipt
+
+    # ------------------------------------------------------------ what is known already
+
+    def _repeated(self, record_id: str) -> IngestReceipt:
+        receipt = self._receipt(record_id, superseded=self._known.replaced[record_id])
+        return replace(receipt, duplicate=True)
+
+    def _receipt(self, record_id: str, *, superseded: Sequence[str] = ()) -> IngestReceipt:
+        standing = self._known.standings[record_id]
+        return IngestReceipt(
+            record_id=record_id,
+            route=standing.route,
+            decision=read_decision(standing.decision),
+            superseded=tuple(superseded),
+            superseded_by=standing.superseded_by if standing.status is Status.SUPERSEDED else None,
+        )
+
+    def _match(self, item: Stamped) -> Standing | None:
+        """Return the record that says the same and still counts; a quarantined statement confirms nothing."""
+        same = self._known.same(item)
+        if item.entry.decision.route is Route.QUARANTINE:
+            return next((known for known in same if known.status is Status.QUARANTINED), None)
+        active = [known for known in same if known.status is Status.ACTIVE and self._lasts(known, item)]
+        if active:
+            return _nearest(active, item.valid_from)
+        gone = [known for known in same if known.status is Status.SUPERSEDED]
+        holder = self._holder(item, gone)
+        if gone and holder is not None and item.valid_from <= holder.confirmed_from:
+            return _nearest(gone, item.valid_from)
+        return None
+
+    def _lasts(self, known: Standing, item: Stamped) -> bool:
+        """Tell whether a record is not over yet for this statement; one that is over is told anew."""
+        in_time = known.declared_to is None or item.valid_from < known.declared_to
+        return in_time and (known.expires_at is None or known.expires_at > self._now)
+
+    def _holder(self, item: Stamped, gone: Sequence[Standing]) -> Standing | None:
+        """Return what holds now in the place of the retired records `gone`."""
+        if item.slot_key is not None:
+            return current(self._known.values(item.scope_key, item.slot_key), now=self._now)
+        seen: set[str] = set()
+        step = gone[-1] if gone else None
+        while step is not None and step.superseded_by is not None and step.id not in seen:
+            seen.add(step.id)
+            step = self._known.standings.get(step.superseded_by)
+        return step if step is not None and step.status is Status.ACTIVE else None
+
+    def _join(self, known: Standing, item: Stamped) -> IngestReceipt:
+        """Let a record be stated once more: it may begin earlier, last longer, and earn its way into the weights."""
+        longer = (
+            None if None in {known.expires_at, item.expires_at} else max(known.expires_at or 0, item.expires_at or 0)
+        )
+        joined = replace(
+            known,
+            valid_from=min(known.valid_from, item.valid_from),
+            confirmed_from=max(known.confirmed_from, item.valid_from),
+            expires_at=longer,
+        )
+        if item.entry.decision.route is Route.LEARN and known.route is Route.RETRIEVE and known.status is Status.ACTIVE:
+            joined = _promoted(joined, item.entry)
+        self._known.add(joined)
+        superseded = self._place(joined)
+        if item.draft.source not in self._known.speakers[known.id]:
+            self._hear(known.id, item.draft.source)
+            self._events.append(event_row("confirmed", known.id, now=self._now, source=item.draft.source))
+        elif self._known.standings[known.id] != known:
+            self._events.append(event_row("restated", known.id, now=self._now))
+        return replace(self._receipt(known.id, superseded=superseded), duplicate=True)
+
+    def _hear(self, record_id: str, source: str) -> None:
+        self._known.speakers[record_id].add(source)
+        self._voices.append({"record_id": record_id, "source": source, "at": self._now})
+
+    # ------------------------------------------------------------ what is new
+
+    def _insert(self, item: Stamped) -> IngestReceipt:
+        self._refuse_forgotten(item)
+        target = self._target(item)
+        standing = self._standing(item)
+        self._new[standing.id] = item
+        superseded: list[str] = []
+        if target is not None and standing.status is Status.ACTIVE:
+            gone, standing = displaced(target, standing, now=self._now)
+            self._known.add(gone)
+            superseded += [gone.id] if gone.status is Status.SUPERSEDED else []
+        self._known.add(standing)
+        superseded += self._place(standing)
+        self._hear(standing.id, item.draft.source)
+        receipt = self._receipt(standing.id, superseded=superseded)
+        self._events.append(
+            event_row(
+                "ingested",
+                standing.id,
+                now=self._now,
+                route=receipt.route,
+                policy=receipt.decision.policy,
+                superseded=receipt.superseded,
+                superseded_by=receipt.superseded_by,
+            )
+        )
+        return receipt
+
+    def _refuse_forgotten(self, item: Stamped) -> None:
+        at = self._known.forgotten_at(item)
+        if at is None:
+            return
+        if item.draft.metadata.get("force") is not True:
+            raise InputError(
+                f"this was forgotten on {from_micros(at):%Y-%m-%d} in scope {item.draft.scope.name!r} and nothing of "
+                'the call was stored; give metadata={"force": true} to let it in again'
+            )
+        self._unearthed.append(item)
+
+    def _target(self, item: Stamped) -> Standing | None:
+        """Return the record that the new one replaces by request, or by saying again what had been replaced."""
+        wanted = item.draft.supersedes
+        if wanted is None:
+            gone = [known for known in self._known.same(item) if known.status is Status.SUPERSEDED]
+            return None if item.slot_key is not None else self._holder(item, gone)
+        target = self._known.standings.get(wanted)
+        if target is None:
+            raise NotFoundError(f"supersedes names {wanted!r}, and there is no such record; list() shows the ids")
+        if target.scope_key != item.scope_key:
+            raise InputError(f"record {wanted} is in another scope; a record is replaced in its own scope only")
+        if target.status not in {Status.ACTIVE, Status.EXPIRED}:
+            successor = f" by {target.superseded_by}; supersede that one" if target.superseded_by else ""
+            raise InputError(f"record {wanted} cannot be replaced, it is {target.status.value}{successor}")
+        return target
+
+    def _standing(self, item: Stamped) -> Standing:
+        decision = item.entry.decision
+        slot_values = [] if item.slot_key is None else self._known.values(item.scope_key, item.slot_key)
+        return Standing(
+            id=self._next_id(),
+            scope_key=item.scope_key,
+            slot_key=item.slot_key,
+            content_hash=item.content_hash,
+            version=0 if item.slot_key is None else 1 + max((value.version for value in slot_values), default=0),
+            valid_from=item.valid_from,
+            confirmed_from=item.valid_from,
+            declared_to=item.valid_to,
+            valid_to=item.valid_to,
+            expires_at=item.expires_at,
+            status=Status.QUARANTINED if decision.route is Route.QUARANTINE else Status.ACTIVE,
+            superseded_by=None,
+            route=decision.route,
+            decision=decision.to_json(),
+            kind=decision.kind.value,
+            learning=Learning.QUEUED if decision.route is Route.LEARN else Learning.NONE,
+            learning_detail="",
+            shard_id=None,
+        )
+
+    def _next_id(self) -> str:
+        """Return an id greater than any in the ledger, even when the clock was set back."""
+        fresh = str(ULID())
+        if fresh <= self._known.last_id:
+            fresh = str(ULID.from_int(int(ULID.from_str(self._known.last_id)) + 1))
+        self._known.last_id = fresh
+        return fresh
+
+    def _place(self, standing: Standing) -> list[str]:
+        """Place the values of the record's slot again; return the ids of those that were superseded by it."""
+        if standing.slot_key is None:
+            return []
+        superseded = []
+        for value in placed(self._known.values(standing.scope_key, standing.slot_key), now=self._now):
+            before = self._known.standings[value.id]
+            if before.status is Status.ACTIVE and value.status is Status.SUPERSEDED and value.id != standing.id:
+                superseded.append(value.id)
+            self._known.add(value)
+        return superseded
+
+    # ------------------------------------------------------------ storing
+
+    def store(self, connection: Connection) -> None:
+        """Write the decisions; the caller's transaction makes them durable together."""
+        standings = self._known.standings
+        self._insert_rows(connection)
+        add_events(connection, self._events)
+        save(connection, [(before, standings[before.id]) for before in self._before.values()], now=self._now)
+        new = [standings[record_id] for record_id in self._new]
+        follow(connection, [(_arrived(standing), standing) for standing in new], now=self._now)
+        for item in self._unearthed:
+            connection.execute(delete(tombstones).where(self._graves(item)))
+
+    def _insert_rows(self, connection: Connection) -> None:
+        if self._new:
+            rows = [self._record_row(record_id, item) for record_id, item in self._new.items()]
+            connection.execute(insert(records), rows)
+        if self._voices:
+            connection.execute(insert(sources), self._voices)
+        rows = list(_passage_rows(self._new))
+        if rows:
+            last = connection.execute(select(func.coalesce(func.max(passages.c.id), 0))).scalar_one()
+            connection.execute(insert(passages), rows)
+            sqlite.add_full_text(connection, after=last)
+
+    def _record_row(self, record_id: str, item: Stamped) -> dict[str, Any]:
+        draft, plain = item.draft, item.draft.to_json()
+        return {
+            **self._known.standings[record_id].row(),
+            **scope_row(draft.scope, item.scope_key),
+            "text": draft.text,
+            "source": draft.source,
+            "trust": draft.trust.value,
+            "observed_at": item.observed_at,
+            "recorded_at": self._now,
+            "subject": None if draft.slot is None else draft.slot.subject,
+            "attribute": None if draft.slot is None else draft.slot.attribute,
+            "value": draft.value,
+            "supersedes": draft.supersedes,
+            "examples": plain["examples"],
+            "idempotency_key": draft.idempotency_key,
+            "metadata": plain["metadata"],
+        }
+
+    def _graves(self, item: Stamped) -> ColumnElement[bool]:
+        hashes = [tombstone(self._known.salt, hashed) for hashed in (item.content_hash, item.text_hash)]
+        return and_(tombstones.c.scope_key == item.scope_key, tombstones.c.hash.in_(hashes))
+
+
+def _passage_rows(new: dict[str, Stamped]) -> Iterable[dict[str, Any]]:
+    for record_id, item in new.items():
+        for position, (text, vector) in enumerate(zip(item.draft.passages, item.entry.vectors, strict=True)):
+            yield {
+                "record_id": record_id,
+                "position": position,
+                "text": text,
+                "vector": vector_bytes(vector),
+                "encoder": item.entry.encoder,
+            }
+
+
+def _nearest(candidates: Sequence[Standing], valid_from: int) -> Standing:
+    """Return the last to begin before that time, or the first of all when every one begins later."""
+    begun = [known for known in candidates if known.valid_from <= valid_from]
+    return (
+        max(begun, key=lambda known: known.valid_from) if begun else min(candidates, key=lambda known: known.valid_from)
+    )
+
+
+def _promoted(known: Standing, entry: Entry) -> Standing:
+    learning = Learning.QUEUED if known.learning is Learning.NONE else known.learning
+    decision = entry.decision
+    return replace(
+        known, route=decision.route, decision=decision.to_json(), kind=decision.kind.value, learning=learning
+    )
+
+
+def _arrived(standing: Standing) -> Standing:
+    """The standing every record arrives with; what differs from it is worth an event."""
+    return replace(standing, status=Status.ACTIVE, superseded_by=None, learning=Learning.NONE, learning_detail="")

@@ -1,0 +1,776 @@
+"""The memory: ingest -> consolidate -> query -> forget.
+
+Flow:    this is the flow; each method is one screen.
+Imports: types, protocols, config, errors, and the flow modules beside it. Knows every stage by its protocol only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+from hybrid_memory.adapters import Adapters
+from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.config import Settings
+from hybrid_memory.consolidation import Consolidation
+from hybrid_memory.errors import HybridMemoryError, InputError
+from hybrid_memory.forgetting import Forgetting
+from hybrid_memory.protocols import (
+    AdapterStore,
+    Encoder,
+    Filters,
+    LanguageModel,
+    Ledger,
+    Progress,
+    Retriever,
+    Router,
+    Screen,
+)
+from hybrid_memory.scoping import read_scope
+from hybrid_memory.streaming import AnswerStream
+from hybrid_memory.types import (
+    Answer,
+    ConsolidationReport,
+    Context,
+    Decision,
+    Draft,
+    Entry,
+    Event,
+    Example,
+    FloatArray,
+    Hit,
+    IngestReceipt,
+    IngestSummary,
+    Json,
+    Learning,
+    Mode,
+    Move,
+    Receipt,
+    Record,
+    Route,
+    Scope,
+    Status,
+    Trust,
+)
+
+__all__ = ["HybridMemory", "Parts"]
+
+Word = TypeVar("Word", Route, Mode)
+
+
+class Reader(Protocol):
+    """Turns one input into drafts; see hybrid_memory.ingest.reader."""
+
+    def read(
+        self,
+        x: object,
+        *,
+        scope: Scope,
+        source: str | None = None,
+        observed_at: datetime | None = None,
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        ttl_s: float | None = None,
+        trust: Trust | str | None = None,
+        supersedes: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[Draft]: ...
+
+
+class Answerer(Protocol):
+    """Turns questions into answers; see hybrid_memory.answering.answerer."""
+
+    def answer(
+        self,
+        questions: Sequence[str],
+        *,
+        scope: Scope,
+        mode: Mode,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+        max_new_tokens: int | None,
+        on_text: Callable[[str], None] | None,
+        progress: Progress | None,
+    ) -> list[Answer]: ...
+
+    def context(
+        self,
+        question: str,
+        *,
+        scope: Scope,
+        mode: Mode,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+    ) -> Context: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The stages of one memory, as build.py puts them together."""
+
+    folder: Path
+    settings: Settings
+    reader: Reader
+    screens: Sequence[Screen]
+    router: Router
+    load_router: Callable[[str], Router]
+    encoder: Encoder
+    ledger: Ledger
+    retriever: Retriever
+    store: AdapterStore
+    consolidation: Consolidation
+    forgetting: Forgetting
+    answerer: Answerer
+    answers: AnswerLog
+    language_model: Callable[[], LanguageModel]
+
+
+class HybridMemory:
+    """A memory with two halves: retrieval for what changes, adapter weights for what lasts.
+
+    Open one with `HybridMemory.open("./acme")`; it is a context manager. Scopes (`tenant_id`, `user_id`,
+    `agent_id`, `run_id`) may be given to every call; without any, knowledge is everybody's. A query sees
+    everybody's knowledge and its own scope's, never another's.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        """Take assembled parts; use `open` or `from_config`."""
+        self._parts = parts
+        self._ledger = parts.ledger
+        self.adapters = Adapters(parts.ledger, parts.store)
+
+    @classmethod
+    def open(cls, folder: Path | str, **groups: Mapping[str, Any]) -> HybridMemory:
+        """Open the memory in a folder; it is created when it is not there.
+
+        Args:
+            folder: holds memory.toml (settings, optional), ledger, index and adapters.
+            groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
+
+        Raises:
+            ConfigError: a setting is unknown or out of range.
+            PolicyError: the routing policy cannot be used.
+            ModelError: a model is missing; the message has the command that gets it.
+            IndexMismatchError: the store was built with another encoder.
+            LedgerError: the database is damaged or newer than this package.
+        """
+        from hybrid_memory.build import build
+
+        folder = Path(folder)
+        file = folder / "memory.toml"
+        return cls(build(folder, Settings.load(file if file.exists() else None, **groups)))
+
+    @classmethod
+    def from_config(cls, config: Path | str | Mapping[str, Any]) -> HybridMemory:
+        """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
+
+        Raises:
+            ConfigError: as `open`, or `folder` is missing.
+        """
+        from hybrid_memory.build import build, folder_and_settings
+
+        return cls(build(*folder_and_settings(config)))
+
+    # ------------------------------------------------------------ ingest
+
+    def ingest(
+        self,
+        x: object,
+        *,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        source: str | None = None,
+        observed_at: datetime | None = None,
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        ttl: timedelta | float | None = None,
+        trust: Trust | str | None = None,
+        supersedes: str | None = None,
+        route: Route | str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+    ) -> IngestReceipt:
+        """Read, screen, route and store one input; durable when it returns.
+
+        Args:
+            x: text, a Path (file or folder), chat messages, a llama-index Document, Example, Preference or Fact.
+            tenant_id: scope; likewise user_id, agent_id, run_id.
+            user_id: scope.
+            agent_id: scope.
+            run_id: scope.
+            source: where it comes from.
+            observed_at: when it was seen, timezone-aware; now by default.
+            valid_from: when it begins to be true; observed_at by default.
+            valid_to: when it stops being true.
+            ttl: lifetime, a timedelta or seconds.
+            trust: "operator", "user" or "external".
+            supersedes: id of the record it replaces.
+            route: None lets the policy decide; or "retrieve", "learn", "drop", "quarantine".
+            metadata: JSON data to filter by.
+            idempotency_key: makes a repeated call harmless.
+            dry_run: decide and explain, store nothing.
+
+        Returns:
+            The receipt of the first record; `records` has the ids when one input became several.
+
+        Raises:
+            InputError: the input cannot be used; nothing was stored.
+            LockedError: another process holds the writer lock too long.
+        """
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        forced = _member(Route, "route", route)
+        drafts = self._parts.reader.read(
+            x,
+            scope=scope,
+            source=source,
+            observed_at=observed_at,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            ttl_s=ttl.total_seconds() if isinstance(ttl, timedelta) else ttl,
+            trust=trust,
+            supersedes=supersedes,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+        )
+        entries = self._decide(drafts, forced)
+        if dry_run:
+            return IngestReceipt(record_id=None, route=entries[0].decision.route, decision=entries[0].decision)
+        receipts = self._ledger.write(entries)
+        ids = tuple(receipt.record_id for receipt in receipts if receipt.record_id is not None)
+        self._open_window_when_full()
+        return replace(receipts[0], records=ids)
+
+    add = ingest
+
+    def ingest_many(
+        self, inputs: Iterable[object], *, batch_size: int = 64, progress: Progress | None = None, **stamp: Any
+    ) -> IngestSummary:
+        """Ingest many inputs in batches, one transaction a batch; a bad one is reported and does not stop the rest.
+
+        Args:
+            inputs: anything `ingest` takes.
+            batch_size: inputs embedded and written together.
+            progress: told after each batch.
+            stamp: the keyword arguments of `ingest`, for all of them; `idempotency_key` is not among them.
+
+        Returns:
+            Counts per route, and each failure as (place in the input, message).
+        """
+        started = time.monotonic()
+        if "idempotency_key" in stamp:
+            raise InputError("idempotency_key names one input; ingest_many is idempotent by content without it")
+        everything = list(inputs)
+        receipts: list[IngestReceipt] = []
+        failures: list[tuple[int, str]] = []
+        for start in range(0, len(everything), max(1, batch_size)):
+            batch = everything[start : start + batch_size]
+            receipts += self._ingest_batch(batch, start, failures, **stamp)
+            if progress is not None:
+                progress("ingest", start + len(batch), len(everything), f"{len(failures)} failed")
+        self._open_window_when_full()
+        return IngestSummary(
+            counts=Counter(receipt.route.value for receipt in receipts),
+            duplicates=sum(receipt.duplicate for receipt in receipts),
+            failures=tuple(failures),
+            receipts=tuple(receipts),
+            seconds=time.monotonic() - started,
+        )
+
+    def _ingest_batch(
+        self,
+        batch: Sequence[object],
+        start: int,
+        failures: list[tuple[int, str]],
+        *,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        route: Route | str | None = None,
+        ttl: timedelta | float | None = None,
+        **stamp: Any,
+    ) -> list[IngestReceipt]:
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        forced = _member(Route, "route", route)
+        ttl_s = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+        drafts: list[Draft] = []
+        for place, x in enumerate(batch, start=start):
+            try:
+                drafts += self._parts.reader.read(x, scope=scope, ttl_s=ttl_s, **stamp)
+            except HybridMemoryError as error:
+                failures.append((place, str(error)))
+        return self._ledger.write(self._decide(drafts, forced)) if drafts else []
+
+    def route(self, text: str, *, policy: str | None = None, trust: Trust | str = Trust.USER) -> Decision:
+        """Explain where a text would go, without storing anything.
+
+        Args:
+            text: as it would be ingested.
+            policy: a shipped policy's name or a file; None is this memory's own.
+            trust: who would vouch for it.
+        """
+        drafts = self._parts.reader.read(text, scope=Scope(), trust=trust)
+        router = self._parts.router if policy is None else self._parts.load_router(policy)
+        return self._decisions(drafts, router)[0][0]
+
+    def replay_routing(self, policy: str) -> list[Move]:
+        """Return what would move under another policy; nothing moves."""
+        router = self._parts.load_router(policy)
+        moves: list[Move] = []
+        for record in self._ledger.find(scope=None):
+            draft = _as_draft(record)
+            decision = self._decisions([draft], router)[0][0]
+            if decision.route is not record.decision.route:
+                moves.append(
+                    Move(
+                        record_id=record.id,
+                        text=record.text,
+                        before=record.decision.route,
+                        after=decision.route,
+                        reasons=decision.reasons,
+                    )
+                )
+        return moves
+
+    def _decide(self, drafts: Sequence[Draft], forced: Route | None) -> list[Entry]:
+        entries = []
+        for draft, (decision, vectors) in zip(drafts, self._decisions(drafts, self._parts.router), strict=True):
+            if forced is not None and forced is not decision.route:
+                reason = f"the caller asked for {forced.value}; the policy said {decision.route.value}"
+                decision = replace(decision, route=forced, reasons=(*decision.reasons, reason))
+            entries.append(
+                Entry(draft=draft, decision=decision, vectors=vectors, encoder=self._parts.encoder.fingerprint)
+            )
+        return entries
+
+    def _decisions(self, drafts: Sequence[Draft], router: Router) -> list[tuple[Decision, FloatArray]]:
+        """Return decision and passage vectors of each draft; every passage is embedded once, in one batch."""
+        passages = [passage for draft in drafts for passage in draft.passages]
+        vectors = self._parts.encoder.encode(passages)
+        ends = [0]
+        for draft in drafts:
+            ends.append(ends[-1] + len(draft.passages))
+        of_draft = [vectors[first:last] for first, last in itertools.pairwise(ends)]
+        findings = [
+            tuple(finding for screen in self._parts.screens for finding in screen.screen(draft.text))
+            for draft in drafts
+        ]
+        decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
+        return list(zip(decisions, of_draft, strict=True))
+
+    # ------------------------------------------------------------ query
+
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int = 10,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+    ) -> list[Hit]:
+        """Return the passages closest to the query, current ones only (or as of a time); no model is loaded."""
+        scope, rest = read_scope(
+            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
+        )
+        self._ledger.expire(datetime.now(UTC))
+        vector = self._parts.encoder.encode([_question(query)])
+        return self._parts.retriever.search(query, vector=vector, scope=scope, top_k=top_k, filters=rest, as_of=as_of)
+
+    @overload
+    def query(self, question: str, *, stream: Literal[False] = False, **options: Any) -> Answer: ...
+
+    @overload
+    def query(self, question: str, *, stream: Literal[True], **options: Any) -> AnswerStream: ...
+
+    def query(self, question: str, *, stream: bool = False, **options: Any) -> Answer | AnswerStream:
+        """Answer one question; see `query_many` for the options.
+
+        With `stream=True` an AnswerStream comes back: iterate for text, then read its `answer`.
+        """
+        if stream:
+            return AnswerStream(lambda on_text: self.query_many([question], on_text=on_text, **options)[0])
+        return self.query_many([question], **options)[0]
+
+    def query_many(
+        self,
+        questions: Sequence[str],
+        *,
+        mode: Mode | str = Mode.HYBRID,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        passages: int | None = None,
+        max_new_tokens: int | None = None,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        on_text: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
+    ) -> list[Answer]:
+        """Answer many questions, generated in batches; much faster than one by one.
+
+        Args:
+            questions: each answered on its own.
+            mode: "hybrid", "retrieval_only" or "weights_only".
+            filters: conditions on the evidence; never widen the scope.
+            as_of: evidence as things stood then; adapters, which know only the present, stay out.
+            passages: most evidence passages per question; None takes answer.passages.
+            max_new_tokens: longest answer; None takes answer.max_new_tokens.
+            tenant_id: scope; likewise user_id, agent_id, run_id.
+            user_id: scope.
+            agent_id: scope.
+            run_id: scope.
+            on_text: streams the text of a single question.
+            progress: told after each generated batch.
+        """
+        if not questions:
+            return []
+        scope, rest = read_scope(
+            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
+        )
+        self._ledger.expire(datetime.now(UTC))
+        answers = self._parts.answerer.answer(
+            [_question(question) for question in questions],
+            scope=scope,
+            mode=_member(Mode, "mode", mode) or Mode.HYBRID,
+            filters=rest,
+            as_of=as_of,
+            passages=passages,
+            max_new_tokens=max_new_tokens,
+            on_text=on_text,
+            progress=progress,
+        )
+        self._parts.answers.add(answers, scope)
+        return answers
+
+    def context(
+        self,
+        question: str,
+        *,
+        mode: Mode | str = Mode.HYBRID,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        passages: int | None = None,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+    ) -> Context:
+        """Return what `query` would send to the model, without generating: for your own model."""
+        scope, rest = read_scope(
+            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
+        )
+        self._ledger.expire(datetime.now(UTC))
+        return self._parts.answerer.context(
+            _question(question),
+            scope=scope,
+            mode=_member(Mode, "mode", mode) or Mode.HYBRID,
+            filters=rest,
+            as_of=as_of,
+            passages=passages,
+        )
+
+    def feedback(self, answer_id: str, *, correction: str | None = None, accepted: bool = False) -> IngestReceipt:
+        """Turn an answer into training material: as it was, if accepted, or as it should have been.
+
+        Args:
+            answer_id: `Answer.id` of a recent answer.
+            correction: the right answer.
+            accepted: the answer was right.
+
+        Raises:
+            InputError: neither or both were given.
+            NotFoundError: the answer is unknown or too long ago.
+        """
+        if (correction is None) is not accepted:
+            raise InputError("give either correction='the right answer' or accepted=True")
+        logged = self._parts.answers.get(answer_id)
+        example = Example(prompt=logged.question, response=correction if correction is not None else logged.text)
+        tenant_id, user_id, agent_id, run_id = logged.scope.values()
+        return self.ingest(
+            example,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            agent_id=agent_id,
+            run_id=run_id,
+            source=f"feedback:{answer_id}",
+            trust=Trust.OPERATOR,
+        )
+
+    # ------------------------------------------------------------ learn
+
+    def consolidate(
+        self,
+        *,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        budget_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> ConsolidationReport:
+        """Open a learning window now.
+
+        Args:
+            tenant_id: only shards inside this scope; likewise user_id, agent_id, run_id. None: all.
+            user_id: scope.
+            agent_id: scope.
+            run_id: scope.
+            budget_s: stop opening shards when this would be exceeded, seconds.
+            progress: told what is written, trained and measured.
+        """
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        self._ledger.expire(datetime.now(UTC))
+        return self._parts.consolidation.run(
+            scope=None if scope == Scope() else scope, budget_s=budget_s, progress=progress
+        )
+
+    def _open_window_when_full(self) -> None:
+        size = self._parts.settings.window.queue_size
+        if size and len(self._ledger.pending()) >= size:
+            self._parts.consolidation.run()
+
+    # ------------------------------------------------------------ forget
+
+    def forget(
+        self,
+        record_id: str | Sequence[str] | None = None,
+        *,
+        filters: Filters | None = None,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        weights: Literal["defer", "now"] = "defer",
+        progress: Progress | None = None,
+    ) -> Receipt:
+        """Forget records in both halves and return the proof.
+
+        Retrieval forgets at once; adapters that saw the records are deleted at once and rebuilt without
+        them in the next window, or before this returns with `weights="now"`.
+
+        Args:
+            record_id: one id or several.
+            filters: forget all that match.
+            tenant_id: forget everything inside this scope; likewise user_id, agent_id, run_id.
+            user_id: scope.
+            agent_id: scope.
+            run_id: scope.
+            weights: "defer" or "now".
+            progress: told about the rebuild.
+
+        Raises:
+            InputError: nothing was named, or `weights` is neither of the two.
+            NotFoundError: a record id is unknown.
+        """
+        if weights not in ("defer", "now"):
+            raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
+        scope, rest = read_scope(
+            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
+        )
+        if record_id is not None:
+            ids = [record_id] if isinstance(record_id, str) else list(record_id)
+            records = [self._ledger.get(one) for one in ids]
+        elif rest is None and scope == Scope():
+            raise InputError("name what to forget: a record id, a scope, or filters; everything is never the default")
+        else:
+            records = self._ledger.find(scope=scope, inside=True, filters=rest, all_statuses=True)
+        remembered = [record for record in records if record.status is not Status.FORGOTTEN]
+        return self._parts.forgetting.forget(remembered, now=weights == "now", progress=progress)
+
+    delete = forget
+
+    # ------------------------------------------------------------ look and keep
+
+    def get(self, record_id: str) -> Record:
+        """Return one record; NotFoundError when there is none."""
+        return self._ledger.get(record_id)
+
+    def update(self, record_id: str, x: object = None, *, metadata: Mapping[str, Json] | None = None) -> Record:
+        """Replace a record's metadata in place, or its content by a new record that supersedes it.
+
+        Returns:
+            The record that now holds: the same one, or its successor.
+        """
+        if x is None:
+            return self._ledger.update(record_id, metadata=metadata)
+        old = self._ledger.get(record_id)
+        tenant_id, user_id, agent_id, run_id = old.scope.values()
+        receipt = self.ingest(
+            x,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            agent_id=agent_id,
+            run_id=run_id,
+            source=old.source,
+            trust=old.trust,
+            supersedes=record_id,
+            metadata=old.metadata if metadata is None else metadata,
+        )
+        if receipt.record_id is None:
+            raise InputError(
+                f"the new content was routed to {receipt.route.value} and not stored; pass route='retrieve'"
+            )
+        return self._ledger.get(receipt.record_id)
+
+    def history(self, record_id: str) -> list[Event]:
+        """Return what happened to a record and to the other values of its slot, oldest first."""
+        return self._ledger.history(record_id)
+
+    def list(
+        self,
+        *,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        all_statuses: bool = False,
+        limit: int | None = None,
+        after: str | None = None,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+    ) -> list[Record]:
+        """Return the records a query in this scope sees, in order of recording; page with `after`."""
+        scope, rest = read_scope(
+            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
+        )
+        return self._ledger.find(
+            scope=scope, filters=rest, as_of=as_of, all_statuses=all_statuses, limit=limit, after=after
+        )
+
+    def where(self, record_id: str) -> Mapping[str, Json]:
+        """Return where a record lives now: retrieval, queue, adapters."""
+        record = self._ledger.get(record_id)
+        versions = [version for version in self._ledger.versions() if record_id in version.record_ids]
+        return {
+            "record": record_id,
+            "status": record.status.value,
+            "retrievable": record.status is Status.ACTIVE,
+            "waits_for_window": record.learning is Learning.QUEUED,
+            "learning": record.learning.value,
+            "learning_detail": record.learning_detail,
+            "shard": record.shard_id,
+            "adapters": {version.id: version.status.value for version in versions},
+        }
+
+    def trace(self, id: str) -> Mapping[str, Json]:
+        """Return everything known about a record's way, or about an adapter version's making."""
+        version = next((version for version in self._ledger.versions() if version.id == id), None)
+        if version is not None:
+            return version.to_json()
+        edits = self._ledger.self_edits([id])
+        return {
+            "record": self._ledger.get(id).to_json(),
+            "where": self.where(id),
+            "history": [event.to_json() for event in self.history(id)],
+            "self_edit": edits[0].to_json() if edits else None,
+        }
+
+    def doctor(self) -> Mapping[str, Json]:
+        """Check ledger, index and adapters; return counts and problems, each with what mends it."""
+        problems = [*self._ledger.check(), *self._parts.retriever.check()]
+        for version in self._ledger.versions():
+            if version.status.value in ("active", "retired"):
+                try:
+                    self._parts.store.verify(version.path)
+                except HybridMemoryError as error:
+                    problems.append(str(error))
+        return {
+            "healthy": not problems,
+            "problems": problems,
+            "folder": str(self._parts.folder),
+            "settings": self._parts.settings.fingerprint(),
+            "policy": self._parts.router.name,
+            "encoder": self._parts.encoder.fingerprint,
+            **self._ledger.counts(),
+        }
+
+    def reindex(self, *, progress: Progress | None = None) -> int:
+        """Embed every passage again with this memory's encoder and swap the index; return how many."""
+        return self._parts.retriever.reindex(self._parts.encoder, progress)
+
+    def export(self, path: Path | str) -> Path:
+        """Write ledger, adapters and settings into one .tar.gz; the index is rebuilt on restore."""
+        from hybrid_memory.archive import export
+
+        return export(self._parts.folder, self._ledger, Path(path))
+
+    @classmethod
+    def restore(cls, path: Path | str, folder: Path | str) -> HybridMemory:
+        """Unpack an export into a new folder and open it.
+
+        Raises:
+            InputError: the file is no export, or the folder is not empty.
+        """
+        from hybrid_memory.archive import restore
+
+        return cls.open(restore(Path(path), Path(folder)))
+
+    def close(self) -> None:
+        """Save the index snapshot and close the ledger."""
+        self._parts.retriever.save()
+        self._ledger.close()
+
+    def __enter__(self) -> HybridMemory:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _question(text: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"a question must be text, got {type(text).__name__}")
+    if not text.strip():
+        raise InputError("the question is empty; ask something")
+    return text.strip()
+
+
+def _member(kind: type[Word], name: str, value: Word | str | None) -> Word | None:
+    if value is None:
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(member.value for member in kind)
+        raise InputError(f"{name} must be one of {names}; got {value!r}") from None
+
+
+def _as_draft(record: Record) -> Draft:
+    """Return the record as it would be ingested today."""
+    return Draft(
+        text=record.text,
+        kind=record.kind,
+        scope=record.scope,
+        source=record.source,
+        trust=record.trust,
+        observed_at=record.observed_at,
+        valid_from=record.valid_from,
+        valid_to=record.valid_to,
+        slot=record.slot,
+        value=record.value,
+        examples=record.examples,
+        passages=(record.text,),
+        metadata=record.metadata,
+    )

@@ -1,0 +1,37 @@
+"""Ordinary prompts and sentences, unrelated to any memory: half to study with, half to probe with.
+
+Flow:    selfedit practises preferences on the study half; the gate measures drift on the probe half.
+Imports: types. All texts are self-authored (hybrid_memory/data).
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+__all__ = ["minimal_pairs", "probe_prompts", "study_prompts"]
+
+
+def study_prompts() -> list[str]:
+    """Return the prompts that study material may use: every other one."""
+    return _prompts()[::2]
+
+
+def probe_prompts(count: int) -> list[str]:
+    """Return `count` of the prompts that nothing is ever trained on, evenly spread (all, if there are fewer)."""
+    prompts = _prompts()[1::2]
+    step = max(1, len(prompts) // count)
+    return prompts[::step][:count]
+
+
+def minimal_pairs() -> list[tuple[str, str]]:
+    """Return (good, bad) sentences that differ in a word or two, grammar and common sense in turn."""
+    return [(pair["good"], pair["bad"]) for pair in map(json.loads, _lines("probes.jsonl"))]
+
+
+def _prompts() -> list[str]:
+    return [json.loads(line)["prompt"] for line in _lines("general.jsonl")]
+
+
+def _lines(name: str) -> list[str]:
+    return (files("hybrid_memory") / "data" / name).read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,221 @@
+"""Keep a vector index equal to the vectors in the ledger.
+
+Flow:    ledger (vectors, removals) -> [mirror] -> retriever
+Imports: errors, protocols, types, durable, and the modules beside it.
+
+The index follows the ledger: removals first, then the passages after the last one it has. Read in
+this order it stays right even when a database gives the number of a removed passage out again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hybrid_memory import durable
+from hybrid_memory.errors import IndexMismatchError
+from hybrid_memory.protocols import Ledger
+from hybrid_memory.retrieval import snapshot
+from hybrid_memory.retrieval.encoder import unit_rows
+from hybrid_memory.retrieval.index import VectorIndex
+from hybrid_memory.types import FloatArray, IdArray
+
+__all__ = ["Mirror"]
+
+log = logging.getLogger(__name__)
+
+ENCODER = "encoder"
+"""Key in the ledger's meta table: the fingerprint of the encoder that made the stored vectors."""
+UNFINISHED = "reindexing:"
+"""Before a fingerprint: some stored vectors may be of that encoder already, some not."""
+PAGE = 4096
+"""Passages read from the ledger at a time."""
+WORTH_COPYING = 0.2
+"""A graph is rebuilt at the next save once this share of its rows are removed ones."""
+
+
+class Mirror:
+    """A vector index that follows one ledger, with its snapshots; safe to share between threads.
+
+    Args:
+        ledger: keeps the vectors.
+        folder: where snapshots lie, in one folder per encoder.
+        encoder: fingerprint of the encoder whose vectors are expected.
+        hnsw_from: number of vectors from which the index is approximate.
+    """
+
+    def __init__(self, ledger: Ledger, folder: Path, *, encoder: str, hnsw_from: int) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._encoder = encoder
+        self._hnsw_from = hnsw_from
+        self._lock = threading.RLock()
+        self._index: VectorIndex | None = None
+        self._removals = 0
+        self._loaded = False
+        self._changed = False
+        if ledger.meta(ENCODER) is None:
+            ledger.set_meta(ENCODER, encoder)
+
+    def require_same_encoder(self) -> None:
+        """Compare the encoder with the one that made the ledger's vectors.
+
+        Raises:
+            IndexMismatchError: it is another one, or a reindex was interrupted.
+        """
+        stored = self._ledger.meta(ENCODER) or ""
+        if stored == self._encoder:
+            return
+        if stored.startswith(UNFINISHED):
+            raise IndexMismatchError("a reindex was interrupted half-way; run `hybrid-memory reindex` to finish it")
+        raise IndexMismatchError(
+            f"the stored vectors were made by encoder {stored}, this one is {self._encoder}; set the encoder back, "
+            "or run `hybrid-memory reindex` to embed everything again"
+        )
+
+    def search(self, vector: FloatArray, *, selection: IdArray, top_k: int) -> list[tuple[int, float]]:
+        """Catch up, then return (passage id, cosine) of the nearest in the selection, best first."""
+        with self._lock:
+            self.catch_up()
+            return [] if self._index is None else self._index.search(vector, selection=selection, top_k=top_k)
+
+    def catch_up(self) -> int:
+        """Take in what the ledger has and the index lacks; return how many passages that was.
+
+        Three short ledger queries when nothing is new.
+
+        Raises:
+            IndexMismatchError: another process has changed the encoder since this one opened the memory.
+        """
+        with self._lock:
+            self.require_same_encoder()
+            if not self._loaded:
+                self._load()
+            self._removals, gone = self._ledger.removals_after(self._removals)
+            if self._index is not None and gone:
+                self._changed = self._index.remove(gone) > 0 or self._changed
+            return self._take_new()
+
+    def replace(self, ids: IdArray, vectors: FloatArray, *, encoder: str, since: int) -> int:
+        """Store the vectors of another encoder in the ledger, and serve from them; return how many.
+
+        Args:
+            ids: ascending passage ids.
+            vectors: shape (len(ids), dim), unit rows.
+            encoder: fingerprint of their encoder.
+            since: number of the last removal before the passages were read.
+        """
+        with self._lock:
+            self._ledger.set_meta(ENCODER, UNFINISHED + encoder)
+            self._removals, gone = self._ledger.removals_after(since)
+            stay = ~np.isin(ids, gone)
+            self._ledger.set_vectors(ids[stay].tolist(), vectors[stay], encoder)
+            self._ledger.set_meta(ENCODER, encoder)
+            self._encoder = encoder
+            self._index = VectorIndex(vectors.shape[1], approximate=int(stay.sum()) >= self._hnsw_from)
+            self._index.add(ids[stay].tolist(), vectors[stay])
+            self._loaded = self._changed = True
+            self.save()
+        for other in self._folder.iterdir():
+            if other.is_dir() and other.name != encoder:
+                durable.remove(other)
+        return int(stay.sum())
+
+    def save(self) -> None:
+        """Write a snapshot; does nothing when nothing has changed since the last one.
+
+        Call it after forgetting: until then the file on disk still has the vectors.
+
+        Raises:
+            LedgerError: the disk is full or the folder cannot be written.
+        """
+        with self._lock:
+            if self._index is None or not self._changed:
+                return
+            # A graph takes minutes to build, so the change from table to graph waits for a save.
+            approximate = len(self._index) >= self._hnsw_from
+            if approximate != self._index.approximate or self._index.removed_share > WORTH_COPYING:
+                self._index = self._index.copy(approximate=approximate)
+            snapshot.save(self._index, self._folder / self._encoder, encoder=self._encoder, removals=self._removals)
+            self._changed = False
+
+    def check(self) -> list[str]:
+        """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""
+        problems = []
+        with self._lock:
+            try:
+                self.require_same_encoder()
+                snapshot.load(self._folder / self._encoder, encoder=self._encoder)
+                self.catch_up()
+            except IndexMismatchError as error:
+                problems.append(str(error))
+            if self._loaded:
+                problems.extend(self._differences())
+        return problems
+
+    def pages(self, *, after: int = 0) -> Iterator[tuple[list[int], FloatArray]]:
+        """Yield ids and vectors of the ledger's passages after an id, a page at a time."""
+        while True:
+            ids, vectors = self._ledger.vectors_after(after, limit=PAGE)
+            if not ids:
+                return
+            yield ids, vectors
+            after = ids[-1]
+
+    def _load(self) -> None:
+        try:
+            found = snapshot.load(self._folder / self._encoder, encoder=self._encoder)
+            if found is not None:
+                self._accept(*found)
+        except IndexMismatchError as error:
+            log.warning("%s; the index is built again from the ledger", error)
+            self._index, self._removals, self._changed = None, 0, True
+        self._loaded = True
+
+    def _accept(self, index: VectorIndex, facts: snapshot.Snapshot) -> None:
+        newest, gone = self._ledger.removals_after(facts.removals)
+        if newest < facts.removals:
+            raise IndexMismatchError(f"the snapshot has seen removal {facts.removals}, the ledger only {newest}")
+        self._changed = index.remove(gone) > 0
+        if len(index):
+            last = index.last_id
+            ids, vectors = self._ledger.vectors_after(last - 1, limit=1)
+            if ids != [last] or not _alike(vectors, index.vectors([last])):
+                raise IndexMismatchError(f"passage {last} of the snapshot is another one in the ledger")
+        self._index, self._removals = index, newest
+
+    def _take_new(self) -> int:
+        count = 0
+        for ids, vectors in self.pages(after=0 if self._index is None else self._index.last_id):
+            if self._index is None:
+                self._index = VectorIndex(vectors.shape[1])
+            self._index.add(ids, vectors)
+            count += len(ids)
+        self._changed = self._changed or count > 0
+        return count
+
+    def _differences(self) -> Iterator[str]:
+        index = self._index
+        known = np.zeros(0, dtype=np.int64) if index is None else index.ids
+        stored: list[int] = []
+        changed = 0
+        for ids, vectors in self.pages():
+            stored.extend(ids)
+            there = np.isin(ids, known)
+            if index is not None and there.any():
+                ours = index.vectors(np.asarray(ids)[there].tolist())
+                changed += int((np.abs(unit_rows(vectors[there]) - ours).max(axis=1) > 1e-4).sum())
+        lacking, extra = np.setdiff1d(stored, known).size, np.setdiff1d(known, stored).size
+        mend = "run `hybrid-memory reindex`"
+        if lacking or extra:
+            yield f"the index lacks {lacking} passages of the ledger and has {extra} that the ledger lacks; {mend}"
+        if changed:
+            yield f"{changed} vectors in the index differ from the ledger's; {mend}"
+
+
+def _alike(vectors: FloatArray, ours: FloatArray) -> bool:
+    return vectors.shape == ours.shape and bool(np.allclose(unit_rows(vectors), ours, atol=1e-5))

@@ -1,0 +1,148 @@
+"""Judge how long a text stays true, and whether it should shape behaviour.
+
+Flow:    text, embedding -> cues -> [three linear heads] -> Judgement -> router.
+Imports: errors, types; numpy and safetensors (the heads were trained elsewhere:
+         scripts/train_durability.py, docs/model-card-durability.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from hybrid_memory.errors import IndexMismatchError, ModelError
+from hybrid_memory.routing.cues import CUE_NAMES, cue_features
+from hybrid_memory.types import FloatArray, Kind, Value
+
+__all__ = ["SHIPPED", "Classifier", "DurabilityClassifier", "Judgement"]
+
+SHIPPED = Path(__file__).with_name("durability.safetensors")
+"""The heads in the package; their description is the .json file beside it."""
+
+SLOW_SHARE = 0.5
+"""How much of P(slow) counts as durable: "slow" means that the answer changes every few years."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement(Value):
+    """What the classifier believes about one text. All numbers are probabilities in [0, 1]."""
+
+    never: float
+    """The text stays true for ever, or until somebody decides otherwise (a rule, a taste)."""
+    slow: float
+    """It changes every few years: office holders, records, addresses."""
+    fast: float
+    """It changes within a year: prices, news, rosters, versions."""
+    behaviour: float
+    """It should shape how the model behaves: rules, how-tos, style, preferences, examples."""
+    kinds: Mapping[Kind, float]
+    """Probability of each kind of knowledge."""
+
+    @property
+    def p_durable(self) -> float:
+        """Probability that the text stays true for years: P(never) + SLOW_SHARE · P(slow)."""
+        return self.never + SLOW_SHARE * self.slow
+
+    @property
+    def kind(self) -> Kind:
+        """The most probable kind."""
+        return max(self.kinds, key=lambda kind: self.kinds[kind])
+
+    @property
+    def volatility(self) -> str:
+        """The most probable of "never", "slow" and "fast"."""
+        return max(("never", "slow", "fast"), key=lambda name: float(getattr(self, name)))
+
+
+class Classifier(Protocol):
+    """Judges texts; the router takes any object that does."""
+
+    def judge(self, texts: Sequence[str], vectors: FloatArray) -> list[Judgement]:
+        """Return one judgement per text; `vectors` has shape (len(texts), dim), row i for texts[i]."""
+        ...
+
+
+class DurabilityClassifier:
+    """Linear heads on [embedding ; cues], with a spare set on the cues alone.
+
+    The heads fit one encoder. With vectors of another length (another encoder, a test's
+    table), the cues-only heads judge, less exactly (docs/model-card-durability.md has both figures).
+    """
+
+    def __init__(self, tensors: Mapping[str, FloatArray], description: Mapping[str, object]) -> None:
+        self._full = tensors["full"]
+        self._cues = tensors["cues"]
+        self._bias = {"full": tensors["full.bias"], "cues": tensors["cues.bias"]}
+        self.encoder = str(description["encoder"])
+        """Name of the encoder whose vectors the full heads understand."""
+
+    @classmethod
+    def load(cls, path: Path = SHIPPED) -> DurabilityClassifier:
+        """Read heads (.safetensors) and their description (.json beside it).
+
+        Raises:
+            ModelError: a file is missing or damaged, or was trained with other cues than these.
+        """
+        try:
+            description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            tensors = load_file(path)
+        except (OSError, json.JSONDecodeError, SafetensorError) as error:
+            raise ModelError(
+                f"the durability classifier {path} cannot be read: {error}; "
+                "reinstall the package or run scripts/train_durability.py"
+            ) from error
+        if tuple(description["cues"]) != CUE_NAMES:
+            differing = sorted(set(description["cues"]) ^ set(CUE_NAMES))
+            raise ModelError(
+                f"the durability classifier {path} was trained with other cues ({', '.join(differing) or 'order'}); "
+                "run scripts/train_durability.py"
+            )
+        return cls(tensors, description)
+
+    def judge(self, texts: Sequence[str], vectors: FloatArray) -> list[Judgement]:
+        """Return one judgement per text.
+
+        Args:
+            texts: what to judge.
+            vectors: shape (len(texts), dim), float32, unit rows; the embeddings of the texts.
+
+        Raises:
+            IndexMismatchError: there is not one vector per text.
+        """
+        if vectors.ndim != 2 or len(vectors) != len(texts):
+            raise IndexMismatchError(f"expected one vector per text, shape ({len(texts)}, dim), got {vectors.shape}")
+        cues = cue_features(texts)
+        if vectors.shape[1] + cues.shape[1] == len(self._full):
+            scores = np.hstack([vectors, cues]) @ self._full + self._bias["full"]
+        else:
+            scores = cues @ self._cues + self._bias["cues"]
+        return [_judgement(row) for row in scores]
+
+
+KINDS = tuple(Kind)
+"""Order of the kind head's columns."""
+
+
+def _judgement(scores: FloatArray) -> Judgement:
+    """Columns: never, slow, fast | behaviour (log-odds) | one per kind. Temperatures are in the weights."""
+    never, slow, fast = _softmax(scores[:3])
+    kinds = _softmax(scores[4:])
+    return Judgement(
+        never=never,
+        slow=slow,
+        fast=fast,
+        behaviour=float(1 / (1 + np.exp(-scores[3]))),
+        kinds=dict(zip(KINDS, kinds, strict=True)),
+    )
+
+
+def _softmax(scores: FloatArray) -> list[float]:
+    powers = np.exp(scores - scores.max())
+    return [float(share) for share in powers / powers.sum()]

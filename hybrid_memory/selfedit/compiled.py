@@ -1,0 +1,107 @@
+"""Study material without a language model: rules, demonstrations, and words of like meaning.
+
+Flow:    records -> [compiled] -> verification, consolidation
+Imports: types, protocols; the other modules of this stage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from random import Random
+
+from hybrid_memory.protocols import Progress
+from hybrid_memory.selfedit.neighbours import Neighbours
+from hybrid_memory.selfedit.statements import content_words, statements
+from hybrid_memory.types import Example, Kind, Record, SelfEdit, StudyItem
+
+__all__ = ["CompiledGenerator", "random_of", "variations"]
+
+FRAMES = (
+    "What about {}?",
+    "What is the rule on {}?",
+    "Tell me about {}.",
+    "{}?",
+    "How does it work with {}?",
+    "What should I know about {}?",
+)
+"""Question frames around a few words of the statement; the words, not the frame, carry the meaning."""
+
+
+class CompiledGenerator:
+    """Writes statements, completions, keyword questions and demonstrations by rule."""
+
+    name = "compiled"
+
+    def __init__(self, neighbours: Neighbours, *, keywords: int = 4, varied: int = 4) -> None:
+        """Write `keywords` questions from a statement's own words and `varied` with neighbouring words."""
+        self._neighbours = neighbours
+        self._keywords = keywords
+        self._varied = varied
+
+    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
+        """Return one self-edit per record; deterministic for a record and a seed, whatever else is in the batch."""
+        self._neighbours.learn([record.text for record in records])
+        edits = []
+        for done, record in enumerate(records, start=1):
+            edits.append(self._edit(record, seed))
+            if progress is not None:
+                progress("write", done, len(records), self.name)
+        return edits
+
+    def _edit(self, record: Record, seed: int) -> SelfEdit:
+        random = random_of(record.content_hash, seed)
+        if record.examples or record.kind is Kind.PREFERENCE:
+            items = self._demonstrations(record, random) if record.examples else []
+        else:
+            items = [item for sentence in statements(record.text) for item in self._statement(sentence, random)]
+        return SelfEdit(record_id=record.id, items=tuple(items), generator=self.name, seed=seed)
+
+    def _statement(self, sentence: str, random: Random) -> list[StudyItem]:
+        words = sentence.split()
+        cuts = sorted({max(2, len(words) // 3), max(3, 2 * len(words) // 3)} & set(range(1, len(words))))
+        items = [StudyItem(prompt="", response=sentence, form="statement")]
+        items += [
+            StudyItem(prompt=f"Complete the sentence: {' '.join(words[:cut])}", response=sentence, form="completion")
+            for cut in cuts
+        ]
+        asked = [keyword_question(sentence, random) for _ in range(self._keywords)]
+        asked += variations(sentence, self._neighbours, random, count=self._varied)
+        held_out = variations(sentence, self._neighbours, random, count=1)
+        items += [StudyItem(prompt=one, response=sentence, form="question") for one in dict.fromkeys(asked)]
+        items += [
+            StudyItem(prompt=one, response=sentence, form="question", held_out=True)
+            for one in held_out
+            if one not in asked
+        ]
+        return items
+
+    def _demonstrations(self, record: Record, random: Random) -> list[StudyItem]:
+        """Return each example as it is, and one of them in other words for the gate."""
+        items = [
+            StudyItem(prompt=example.prompt, response=example.response, form="demonstration")
+            for example in record.examples
+        ]
+        probe: Example = random.choice(record.examples)
+        varied = self._neighbours.vary(probe.prompt, random, share=0.5)
+        if record.kind is Kind.EXAMPLE and varied != probe.prompt:
+            items.append(StudyItem(prompt=varied, response=probe.response, form="demonstration", held_out=True))
+        return items
+
+
+def keyword_question(sentence: str, random: Random) -> str:
+    """Return a frame around one to four of the sentence's content words, in their order."""
+    words = content_words(sentence) or sentence.split()
+    count = min(len(words), random.choice((2, 2, 3, 3, 4)))
+    chosen = sorted(random.sample(range(len(words)), count))
+    return random.choice(FRAMES).format(" ".join(words[place] for place in chosen))
+
+
+def variations(sentence: str, neighbours: Neighbours, random: Random, *, count: int) -> list[str]:
+    """Return keyword questions in which most words are swapped for neighbours."""
+    return [neighbours.vary(keyword_question(sentence, random), random, share=0.7) for _ in range(count)]
+
+
+def random_of(content_hash: str, seed: int) -> Random:
+    """Return a generator that depends on the text and the seed only, so a rebuild writes the same."""
+    return Random(hashlib.sha256(f"{seed}:{content_hash}".encode()).digest())

@@ -1,0 +1,85 @@
+"""Practise a preference: ordinary questions, answered as the rule wants.
+
+Flow:    preference -> [practice] -> model generator
+Imports: types, protocols.
+
+A small model does not follow a rule it is told (0 of 12 with the rule in the system prompt,
+parametric.md section 8), but it learns from answers that follow it. When the rule has a form that can
+be checked, those answers are made from the model's own ones: they keep its knowledge and its style.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from hybrid_memory.protocols import LanguageModel
+from hybrid_memory.types import StudyItem, Turn
+
+__all__ = ["checkable_form", "practice"]
+
+Form = Callable[[str], str]
+
+_QUOTED = r"[\"“”«'‘](?P<phrase>[^\"“”«»]+?)[\"”»'’]?\s*\.?\s*$"
+_ENDING = re.compile(rf"\b(?:end|close|finish|sign off|conclude)\b.*?{_QUOTED}", re.IGNORECASE | re.DOTALL)
+_OPENING = re.compile(rf"\b(?:begin|start|open)\b.*?{_QUOTED}", re.IGNORECASE | re.DOTALL)
+_LOWER = re.compile(r"\b(?:lower[- ]?case|small letters)\b", re.IGNORECASE)
+_UPPER = re.compile(r"\b(?:upper[- ]?case|capital letters|all caps)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]")
+ANSWER_TOKENS = 48
+
+
+def checkable_form(rule: str) -> Form | None:
+    """Return how an answer is made to follow the rule, or None when the rule has no form that can be checked.
+
+    >>> checkable_form('End every answer with "Safe roads."')("We open at nine.")
+    'We open at nine. Safe roads.'
+    >>> checkable_form("Be kind.") is None
+    True
+    """
+    if ending := _ENDING.search(rule):
+        return lambda answer: f"{answer} {ending['phrase'].strip()}"
+    if opening := _OPENING.search(rule):
+        return lambda answer: f"{opening['phrase'].strip()} {answer}"
+    if _LOWER.search(rule):
+        return str.lower
+    if _UPPER.search(rule):
+        return str.upper
+    return None
+
+
+def practice(rule: str, prompts: Sequence[str], language_model: LanguageModel, *, held_out: int) -> list[StudyItem]:
+    """Return the model's own short answers to the prompts, brought into the rule's form; empty without a form.
+
+    Args:
+        rule: the preference.
+        prompts: ordinary questions.
+        language_model: answers them without adapters.
+        held_out: how many, evenly spread, are kept for the gate.
+    """
+    form = checkable_form(rule)
+    if form is None:
+        return []
+    chats = [(Turn("user", prompt),) for prompt in prompts]
+    answers = [short(one.text) for one in language_model.generate(chats, max_new_tokens=ANSWER_TOKENS)]
+    items = [
+        StudyItem(prompt=prompt, response=form(answer), form="demonstration")
+        for prompt, answer in zip(prompts, answers, strict=True)
+        if answer
+    ]
+    step = max(1, len(items) // max(1, held_out))
+    return [
+        StudyItem(prompt=item.prompt, response=item.response, form=item.form, held_out=True)
+        if number % step == 0 and number // step < held_out
+        else item
+        for number, item in enumerate(items)
+    ]
+
+
+def short(answer: str) -> str:
+    r"""Return the first two whole sentences, on one line; empty when there is none.
+
+    >>> short("Yes. It is open.\nCome in! Or n")
+    'Yes. It is open.'
+    """
+    return " ".join(part.strip() for part in _SENTENCE.findall(answer)[:2])

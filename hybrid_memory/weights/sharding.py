@@ -1,0 +1,119 @@
+"""Decide which records are learned together.
+
+Flow:    queue -> [sharding] -> one adapter per shard
+Imports: types.
+
+One behaviour shard per scope, always on; shards of examples and of facts, chosen by the question.
+Facts of like meaning share a shard: inside a shard the model has to tell neighbours apart, across
+shards the encoder does, which is better at it (24 facts: one shard 39 of 72 hard questions answered
+closed-book, shards of 6 facts 49; benchmarks/LOG.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from hybrid_memory.types import FloatArray, Kind, Record, Scope, Shard
+
+__all__ = ["clusters", "group_of", "place"]
+
+BEHAVIOUR = "behaviour"
+EXAMPLES = "examples"
+FACTS = "facts"
+
+
+@dataclass(slots=True)
+class _Room:
+    """A shard as a place for more records."""
+
+    shard: Shard
+    centre: FloatArray
+    """Sum of its records' vectors, shape (dim,)."""
+    count: int
+
+
+def group_of(record: Record) -> str:
+    """Return which group of shards learns a record: by what it is, not by what it says."""
+    if record.kind is Kind.PREFERENCE:
+        return BEHAVIOUR
+    return EXAMPLES if record.kind is Kind.EXAMPLE else FACTS
+
+
+def place(
+    records: Sequence[Record], vectors: FloatArray, members: Mapping[Shard, FloatArray], *, cap: int
+) -> list[Shard]:
+    """Return a shard for each record of one scope: the nearest with room, or a new one.
+
+    Facts that come together are first joined into clusters of at most `cap`, so that their order of
+    arrival inside a window does not matter; each cluster then moves into the nearest shard that can
+    hold it whole. Behaviour and examples have one shard each.
+
+    Args:
+        records: newly queued, all of one scope.
+        vectors: shape (len(records), dim), unit rows.
+        members: the scope's shards -> vectors of what is in them.
+        cap: most facts in one shard.
+    """
+    chosen: dict[int, Shard] = {}
+    taken = {shard.id for shard in members}
+    for group in (BEHAVIOUR, EXAMPLES, FACTS):
+        places = [number for number, record in enumerate(records) if group_of(record) == group]
+        if not places:
+            continue
+        limit = cap if group == FACTS else len(records) + sum(len(rows) for rows in members.values())
+        rooms = [_Room(shard, rows.sum(axis=0), len(rows)) for shard, rows in members.items() if shard.group == group]
+        fresh = _fresh_shards(records[0].scope, group, taken)
+        for cluster in clusters(vectors[places], limit) if group == FACTS else [list(range(len(places)))]:
+            room = _enter(vectors[[places[number] for number in cluster]], rooms, limit, fresh)
+            chosen |= {places[number]: room.shard for number in cluster}
+    return [chosen[number] for number in range(len(records))]
+
+
+def clusters(vectors: FloatArray, cap: int) -> list[list[int]]:
+    """Join the most similar groups (average linkage) while the result has at most `cap` members.
+
+    >>> clusters(np.array([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]], dtype=np.float32), cap=2)
+    [[0, 2], [1, 3]]
+    """
+    groups = [[number] for number in range(len(vectors))]
+    similar = vectors @ vectors.T
+    while True:
+        links = [
+            (float(similar[np.ix_(one, other)].mean()), -left, -right)
+            for left, one in enumerate(groups)
+            for right, other in enumerate(groups)
+            if left < right and len(one) + len(other) <= cap
+        ]
+        if not links:
+            return groups
+        _, left, right = max(links)
+        groups[-left] = sorted([*groups[-left], *groups[-right]])
+        del groups[-right]
+
+
+def _enter(vectors: FloatArray, rooms: list[_Room], limit: int, fresh: Iterator[Shard]) -> _Room:
+    centre = vectors.sum(axis=0)
+    fitting = [room for room in rooms if room.count + len(vectors) <= limit]
+    if fitting:
+        room = max(fitting, key=lambda one: float(one.centre @ centre) / max(one.count, 1))
+    else:
+        room = _Room(next(fresh), np.zeros_like(centre), 0)
+        rooms.append(room)
+    room.centre = room.centre + centre
+    room.count += len(vectors)
+    return room
+
+
+def _fresh_shards(scope: Scope, group: str, taken: set[str]) -> Iterator[Shard]:
+    """Yield shards with unused ids: "facts-1", or "facts-3fa2c1-1" inside a scope."""
+    owner = "" if scope == Scope() else hashlib.sha256(repr(scope.values()).encode()).hexdigest()[:6] + "-"
+    for number in count(1):
+        name = f"{group}-{owner}{number}"
+        if name not in taken:
+            taken.add(name)
+            yield Shard(id=name, scope=scope, group=group, dirty=True, masked=False, active=None)

@@ -1,0 +1,110 @@
+"""Short ways to write entries and to open a ledger, for the tests of the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybrid_memory.ledger.ledger import SqlLedger
+from hybrid_memory.types import (
+    AdapterStatus,
+    AdapterVersion,
+    Decision,
+    Draft,
+    Entry,
+    FloatArray,
+    Kind,
+    Route,
+    Scope,
+    Sensitivity,
+    Shard,
+    Slot,
+    Trust,
+)
+
+ANN = Scope(tenant_id="acme", user_id="ann")
+BEN = Scope(tenant_id="acme", user_id="ben")
+ACME = Scope(tenant_id="acme")
+SLOT = Slot("harbour café", "opening time")
+START = datetime(2024, 1, 1, tzinfo=UTC)
+SHARD = Shard(id="ann-facts", scope=ANN, group="facts", dirty=False, masked=False, active=None)
+
+
+def open_ledger(folder: Path, *, lock_timeout_s: float = 5.0) -> SqlLedger:
+    return SqlLedger.open(
+        f"sqlite:///{folder / 'ledger.sqlite'}", lock_path=folder / "ledger.lock", lock_timeout_s=lock_timeout_s
+    )
+
+
+def day(number: float) -> datetime:
+    """Days after the start of 2024: all in the past."""
+    return START + timedelta(days=number)
+
+
+def unit(text: str) -> FloatArray:
+    """A unit vector of length 4 that depends on the text alone."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+    vector = np.random.default_rng(seed).normal(size=4)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def decided(route: Route = Route.RETRIEVE, **given: Any) -> Decision:
+    base: dict[str, Any] = {
+        "route": route,
+        "kind": Kind.FACT,
+        "p_durable": 0.5,
+        "p_behaviour": 0.25,
+        "sensitivity": Sensitivity.NORMAL,
+        "trust": Trust.USER,
+        "reasons": ("a rule of the test",),
+        "policy": "test@0123456789ab",
+    }
+    return Decision(**{**base, **given})
+
+
+def drafted(text: str, **given: Any) -> Draft:
+    base: dict[str, Any] = {
+        "text": text,
+        "kind": None,
+        "scope": ANN,
+        "source": "chat",
+        "trust": Trust.USER,
+        "observed_at": day(0),
+        "valid_from": day(0),
+        "passages": (text,),
+    }
+    return Draft(**{**base, **given})
+
+
+def entry(text: str, *, route: Route = Route.RETRIEVE, ttl_s: float | None = None, **given: Any) -> Entry:
+    draft = drafted(text, **given)
+    vectors = np.array([unit(passage) for passage in draft.passages], dtype=np.float32).reshape(-1, 4)
+    return Entry(draft=draft, decision=decided(route, ttl_s=ttl_s), vectors=vectors, encoder="test")
+
+
+def opening(value: str, since: float, **given: Any) -> Entry:
+    """One value of SLOT, valid from a day of 2024 on."""
+    return entry(f"The harbour café opens at {value}.", slot=SLOT, value=value, valid_from=day(since), **given)
+
+
+def learn(ledger: SqlLedger, *texts: str, **given: Any) -> list[str]:
+    """Write texts routed to the weights; return their ids."""
+    return [str(receipt.record_id) for receipt in ledger.write([entry(t, route=Route.LEARN, **given) for t in texts])]
+
+
+def adapter(number: int, record_ids: list[str], *, shard_id: str = SHARD.id) -> AdapterVersion:
+    return AdapterVersion(
+        id=f"{shard_id}-v{number}",
+        shard_id=shard_id,
+        number=number,
+        status=AdapterStatus.CANDIDATE,
+        path=f"adapters/{shard_id}-v{number}",
+        created_at=day(number),
+        record_ids=tuple(record_ids),
+        manifest={"seed": 0},
+        metrics={"learned": 1.0},
+    )

@@ -1,0 +1,68 @@
+"""Nothing is acknowledged before it is durable: a writer is killed again and again, and loses nothing it reported."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ledger_entries import ANN, open_ledger
+
+from hybrid_memory.types import Scope
+
+WRITER = """
+import sys
+from pathlib import Path
+from ledger_entries import entry, open_ledger, opening
+from hybrid_memory.types import Route
+
+ledger = open_ledger(Path(sys.argv[1]))
+number = int(sys.argv[2])
+while True:
+    number += 1
+    receipts = ledger.write([
+        entry(f"note {number}", passages=(f"note {number}", f"again {number}"), route=Route.LEARN),
+        opening(str(number), number / 1000),
+    ])
+    if number % 5 == 0:
+        ledger.forget([receipts[0].record_id])
+    print(*(receipt.record_id for receipt in receipts), flush=True)
+"""
+
+
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    """Fifteen rounds of SIGKILL at random moments; after each, every acknowledged record is there and whole."""
+    chance = random.Random(7)
+    acknowledged: list[str] = []
+    for turn in range(15):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(turn * 1_000)]
+        with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            acknowledged += writer.stdout.readline().split()  # it is at work now
+            time.sleep(chance.uniform(0, 0.15))
+            writer.send_signal(signal.SIGKILL)
+            # A last line that was cut off was never acknowledged.
+            acknowledged += [name for line in writer.stdout if line.endswith("\n") for name in line.split()]
+
+        ledger = open_ledger(tmp_path)
+        assert ledger.check() == []
+        stored = {event.record_id for event in ledger.events(limit=100_000) if event.name == "ingested"}
+        assert set(acknowledged) <= stored
+        ledger.close()
+
+    ledger = open_ledger(tmp_path)
+    records = ledger.find(scope=Scope(), inside=True, all_statuses=True)
+    ids = ledger.vectors_after(0, limit=1_000_000)[0]
+    pairs = ledger.passages(ids)
+    whole = {record.id: 0 for record in records}
+    for _, record in pairs:
+        whole[record.id] += 1
+    assert {whole[record.id] for record in records if record.slot is None} == {2}
+    assert {whole[record.id] for record in records if record.slot is not None} == {1}
+    assert [record.value for record in ledger.find(scope=ANN, filters={"value": {"exists": True}})] == [
+        max((record.value for record in records if record.value), key=int)
+    ]
+    assert len(acknowledged) > 30

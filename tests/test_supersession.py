@@ -1,0 +1,358 @@
+"""Which value of a slot is current, and which one was valid when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger_entries import ACME, ANN, BEN, SLOT, adapter, day, decided, entry, open_ledger, opening
+from ledger_entries import SHARD as shard
+
+from hybrid_memory.errors import InputError, NotFoundError
+from hybrid_memory.ledger.ledger import SqlLedger
+from hybrid_memory.types import Learning, Route, Scope, Slot, Status
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    ledger = open_ledger(tmp_path)
+    yield ledger
+    assert ledger.check() == []
+    ledger.close()
+
+
+def put(ledger: SqlLedger, value: str, since: float, **given: object) -> str:
+    return str(ledger.write([opening(value, since, **given)])[0].record_id)
+
+
+def at(ledger: SqlLedger, number: float) -> list[str | None]:
+    """The slot's values on a day, as the ledger tells it now."""
+    return [record.value for record in ledger.find(scope=ANN, as_of=day(number))]
+
+
+def now(ledger: SqlLedger) -> list[str | None]:
+    return [record.value for record in ledger.find(scope=ANN)]
+
+
+def test_a_newer_value_replaces_the_older(ledger: SqlLedger) -> None:
+    """The receipt names what was replaced, and the old row says by what and until when."""
+    nine = put(ledger, "nine", 1)
+    receipt = ledger.write([opening("ten", 5)])[0]
+
+    old = ledger.get(nine)
+    assert receipt.superseded == (nine,)
+    assert (old.status, old.superseded_by, old.valid_to) == (Status.SUPERSEDED, receipt.record_id, day(5))
+    assert now(ledger) == ["ten"]
+
+
+def test_a_late_arriving_old_value_never_displaces_a_newer_one(ledger: SqlLedger) -> None:
+    """It is history at once, between the values it lay between."""
+    put(ledger, "nine", 1)
+    ten = put(ledger, "ten", 9)
+    receipt = ledger.write([opening("eight", 5)])[0]
+
+    late = ledger.get(str(receipt.record_id))
+    assert (receipt.superseded, receipt.superseded_by) == ((), ten)
+    assert (late.status, late.valid_to, late.version) == (Status.SUPERSEDED, day(9), 3)
+    assert [at(ledger, number) for number in (0, 1, 4.9, 5, 8.9, 9)] == [
+        [],
+        ["nine"],
+        ["nine"],
+        ["eight"],
+        ["eight"],
+        ["ten"],
+    ]
+    assert now(ledger) == ["ten"]
+
+
+def test_of_two_values_from_the_same_moment_the_later_arrival_wins(ledger: SqlLedger) -> None:
+    """Equal valid_from: the greater version decides."""
+    put(ledger, "nine", 1)
+    put(ledger, "ten", 1)
+
+    assert now(ledger) == ["ten"]
+    assert at(ledger, 2) == ["ten"]
+
+
+def test_the_same_value_from_another_source_joins_the_record(ledger: SqlLedger) -> None:
+    """Other words, same value: a confirmation, not a version."""
+    nine = put(ledger, "nine", 1)
+    receipt = ledger.write([entry("Nine o'clock it opens.", slot=SLOT, value=" NINE", source="sign")])[0]
+
+    assert (receipt.record_id, receipt.duplicate) == (nine, True)
+    assert [event.name for event in ledger.history(nine)] == ["ingested", "confirmed"]
+    assert ledger.history(nine)[1].detail == {"source": "sign"}
+
+
+def test_a_value_stated_again_later_withstands_an_older_one_that_arrives_afterwards(ledger: SqlLedger) -> None:
+    """Nine in January and again in March: "eight" from February was true in between at most."""
+    put(ledger, "nine", 10)
+    put(ledger, "nine", 70, source="sign")
+    receipt = ledger.write([opening("eight", 40)])[0]
+
+    assert now(ledger) == ["nine"]
+    assert receipt.superseded_by is not None
+    assert [at(ledger, number) for number in (20, 50, 80)] == [["nine"], ["eight"], ["nine"]]
+
+
+def test_a_price_can_go_back_to_what_it_was(ledger: SqlLedger) -> None:
+    """A retired value with a strictly newer date is current again, as a new version; the old one stays history."""
+    first = put(ledger, "nine", 1)
+    ten = put(ledger, "ten", 5)
+    receipt = ledger.write([opening("nine", 9)])[0]
+
+    assert receipt.superseded == (ten,)
+    assert not receipt.duplicate
+    assert ledger.get(str(receipt.record_id)).version == 3
+    assert ledger.get(first).status is Status.SUPERSEDED
+    assert [at(ledger, number) for number in (2, 6, 10)] == [["nine"], ["ten"], ["nine"]]
+
+
+@pytest.mark.parametrize("since", [3, 5])
+def test_a_retired_value_with_an_older_or_equal_date_stays_history(ledger: SqlLedger, since: int) -> None:
+    """Reading an old document again changes nothing."""
+    nine = put(ledger, "nine", 1)
+    ten = put(ledger, "ten", 5)
+    receipt = ledger.write([opening("nine", since, source="old page")])[0]
+
+    assert (receipt.record_id, receipt.duplicate, receipt.superseded_by) == (nine, True, ten)
+    assert now(ledger) == ["ten"]
+
+
+def test_a_value_announced_for_the_future_waits(ledger: SqlLedger) -> None:
+    """Until its day comes the present value stays evidence; expire() then makes the change of status."""
+    nine = put(ledger, "nine", 1)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    text = "From tomorrow it opens at ten."
+    ten = ledger.write([entry(text, slot=SLOT, value="ten", valid_from=tomorrow)])[0].record_id
+
+    assert now(ledger) == ["nine"]
+    assert [record.value for record in ledger.find(scope=ANN, as_of=tomorrow)] == ["ten"]
+    assert ledger.expire(tomorrow) == [nine]
+    assert (ledger.get(nine).status, ledger.get(nine).superseded_by) == (Status.SUPERSEDED, ten)
+
+
+def test_scopes_have_slots_of_their_own(ledger: SqlLedger) -> None:
+    """The organisation's value and a user's do not replace each other."""
+    put(ledger, "nine", 1, scope=ACME)
+    put(ledger, "ten", 2, scope=ANN)
+    put(ledger, "eleven", 3, scope=BEN)
+
+    assert now(ledger) == ["nine", "ten"]
+
+
+def test_slots_are_the_same_under_case_and_spaces(ledger: SqlLedger) -> None:
+    """`Slot.key` decides."""
+    put(ledger, "nine", 1)
+    ledger.write([entry("Ten now.", slot=Slot(" Harbour  CAFÉ", "Opening time"), value="ten", valid_from=day(2))])
+
+    assert now(ledger) == ["ten"]
+
+
+def test_a_learned_record_that_is_replaced_is_stale_and_its_shard_dirty(ledger: SqlLedger) -> None:
+    """The next window rebuilds the shard without it."""
+    nine = put(ledger, "nine", 1, route=Route.LEARN)
+    ledger.assign([nine], shard=shard)
+    ledger.promote(adapter(1, [nine]), learning={nine: (Learning.LEARNED, "ann-facts-v1")})
+    assert not ledger.shards()[0].dirty
+    put(ledger, "ten", 5)
+
+    assert (ledger.get(nine).learning, ledger.get(nine).learning_detail) == (Learning.STALE, "ann-facts-v1")
+    assert ledger.shards()[0].dirty
+    assert ledger.shard_records(shard.id) == []
+
+
+def test_a_queued_record_that_is_replaced_leaves_the_queue(ledger: SqlLedger) -> None:
+    """Only its successor waits for a window."""
+    put(ledger, "nine", 1, route=Route.LEARN)
+    ten = put(ledger, "ten", 5, route=Route.LEARN)
+
+    assert [record.id for record in ledger.pending()] == [ten]
+    assert ledger.check() == []
+
+
+def test_a_late_value_routed_to_the_weights_is_not_queued(ledger: SqlLedger) -> None:
+    """What was never current is never learned."""
+    put(ledger, "ten", 5)
+    late = put(ledger, "nine", 1, route=Route.LEARN)
+
+    assert ledger.pending() == []
+    assert ledger.get(late).learning is Learning.NONE
+
+
+def test_supersedes_replaces_a_record_without_a_slot(ledger: SqlLedger) -> None:
+    """By request, in the same scope."""
+    old = ledger.write([entry("The ferry leaves from pier 3.")])[0].record_id
+    receipt = ledger.write([entry("The ferry leaves from pier 4.", supersedes=old, valid_from=day(7))])[0]
+
+    assert receipt.superseded == (old,)
+    assert ledger.get(str(old)).valid_to == day(7)
+    assert [record.id for record in ledger.find(scope=ANN)] == [receipt.record_id]
+    assert [record.id for record in ledger.find(scope=ANN, as_of=day(3))] == [old]
+
+
+def test_supersedes_outweighs_the_dates_of_a_slot(ledger: SqlLedger) -> None:
+    """A correction that claims to have been true before the value it corrects is current."""
+    wrong = put(ledger, "nine", 9)
+    put(ledger, "ten", 5, supersedes=wrong)
+
+    assert now(ledger) == ["ten"]
+    assert at(ledger, 10) == ["ten"]
+
+
+def test_a_replaced_text_said_again_later_is_current_again(ledger: SqlLedger) -> None:
+    """Without a slot too: the newest statement of the two wins."""
+    old = ledger.write([entry("Pier 3.", valid_from=day(1))])[0].record_id
+    new = ledger.write([entry("Pier 4.", valid_from=day(5), supersedes=old)])[0].record_id
+
+    assert ledger.write([entry("Pier 3.", valid_from=day(4), source="old page")])[0].record_id == old
+    receipt = ledger.write([entry("Pier 3.", valid_from=day(9))])[0]
+    assert receipt.superseded == (new,)
+    assert [record.id for record in ledger.find(scope=ANN)] == [receipt.record_id]
+
+
+def test_supersedes_stays_inside_the_scope(ledger: SqlLedger) -> None:
+    """A user cannot replace what the organisation said."""
+    theirs = ledger.write([entry("The ferry leaves from pier 3.", scope=ACME)])[0].record_id
+
+    with pytest.raises(InputError, match="in another scope"):
+        ledger.write([entry("Pier 4.", scope=ANN, supersedes=theirs)])
+    assert ledger.counts()["records"] == 1
+
+
+def test_supersedes_refuses_what_is_history_already(ledger: SqlLedger) -> None:
+    """Two corrections of the same record do not fork it; the message names the one to replace."""
+    old = ledger.write([entry("Pier 3.")])[0].record_id
+    new = ledger.write([entry("Pier 4.", supersedes=old)])[0].record_id
+
+    with pytest.raises(InputError, match=f"superseded by {new}"):
+        ledger.write([entry("Pier 5.", supersedes=old)])
+    with pytest.raises(NotFoundError, match="no such record"):
+        ledger.write([entry("Pier 5.", supersedes="01ARZ3NDEKTSV4RRFFQ69G5FAV")])
+
+
+def test_forgetting_the_current_value_revives_no_older_one(ledger: SqlLedger) -> None:
+    """What was replaced stays replaced, also when the slot is used again."""
+    put(ledger, "nine", 5)
+    ten = put(ledger, "ten", 9)
+    ledger.forget([ten])
+    assert now(ledger) == []
+
+    put(ledger, "eight", 3)
+    assert now(ledger) == []
+    put(ledger, "eleven", 12)
+    assert now(ledger) == ["eleven"]
+
+
+def test_a_value_released_from_quarantine_takes_its_place_by_date(ledger: SqlLedger) -> None:
+    """Quarantined it holds nothing; released it is placed as if it arrived then."""
+    held = put(ledger, "ten", 5, route=Route.QUARANTINE)
+    nine = put(ledger, "nine", 1)
+    assert now(ledger) == ["nine"]
+
+    ledger.set_route(held, decided(Route.RETRIEVE), "reviewed")
+    assert now(ledger) == ["ten"]
+    assert ledger.get(nine).superseded_by == held
+
+
+def test_a_batch_gives_the_same_slots_as_its_entries_one_by_one(tmp_path: Path) -> None:
+    """Entries of one transaction see each other."""
+    entries = [opening("ten", 5), opening("nine", 1), opening("ten", 6, source="sign"), opening("nine", 8)]
+    together, alone = open_ledger(tmp_path / "a"), open_ledger(tmp_path / "b")
+    receipts = together.write(entries)
+    for single in entries:
+        alone.write([single])
+
+    def told(ledger: SqlLedger) -> list[tuple[object, ...]]:
+        found = ledger.find(scope=None, all_statuses=True)
+        return [(r.value, r.valid_from, r.valid_to, r.status, r.version) for r in found]
+
+    assert told(together) == told(alone)
+    assert receipts[3].superseded == (receipts[0].record_id,)
+
+
+# ---------------------------------------------------------------- against a model
+
+
+@dataclass(frozen=True)
+class Said:
+    scope: int
+    slot: int
+    value: int
+    since: int
+
+
+USERS = ("ann", "ben", None)
+SLOTS = (SLOT, Slot("ferry", "pier"))
+
+# Distinct moments within a slot: ties have a rule of their own and a test above.
+STATEMENTS = st.lists(
+    st.builds(Said, st.integers(0, 2), st.integers(0, 1), st.integers(0, 3), st.integers(0, 40)),
+    min_size=1,
+    max_size=14,
+    unique_by=lambda said: (said.scope, said.slot, said.since),
+)
+PROPERTY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def run(ledger: SqlLedger, statements: list[Said], *, parts: int) -> str:
+    """Write the statements for a tenant of their own, `parts` at a time; return the tenant."""
+    tenant = f"tenant {uuid4()}"
+    entries = [
+        entry(
+            f"{SLOTS[said.slot].key} is {said.value}",
+            scope=Scope(tenant_id=tenant, user_id=USERS[said.scope]),
+            slot=SLOTS[said.slot],
+            value=str(said.value),
+            valid_from=day(said.since),
+            source=f"source {number}",
+        )
+        for number, said in enumerate(statements)
+    ]
+    for start in range(0, len(entries), parts):
+        ledger.write(entries[start : start + parts])
+    return tenant
+
+
+@PROPERTY
+@given(STATEMENTS, st.integers(1, 4))
+def test_the_current_value_is_the_one_stated_for_the_latest_time(
+    ledger: SqlLedger, statements: list[Said], parts: int
+) -> None:
+    """The oracle: a dict of the greatest valid_from per scope and slot, whatever the order of arrival."""
+    tenant = run(ledger, statements, parts=parts)
+    latest: dict[tuple[int, int], Said] = {}
+    for said in statements:
+        key = (said.scope, said.slot)
+        if key not in latest or said.since > latest[key].since:
+            latest[key] = said
+
+    active = ledger.find(scope=Scope(tenant_id=tenant), inside=True)
+    found = {(record.scope.user_id, record.slot.key): record.value for record in active if record.slot}
+    assert found == {(USERS[said.scope], SLOTS[said.slot].key): str(said.value) for said in latest.values()}
+    assert len(active) == len(latest)
+
+
+@PROPERTY
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=12, unique=True),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 41), min_size=1, max_size=6),
+)
+def test_as_of_gives_the_value_stated_last_before_that_time(
+    ledger: SqlLedger, times: list[int], parts: int, asked: list[int]
+) -> None:
+    """The oracle: the log of statements, sorted; every value is stated once here."""
+    tenant = run(ledger, [Said(0, 0, value, since) for value, since in enumerate(times)], parts=parts)
+
+    for number in asked:
+        before = [since for since in times if since <= number]
+        expected = [str(times.index(max(before)))] if before else []
+        found = ledger.find(scope=Scope(tenant_id=tenant), inside=True, as_of=day(number))
+        assert [record.value for record in found] == expected
