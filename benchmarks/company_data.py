@@ -37,7 +37,7 @@ COMPANIES_FOLDER = Path(__file__).parent / "data" / "companies"
 
 @dataclass(frozen=True, slots=True)
 class CompanyFact:
-    """One durable statement, and three ways in which a person would ask for it."""
+    """One durable statement, three hard questions for it in other words, and a plain one in its vocabulary."""
 
     id: str
     statement: str
@@ -45,10 +45,13 @@ class CompanyFact:
     answer: str
     """One to four words that stand verbatim in `statement` and in no other statement of the company."""
     more_questions: tuple[str, ...]
+    """Share few words with `statement`, as `question` does."""
+    plain_question: str
+    """How a colleague who knows the company's words asks: about a third to a half of the content words are shared."""
 
     @property
     def questions(self) -> tuple[str, ...]:
-        """All three questions; none of them is ever training material."""
+        """The three hard questions; they and `plain_question` are never training material."""
         return (self.question, *self.more_questions)
 
 

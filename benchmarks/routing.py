@@ -152,7 +152,7 @@ def _f1(guesses: Sequence[str], labels: Sequence[str], name: str) -> float:
     return round(2 * both / max(1, guesses.count(name) + labels.count(name)), 3)
 
 
-def _calibration_error(confidence: Any, right: Any) -> float:  # noqa: ANN401 - arrays, float and bool
+def _calibration_error(confidence: Any, right: Any) -> float:
     """Expected calibration error over ten bins of equal width (Guo et al. 2017)."""
     bins = np.minimum((confidence * 10).astype(int), 9)
     gaps = [
@@ -162,7 +162,7 @@ def _calibration_error(confidence: Any, right: Any) -> float:  # noqa: ANN401 - 
     return float(sum(gaps))
 
 
-def _share(flags: Any) -> float:  # noqa: ANN401 - array or list of bool
+def _share(flags: Any) -> float:
     return round(float(np.mean(flags)), 3)
 
 

@@ -1,20 +1,28 @@
 """Stand-ins for tests: yours and ours.
 
-Imports: errors, types. Nothing here loads a model.
+Imports: errors, types, config; the language model inside the functions that build one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hybrid_memory.config import Settings
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.types import FloatArray
 
-__all__ = ["TableEncoder"]
+if TYPE_CHECKING:
+    from hybrid_memory.memory import HybridMemory
+    from hybrid_memory.weights.language_model import LocalLanguageModel
+
+__all__ = ["TableEncoder", "WordEncoder", "open_tiny_memory", "tiny_language_model"]
 
 
 class TableEncoder:
@@ -61,3 +69,82 @@ class TableEncoder:
         if missing:
             raise NotFoundError(f"the table has no vector for {missing[0]!r}; it has {', '.join(self._table)}")
         return np.stack([self._table[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+
+
+class WordEncoder:
+    """An encoder for any text: texts that share words are close. No model, no download.
+
+    Each word has a fixed random direction (seeded by its spelling); a text is the sum of its words'.
+    """
+
+    dim = 384
+    """As the default encoder's, so that the shipped router can be used with it."""
+    fingerprint = "words"
+    vocabulary: Sequence[str] = ()
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit rows, shape (len(texts), 384), float32."""
+        rows = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in re.findall(r"\w+", text.casefold()) or [""]:
+                seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+                row += np.random.default_rng(seed).standard_normal(self.dim, dtype=np.float32)
+        unit: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-9)
+        return unit
+
+
+def tiny_language_model(seed: int = 0) -> LocalLanguageModel:
+    """Return a 2-layer, width-64 llama over bytes, built from a config and a seed: it can learn, and says nonsense.
+
+    Float32, so that what tests compare is not blurred by rounding.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from hybrid_memory.weights.language_model import LocalLanguageModel
+
+    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()), start=3)}
+    tokens = {"<pad>": 0, "<s>": 1, "</s>": 2, **letters}
+    raw = Tokenizer(models.BPE(vocab=tokens, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", bos_token="<s>", eos_token="</s>", clean_up_tokenization_spaces=False
+    )
+    tokenizer.chat_template = (
+        "{% for message in messages %}<s>{{ message['role'] }}\n{{ message['content'] }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    config = LlamaConfig(
+        vocab_size=len(tokens),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    return LocalLanguageModel(model, tokenizer)
+
+
+def open_tiny_memory(folder: Path, *, seed: int = 0, **groups: Mapping[str, Any]) -> HybridMemory:
+    """Open a whole memory with the tiny model and the word encoder: every stage real, nothing downloaded.
+
+    Args:
+        folder: where it lies.
+        seed: of the tiny model.
+        groups: settings by group, as for `HybridMemory.open`.
+    """
+    from hybrid_memory.build import build
+    from hybrid_memory.memory import HybridMemory
+
+    settings = Settings.load(None, **groups)
+    return HybridMemory(build(folder, settings, encoder=WordEncoder(), model=tiny_language_model(seed)))

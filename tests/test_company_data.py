@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-WEIGHTS = ROOT / "hybrid_memory" / "weights"
+ORDINARY = ROOT / "hybrid_memory" / "data"
 FILES = [
     ROOT / "benchmarks" / "data" / "companies" / f"{name}.json" for name in ("dev", "juniper", "halden", "ostrava")
 ]
@@ -57,11 +57,12 @@ def training_texts(company):
 
 
 def questions(company):
-    return [question for fact in company.facts for question in fact.questions]
+    """Hard and plain ones."""
+    return [question for fact in company.facts for question in (*fact.questions, fact.plain_question)]
 
 
 def jsonl(name):
-    return [json.loads(line) for line in (WEIGHTS / name).read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (ORDINARY / name).read_text(encoding="utf-8").splitlines()]
 
 
 # ---------------------------------------------------------------- counts
@@ -123,7 +124,7 @@ def test_statements_are_single_sentences_of_moderate_length(company):
 def test_a_question_does_not_give_its_answer_away(company):
     """Answers cannot be copied from the question."""
     for fact in company.facts:
-        for question in fact.questions:
+        for question in (*fact.questions, fact.plain_question):
             assert not contains(question, fact.answer)
             assert question.endswith("?")
 
@@ -143,10 +144,37 @@ def test_a_question_shares_few_words_with_its_statement(company):
         assert sum(asked) / len(asked) <= 1 / 3, (fact, asked)
 
 
+def test_a_plain_question_is_no_piece_of_its_statement(company):
+    """It asks, it does not quote: not even when the question mark is taken off."""
+    for fact in company.facts:
+        assert fact.plain_question.rstrip("?").lower() not in fact.statement.lower()
+
+
+def test_a_plain_question_is_worded_unlike_the_hard_ones(company):
+    """It is a fourth phrasing: at least half of its words differ from those of each hard question."""
+    for fact in company.facts:
+        plain = words(fact.plain_question)
+        for hard in fact.questions:
+            assert len(plain & words(hard)) / len(plain | words(hard)) <= 1 / 2, (fact.plain_question, hard)
+
+
+def test_plain_questions_stand_nearer_to_their_statements_than_hard_ones(company):
+    """The two kinds differ in difficulty: plain ones have the higher share of the statement's words."""
+
+    def mean_share(asked):
+        shares = [len(words(question) & words(statement)) / len(words(statement)) for question, statement in asked]
+        return sum(shares) / len(shares)
+
+    plain = mean_share([(fact.plain_question, fact.statement) for fact in company.facts])
+    hard = mean_share([(question, fact.statement) for fact in company.facts for question in fact.questions])
+
+    assert 2 * hard < plain < 1 / 2
+
+
 def test_ids_statements_answers_and_questions_are_unique_across_companies():
     """Companies can be learned side by side without touching each other."""
     facts = [fact for company in COMPANIES.values() for fact in company.facts]
-    asked = [question for fact in facts for question in fact.questions]
+    asked = [question for company in COMPANIES.values() for question in questions(company)]
 
     for values in ([f.id for f in facts], [f.statement for f in facts], [f.answer.lower() for f in facts], asked):
         assert [value for value, count in Counter(values).items() if count > 1] == []

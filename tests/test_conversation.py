@@ -66,6 +66,13 @@ def test_an_answer_is_embedded_with_its_question() -> None:
     assert answer.passages == ("How high are the cranes?\nNine metres.",)
 
 
+def test_a_question_of_the_same_side_is_not_joined() -> None:
+    """Two turns of one speaker are no question and answer."""
+    drafts = read([user("Which hall is it?"), user("The door is green.")])
+
+    assert drafts[1].passages == ("The door is green.",)
+
+
 def test_a_question_is_forgotten_after_one_answer() -> None:
     """The second turn is no answer to it."""
     drafts = read([assistant("How high are the cranes?"), user("Nine metres."), user("The door is green.")])

@@ -127,5 +127,5 @@ def test_no_text_gives_no_rows(real: SentenceEncoder) -> None:
 @pytest.mark.slow
 def test_a_damaged_model_is_refused_with_its_folder(tmp_path: Path) -> None:
     """It looks like a model until it is loaded."""
-    with pytest.raises(ModelError, match="is no usable sentence encoder"):
+    with pytest.raises(ModelError, match="could not be loaded as a sentence encoder"):
         SentenceEncoder(model_folder(tmp_path / "a")).encode(["a"])

@@ -419,6 +419,13 @@ def test_json_lines_hold_every_form(tmp_path: Path) -> None:
     assert {draft.source for draft in drafts} == {"notes.jsonl"}
 
 
+def test_only_a_newline_ends_a_json_line(tmp_path: Path) -> None:
+    """JSON text may hold other line separators as they are."""
+    path = write(tmp_path / "notes.jsonl", '{"text": "one\u2028two"}\r\n{"text": "three"}\n')
+
+    assert [draft.text for draft in read(path)] == ["one two", "three"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

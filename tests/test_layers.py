@@ -13,16 +13,17 @@ PACKAGE = Path(hybrid_memory.__file__).parent
 STAGES = {"ledger", "ingest", "routing", "retrieval", "selfedit", "weights", "answering"}
 LAYERS: list[set[str]] = [
     {"errors", "types", "durable"},
-    {"config", "protocols", "catalogue", "evidence", "policies"},
+    {"config", "protocols", "catalogue", "evidence", "forms", "ordinary", "policies"},
     {"download"},
     {"models"},
     STAGES,
-    {"consolidation", "forgetting", "schedule", "testing"},
+    {"consolidation", "adapters", "answer_log", "archive", "scoping", "schedule", "streaming"},
+    {"forgetting"},
     {"memory"},
     {"distributed"},
     {"build"},
     {"__init__"},
-    {"integrations", "serving"},
+    {"integrations", "serving", "testing", "progress"},
     {"demo"},
     {"cli", "__main__"},
 ]
@@ -48,7 +49,7 @@ FENCES: dict[str, set[str]] = {
     "starlette": {"serving"},
     "uvicorn": {"serving"},
     "typer": {"cli"},
-    "rich": {"cli", "demo"},
+    "rich": {"cli", "demo", "progress"},
     "sklearn": set(),
     "requests": set(),
 }

@@ -75,7 +75,8 @@ def test_a_childs_rules_are_asked_before_its_parents(tmp_path: Path) -> None:
 
 def test_a_rule_is_read_with_all_its_conditions(tmp_path: Path) -> None:
     """Conditions arrive typed; metadata keys are written with a dot."""
-    text = 'name = "m"\n[[rules]]\nname = "r"\nmatch = { kind = "fact", source = "kb/*", metadata.team = "ops" }\nroute = "learn"'
+    match = 'match = { kind = "fact", source = "kb/*", metadata.team = "ops" }'
+    text = f'name = "m"\n[[rules]]\nname = "r"\n{match}\nroute = "learn"'
     rule = load_policy(written(tmp_path, text)).rules[0]
 
     assert (rule.match.kind, rule.match.source, rule.match.metadata) == (Kind.FACT, "kb/*", {"team": "ops"})
@@ -95,10 +96,19 @@ def test_the_fingerprint_changes_with_a_threshold_and_not_with_the_description(t
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('name = "m"\n[thresholds]\ndurabl = 0.7', r"line 3, column 1: unknown key thresholds\.durabl; did you mean durable\?"),
-        ('name = "m"\ndescripton = "x"', r"line 2, column 1: unknown key descripton; did you mean description\?"),
+        (
+            'name = "m"\n[thresholds]\ndurabl = 0.7',
+            r"line 3, column 1: unknown key thresholds\.durabl; did you mean durable\?",
+        ),
+        (
+            'name = "m"\ndescripton = "x"',
+            r"line 2, column 1: unknown key descripton; did you mean description\?",
+        ),
         ('name = "m"\n[ladders]\nuser = 1', r"line 2, column 1: unknown key ladders; did you mean ladder\?"),
-        ('name = "m"\n\n[ladder]\n  external = 1', r"line 4, column 3: ladder\.external: .*greater than or equal to 2, got 1"),
+        (
+            'name = "m"\n\n[ladder]\n  external = 1',
+            r"line 4, column 3: ladder\.external: .*greater than or equal to 2, got 1",
+        ),
         (
             'name = "m"\n[[rules]]\nname = "a"\nroute = "drop"\n[[rules]]\nname = "b"\nroute = "lern"',
             r"line 7, column 1: rules\.1\.route: .*got 'lern'; did you mean 'learn'\?",
@@ -114,10 +124,16 @@ def test_the_fingerprint_changes_with_a_threshold_and_not_with_the_description(t
         ),
         ('name = "m"\n[sensitivity]\nsecret = "learn"', r"line 3, column 1: sensitivity\.secret"),
         ('name = "m"\nthresholds = = 1', r"not valid TOML: .*line 2, column 14"),
-        ('name = "m"\nextends = "defalt"', r"line 2, column 1: there is no policy 'defalt' to extend; did you mean 'default'\?"),
-        ('name = "m"\nextends = "mine.toml"', r"line 2, column 1: policies extend each other: .*mine\.toml -> .*mine\.toml"),
+        (
+            'name = "m"\nextends = "defalt"',
+            r"line 2, column 1: there is no policy 'defalt' to extend; did you mean 'default'\?",
+        ),
+        (
+            'name = "m"\nextends = "mine.toml"',
+            r"line 2, column 1: policies extend each other: .*mine\.toml -> .*mine\.toml",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_error_names_file_line_column_and_cure(tmp_path: Path, text: str, message: str) -> None:
     """Whoever reads the message can go there and fix it."""
     with pytest.raises(PolicyError, match=r"mine\.toml.*" + message):

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from hybrid_memory.errors import IndexMismatchError, InputError, LedgerError
+from hybrid_memory.ingest.reader import Reader
+from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.protocols import Encoder, Filters
 from hybrid_memory.retrieval import snapshot
 from hybrid_memory.retrieval.encoder import unit_rows
@@ -24,6 +26,7 @@ from hybrid_memory.retrieval.retriever import HybridRetriever
 from hybrid_memory.testing import TableEncoder
 from hybrid_memory.types import (
     Decision,
+    Entry,
     FloatArray,
     Hit,
     IdArray,
@@ -377,18 +380,18 @@ def test_words_find_what_meaning_misses(tmp_path: Path) -> None:
     assert "order zx-4411" in [hit.text for hit in hits]
     found = next(hit for hit in hits if hit.text == "order zx-4411")
     assert math.isnan(found.similarity)
-    assert found.scores == {"lexical": pytest.approx(1 / 61)}
+    assert found.scores == {"lexical": pytest.approx(1 / 6)}
 
 
 def test_a_hit_tells_where_its_score_came_from(tmp_path: Path) -> None:
-    """First by meaning and first by words: 1/61 each."""
+    """First by meaning and first by words: 1/(5 + 1) each."""
     store = bench(tmp_path, {"red wine": [1, 0], "blue": [0, 1], "red": [1, 0]})
     store.ledger.put("blue", "red wine")
 
     hit = store.ask("red", top_k=1)[0]
 
-    assert hit.scores == {"dense": pytest.approx(1 / 61), "lexical": pytest.approx(1 / 61)}
-    assert hit.score == pytest.approx(2 / 61)
+    assert hit.scores == {"dense": pytest.approx(1 / 6), "lexical": pytest.approx(1 / 6)}
+    assert hit.score == pytest.approx(2 / 6)
     assert hit.similarity == pytest.approx(1.0)
 
 
@@ -687,3 +690,39 @@ def test_an_empty_memory_can_be_reindexed(tmp_path: Path) -> None:
 
     assert store.reopened(new, for_reindex=True).reindex(new) == 0
     assert store.reopened(new).catch_up() == 0
+
+
+# ---------------------------------------------------------------- over the real ledger
+
+
+def test_the_real_ledger_is_followed_through_replacement_and_forgetting(tmp_path: Path) -> None:
+    """Only the current value of a slot is found, another user's never, and a forgotten one no more."""
+    texts = {"The Pro plan costs 49 EUR.": [1, 0], "The Pro plan costs 59 EUR.": [1, 0.1], "Ann's cat is grey.": [0, 1]}
+    encoder = TableEncoder(texts)
+    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.sqlite", lock_path=tmp_path / "lock", lock_timeout_s=1)
+    retriever = HybridRetriever(ledger, encoder, tmp_path / "index")
+    reader = Reader(chunk_tokens=60, max_chars=1000)
+
+    def ingest(text: str, scope: Scope) -> str:
+        (draft,) = reader.read(text, scope=scope)
+        vectors = unit_rows(encoder.encode(draft.passages))
+        entry = Entry(draft=draft, decision=DECISION, vectors=vectors, encoder=encoder.fingerprint)
+        return str(ledger.write([entry])[0].record_id)
+
+    def found(question: str, scope: Scope) -> list[str]:
+        vector = encoder.encode([question])[0]
+        return [hit.text for hit in retriever.search(question, vector=vector, scope=scope, top_k=5)]
+
+    old, new, cat = texts
+    ingest(old, EVERYONE)
+    ingest(new, EVERYONE)
+    cat_id = ingest(cat, Scope(user_id="ann"))
+
+    assert found(new, Scope(user_id="bob")) == [new]
+    assert found(cat, Scope(user_id="ann")) == [cat, new]
+    ledger.forget([cat_id])
+    assert found(cat, Scope(user_id="ann")) == [new]
+    assert retriever.check() == []
+    retriever.save()
+    assert HybridRetriever(ledger, encoder, tmp_path / "index").catch_up() == 0
+    ledger.close()

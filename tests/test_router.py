@@ -110,7 +110,7 @@ def test_a_volatile_text_stays_in_retrieval_whoever_says_it() -> None:
     decision = decided(drafted("The desk costs $49."), PRICE)
 
     assert decision.route is Route.RETRIEVE
-    assert decision.reasons == ("a plain fact, but may change (p_durable=0.10, needs 0.80)",)
+    assert decision.reasons == ("a plain fact, but may change (p_durable=0.10, needs 0.90)",)
 
 
 def test_half_of_slow_counts_as_durable() -> None:
@@ -121,7 +121,7 @@ def test_half_of_slow_counts_as_durable() -> None:
 
 
 def test_a_plain_fact_needs_more_certainty_than_a_rule() -> None:
-    """0.7 suffices for behaviour (0.6) and not for a fact (0.8)."""
+    """0.7 suffices for behaviour (0.6) and not for a fact (0.9)."""
     assert decided(drafted(), judged(never=0.7, fast=0.3, behaviour=0.9)).route is Route.LEARN
     assert decided(drafted(), judged(never=0.7, fast=0.3, behaviour=0.1)).route is Route.RETRIEVE
 
@@ -192,7 +192,14 @@ def test_a_slot_the_policy_calls_durable_is_learned(tmp_path: Path) -> None:
 
 def test_a_stated_event_is_retrieved() -> None:
     """Events happened once; they are looked up."""
-    assert decided(drafted(kind=Kind.EVENT)).route is Route.RETRIEVE
+    assert decided(drafted(kind=Kind.EVENT)).reasons == ("an event",)
+
+
+def test_news_that_sounds_lasting_is_retrieved() -> None:
+    """The classifier's kind counts when the caller stated none."""
+    decision = decided(drafted(), judged(never=1.0, behaviour=0.9, kind=Kind.EVENT))
+
+    assert (decision.route, decision.reasons) == (Route.RETRIEVE, ("reads like an event",))
 
 
 # ---------------------------------------------------------------- ladder

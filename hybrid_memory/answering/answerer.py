@@ -1,7 +1,7 @@
 """Merge current evidence and adapted weights into one answer with its sources.
 
 Flow:    question -> retrieve -> choose adapters -> prompt -> generate -> abstain? -> Answer
-Imports: types, protocols, config, errors; the other modules of this stage.
+Imports: types, protocols, config, forms; the other modules of this stage.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hybrid_memory.answering.abstention import UNKNOWN, abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.config import AnswerSettings
+from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.types import (
     Answer,
@@ -166,12 +167,14 @@ class Answerer:
         near = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
         if near and near[0].record.kind is Kind.EXAMPLE:
             return tuple(hit for hit in near if hit.record.kind is Kind.EXAMPLE)
-        return tuple(hit for hit in near if hit.record.kind not in {Kind.EXAMPLE, Kind.PREFERENCE})[:wanted]
+        return tuple(hit for hit in near if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))[
+            :wanted
+        ]
 
     def _rules(self, scope: Scope) -> list[Record]:
         """Return the preferences to state outright, newest first: those no serving adapter has learned."""
         found = self._ledger.find(scope=scope, filters={"kind": Kind.PREFERENCE.value})
-        return found[::-1][: self._settings.rules]
+        return [record for record in reversed(found) if shapes_behaviour(record)][: self._settings.rules]
 
     def _compose(self, case: _Case, rules: Sequence[Record]) -> None:
         learned = {record_id for version in case.choice.adapters for record_id in version.record_ids}

@@ -6,8 +6,9 @@ Imports: errors, types, and the modules beside it.
 What is kept: every user turn; an assistant turn that states something (more than three words and
 no question), as external knowledge, because nobody has confirmed what a model wrote. System,
 developer and tool messages are instructions or raw data of the application and are not stored.
-A user turn that answers an assistant's question is embedded together with the question: "In
-Bergen." alone means nothing.
+A turn that follows a question of the other side is indexed together with the question: "In Bergen."
+alone means nothing. (LoCoMo, 701 questions, evidence recall@10: by words 0.71 with the question and
+0.58 without, fused 0.70 and 0.63; a speaker's name before the text is worth 0.09.)
 """
 
 from __future__ import annotations
@@ -54,17 +55,17 @@ def read_conversation(messages: Sequence[object], *, chunk_tokens: int, max_char
         InputError: a message has another form or role, or nothing in the list is worth keeping.
     """
     contents: list[Content] = []
-    question = ""
+    before = _Message("", "", None, None)
     for number, raw in enumerate(messages):
         message = _message(raw, number)
         if not message.text.strip() or message.role not in ("user", "assistant"):
             continue
-        text = normalise(message.text, what=f"message {number}", max_chars=max_chars)
-        if message.role == "user" or _states(text):
-            pieces = split(f"{message.name}: {text}" if message.name else text, chunk_tokens=chunk_tokens)
-            found = _contents(message, pieces, number=number, asked=question)
-            contents.extend(_with_slot(found, text) if propose and message.role == "user" else found)
-        question = text if message.role == "assistant" and text.endswith("?") else ""
+        message = message._replace(text=normalise(message.text, what=f"message {number}", max_chars=max_chars))
+        if message.role == "user" or _states(message.text):
+            asked = before.text if before.text.endswith("?") and before.role != message.role else ""
+            found = _contents(message, number=number, asked=asked, chunk_tokens=chunk_tokens)
+            contents.extend(_with_slot(found, message.text) if propose and message.role == "user" else found)
+        before = message
     if not contents:
         raise InputError(
             "the conversation has nothing to remember: no user turn, and no assistant turn that states something"
@@ -76,15 +77,17 @@ def _states(text: str) -> bool:
     return not text.endswith("?") and len(text.split()) >= SMALLEST_STATEMENT
 
 
-def _contents(message: _Message, pieces: Sequence[str], *, number: int, asked: str) -> list[Content]:
+def _contents(message: _Message, *, number: int, asked: str, chunk_tokens: int) -> list[Content]:
     user = message.role == "user"
+    said = f"{message.name}: {message.text}" if message.name else message.text
+    pieces = split(said, chunk_tokens=chunk_tokens)
     metadata: dict[str, Json] = {"role": message.role, "turn": number}
     if message.name:
         metadata["name"] = message.name
     return [
         Content(
             text=piece,
-            passages=(f"{asked}\n{piece}" if asked and user and part == 1 else piece,),
+            passages=(f"{asked}\n{piece}" if asked and part == 1 else piece,),
             source="conversation",
             trust=None if user else Trust.EXTERNAL,
             observed_at=None if message.time is None else as_time(message.time, f"the time of message {number}"),

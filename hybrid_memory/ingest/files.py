@@ -92,7 +92,7 @@ def _text(file: Path, max_chars: int) -> str:
 
 
 def _lines(text: str, document: str) -> Iterator[Piece]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 inside a text
         if not line.strip():
             continue
         where = f"{document} line {number}"

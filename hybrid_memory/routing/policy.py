@@ -55,7 +55,7 @@ class Thresholds(_Table):
     """Least p_durable of a behaviour-shaping text that may be learned."""
     behaviour: Share = 0.5
     """Least p_behaviour of a text that counts as behaviour-shaping."""
-    fact: Share = 0.8
+    fact: Share = 0.9
     """Least p_durable of a plain fact that may be learned; 1.0 keeps plain facts in retrieval."""
     chatter: Share = 0.8
     """Least probability of small talk at which a text is dropped; 1.0 never drops."""

@@ -142,7 +142,7 @@ class PolicyRouter:
         return route
 
     def _by_classifier(self, case: _Case) -> Route:
-        for step in (self._as_chatter, self._as_stated, self._as_question, self._as_behaviour):
+        for step in (self._as_chatter, self._as_stated, self._as_event, self._as_question, self._as_behaviour):
             route = step(case)
             if route is not None:
                 return route
@@ -170,10 +170,14 @@ class PolicyRouter:
                 return Route.LEARN
             case.reasons.append(f"fills the slot {attribute!r}, whose value may be replaced")
             return Route.RETRIEVE
-        if draft.kind is Kind.EVENT:
-            case.reasons.append("stated to be an event")
-            return Route.RETRIEVE
         return None
+
+    def _as_event(self, case: _Case) -> Route | None:
+        """News that lasts is still news: what happened once is looked up."""
+        if (case.draft.kind or case.judgement.kind) is not Kind.EVENT:
+            return None
+        case.reasons.append("an event" if case.draft.kind else "reads like an event")
+        return Route.RETRIEVE
 
     def _as_question(self, case: _Case) -> Route | None:
         text = case.draft.text.strip()

@@ -1,7 +1,7 @@
 """Study material without a language model: rules, demonstrations, and words of like meaning.
 
 Flow:    records -> [compiled] -> verification, consolidation
-Imports: types, protocols; the other modules of this stage.
+Imports: types, protocols, forms; the other modules of this stage.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from random import Random
 
+from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Progress
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.statements import content_words, statements
@@ -51,7 +52,7 @@ class CompiledGenerator:
 
     def _edit(self, record: Record, seed: int) -> SelfEdit:
         random = random_of(record.content_hash, seed)
-        if record.examples or record.kind is Kind.PREFERENCE:
+        if record.examples or shapes_behaviour(record):
             items = self._demonstrations(record, random) if record.examples else []
         else:
             items = [item for sentence in statements(record.text) for item in self._statement(sentence, random)]

@@ -1,7 +1,7 @@
 """Study material that the language model writes itself: SEAL's self-edit, in question form.
 
 Flow:    records -> [model generator] -> verification, consolidation
-Imports: types, protocols, ordinary; the other modules of this stage.
+Imports: types, protocols, forms, ordinary; the other modules of this stage.
 
 The model is shown three statements with a question each and continues with questions for the new
 one. Plain completion, not chat: small instruct models write better questions that way
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.protocols import LanguageModel, Progress
 from hybrid_memory.selfedit.preferences import practice
 from hybrid_memory.selfedit.statements import statements
-from hybrid_memory.types import Kind, Record, SelfEdit, StudyItem
+from hybrid_memory.types import Record, SelfEdit, StudyItem
 
 __all__ = ["ModelGenerator"]
 
@@ -53,12 +54,12 @@ class ModelGenerator:
         """Return one self-edit per record: questions for statements, practice for preferences, none for examples."""
         items: dict[str, list[StudyItem]] = {record.id: [] for record in records}
         for record in records:
-            if record.kind is Kind.PREFERENCE:
+            if shapes_behaviour(record):
                 items[record.id] += practice(record.text, study_prompts(), self._lm, held_out=PRACTICE_HELD_OUT)
         places = [
             (record.id, sentence)
             for record in records
-            if not record.examples and record.kind is not Kind.PREFERENCE
+            if not record.examples and not shapes_behaviour(record)
             for sentence in statements(record.text)
         ]
         dropped: dict[str, int] = dict.fromkeys(items, 0)

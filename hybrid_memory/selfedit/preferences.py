@@ -1,7 +1,7 @@
 """Practise a preference: ordinary questions, answered as the rule wants.
 
 Flow:    preference -> [practice] -> model generator
-Imports: types, protocols.
+Imports: types, protocols, forms.
 
 A small model does not follow a rule it is told (0 of 12 with the rule in the system prompt,
 parametric.md section 8), but it learns from answers that follow it. When the rule has a form that can
@@ -11,41 +11,16 @@ be checked, those answers are made from the model's own ones: they keep its know
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from hybrid_memory.forms import checkable_form
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.types import StudyItem, Turn
 
-__all__ = ["checkable_form", "practice"]
+__all__ = ["practice"]
 
-Form = Callable[[str], str]
-
-_QUOTED = r"[\"“”«'‘](?P<phrase>[^\"“”«»]+?)[\"”»'’]?\s*\.?\s*$"
-_ENDING = re.compile(rf"\b(?:end|close|finish|sign off|conclude)\b.*?{_QUOTED}", re.IGNORECASE | re.DOTALL)
-_OPENING = re.compile(rf"\b(?:begin|start|open)\b.*?{_QUOTED}", re.IGNORECASE | re.DOTALL)
-_LOWER = re.compile(r"\b(?:lower[- ]?case|small letters)\b", re.IGNORECASE)
-_UPPER = re.compile(r"\b(?:upper[- ]?case|capital letters|all caps)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]")
 ANSWER_TOKENS = 48
-
-
-def checkable_form(rule: str) -> Form | None:
-    """Return how an answer is made to follow the rule, or None when the rule has no form that can be checked.
-
-    >>> checkable_form('End every answer with "Safe roads."')("We open at nine.")
-    'We open at nine. Safe roads.'
-    >>> checkable_form("Be kind.") is None
-    True
-    """
-    if ending := _ENDING.search(rule):
-        return lambda answer: f"{answer} {ending['phrase'].strip()}"
-    if opening := _OPENING.search(rule):
-        return lambda answer: f"{opening['phrase'].strip()} {answer}"
-    if _LOWER.search(rule):
-        return str.lower
-    if _UPPER.search(rule):
-        return str.upper
-    return None
 
 
 def practice(rule: str, prompts: Sequence[str], language_model: LanguageModel, *, held_out: int) -> list[StudyItem]:

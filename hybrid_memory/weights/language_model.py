@@ -242,11 +242,9 @@ class LocalLanguageModel:
             for version in adapters:
                 self._load(version)
             self._fold(names)
-        if self.peft is None:
-            yield
-            return
-        with self.peft.disable_adapter():  # what serves is folded in; the side branches stay off
-            yield
+        if self.peft is not None:  # what serves is folded in; the side branches stay off
+            self.peft.base_model.disable_adapter_layers()
+        yield
 
     def create_adapter(self, name: str, config: LoraConfig) -> PeftModel:
         """Add a fresh, trainable adapter and return the model with it switched on."""
@@ -255,6 +253,7 @@ class LocalLanguageModel:
             self.peft = get_peft_model(self.base, config, adapter_name=name)
         else:
             self.peft.add_adapter(name, config)
+        self.peft.base_model.enable_adapter_layers()
         self.peft.set_adapter(name)
         return self.peft
 

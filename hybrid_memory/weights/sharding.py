@@ -1,7 +1,7 @@
 """Decide which records are learned together.
 
 Flow:    queue -> [sharding] -> one adapter per shard
-Imports: types.
+Imports: types, forms.
 
 One behaviour shard per scope, always on; shards of examples and of facts, chosen by the question.
 Facts of like meaning share a shard: inside a shard the model has to tell neighbours apart, across
@@ -18,6 +18,7 @@ from itertools import count
 
 import numpy as np
 
+from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.types import FloatArray, Kind, Record, Scope, Shard
 
 __all__ = ["clusters", "group_of", "place"]
@@ -39,7 +40,7 @@ class _Room:
 
 def group_of(record: Record) -> str:
     """Return which group of shards learns a record: by what it is, not by what it says."""
-    if record.kind is Kind.PREFERENCE:
+    if shapes_behaviour(record):
         return BEHAVIOUR
     return EXAMPLES if record.kind is Kind.EXAMPLE else FACTS
 

@@ -1,0 +1,142 @@
+"""Commands that ask: search, query, chat.
+
+Imports: errors, types, and the modules beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from hybrid_memory.cli.command import command
+from hybrid_memory.cli.options import AsOf, Filter, Who, read_filter, read_time
+from hybrid_memory.cli.session import Output, Session
+from hybrid_memory.cli.tables import source_line, table
+from hybrid_memory.errors import HybridMemoryError
+from hybrid_memory.memory import HybridMemory
+from hybrid_memory.types import Answer, Mode
+
+__all__ = ["app"]
+
+app = typer.Typer()
+QUIT = ("/quit", "/exit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a question is answered."""
+
+    mode: Annotated[Mode, typer.Option(help="Which halves answer.")] = Mode.HYBRID
+    passages: Annotated[int | None, typer.Option(min=0, help="Most evidence passages in the prompt.")] = None
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of HybridMemory.query."""
+        return {"mode": self.mode, "passages": self.passages, "max_new_tokens": self.max_new_tokens}
+
+
+@command(app)
+def search(
+    here: Session,
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    who: Who,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many.")] = 10,
+    filters: Filter = None,
+    as_of: AsOf = None,
+) -> Output:
+    """Show the passages closest to a text; no language model is loaded."""
+    conditions = {"filters": read_filter(filters), "as_of": read_time("--as-of", as_of), **who.given()}
+    with here.open() as memory:
+        hits = memory.search(text, top_k=top_k, **conditions)
+    rows = [
+        (hit.id, f"{hit.score:.4f}", f"{hit.record.valid_from:%Y-%m-%d}", hit.record.source, hit.passage.text)
+        for hit in hits
+    ]
+    shown = table(("id", "score", "valid from", "source", "text"), rows) if rows else "nothing found"
+    return Output({"hits": [hit.to_json() for hit in hits]}, shown)
+
+
+@command(app)
+def query(
+    here: Session,
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    manner: Manner,
+    who: Who,
+    filters: Filter = None,
+    as_of: AsOf = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Write the answer as it comes.")] = False,
+) -> Output:
+    """Answer a question from both halves, with its sources."""
+    options = {
+        **manner.arguments(),
+        "filters": read_filter(filters),
+        "as_of": read_time("--as-of", as_of),
+        **who.given(),
+    }
+    with here.open() as memory:
+        if stream and not here.as_json:
+            answer = _streamed(memory, question, options)
+            return Output(answer.to_json(), _below(answer))
+        with here.progress("answering") as progress:
+            answer = memory.query(question, progress=progress, **options)
+    return Output(answer.to_json(), f"{answer.text}\n\n{_below(answer)}")
+
+
+@command(app)
+def chat(here: Session, manner: Manner, who: Who) -> Output:
+    """Ask one question after another; /quit or the end of input leaves."""
+    options = {**manner.arguments(), **who.given()}
+    answers: list[Answer] = []
+    with here.open() as memory:
+        for question in _questions(here):
+            try:
+                answers.append(_reply(here, memory, question, options))
+            except HybridMemoryError as error:
+                here.say(f"Error: {error}", style="red")
+    return Output({"answers": [answer.to_json() for answer in answers]}, None)
+
+
+def _questions(here: Session) -> Iterator[str]:
+    """Yield what is typed until /quit or the end of input; the prompt goes to stderr."""
+    here.say("Ask; each question stands on its own. /quit leaves.")
+    while True:
+        here.err.print("> ", end="")
+        try:
+            typed = input().strip()
+        except EOFError:
+            return
+        if typed in QUIT:
+            return
+        if typed:
+            yield typed
+
+
+def _reply(here: Session, memory: HybridMemory, question: str, options: dict[str, Any]) -> Answer:
+    if here.as_json:
+        return memory.query(question, **options)
+    answer = _streamed(memory, question, options)
+    here.out.print(_below(answer), soft_wrap=True)
+    return answer
+
+
+def _streamed(memory: HybridMemory, question: str, options: dict[str, Any]) -> Answer:
+    """Write the answer as it comes, and return it."""
+    stream = memory.query(question, stream=True, **options)
+    for piece in stream:
+        typer.echo(piece, nl=False)
+    typer.echo()
+    return stream.answer
+
+
+def _below(answer: Answer) -> str:
+    """Return what stands below an answer: its sources, adapters, cost and id."""
+    lines = [source_line(number, hit) for number, hit in enumerate(answer.sources, start=1)]
+    lines += [f"adapter {adapter}" for adapter in answer.adapters]
+    if answer.abstained:
+        lines.append("abstained: the memory holds too little about this")
+    tokens = answer.prompt_tokens + answer.completion_tokens
+    lines.append(f"{answer.id}  {tokens} tokens, {sum(answer.seconds.values()):.1f} s, confidence {answer.confidence:.2f}")
+    return "\n".join(lines)

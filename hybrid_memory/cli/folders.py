@@ -1,0 +1,139 @@
+"""Commands for a memory as a whole: init, doctor, export, restore, reindex.
+
+Imports: errors, types, memory, the policy reader, and the modules beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hybrid_memory.cli.command import command
+from hybrid_memory.cli.session import SETTINGS_FILE, Output, Session, open_memory
+from hybrid_memory.cli.tables import pairs
+from hybrid_memory.durable import write_text
+from hybrid_memory.errors import InputError
+from hybrid_memory.memory import HybridMemory
+from hybrid_memory.routing.policy import load_policy
+
+__all__ = ["TEMPLATE", "app"]
+
+app = typer.Typer()
+
+TEMPLATE = """\
+# Settings of this memory. A line that is commented out shows the default; remove the # to change it.
+# The environment wins over this file: HYBRID_MEMORY_<GROUP>__<NAME>, such as HYBRID_MEMORY_WINDOW__QUEUE_SIZE=20.
+
+[model]
+# name = "smollm2-135m-instruct"   # a shipped name, a Hugging Face id, a local folder, or a .gguf file
+# device = "cpu"                   # "cuda", "mps"
+# threads = 0                      # 0 takes all cores
+
+[encoder]
+# name = "all-minilm-l6-v2"        # changing it later needs `hybrid-memory reindex`
+
+[routing]
+{policy}
+
+[retrieval]
+# dense_weight = 1.0               # meaning
+# lexical_weight = 1.0             # words
+
+[answer]
+# passages = 1                     # evidence passages in the prompt; larger models read more
+# max_new_tokens = 64
+# min_similarity = 0.3             # evidence less similar to the question is left out
+
+[self_edit]
+# generator = "mixed"              # who writes the study material: "model", "compiled" or both
+
+[training]
+# lora_rank = 16
+# learning_rate = 0.002
+# epochs = 8
+
+[window]
+# queue_size = 0                   # learn by itself when so many records wait; 0 never does
+# cron = "0 3 * * *"               # for `hybrid-memory consolidate --due`; none by default
+# budget_s = 600.0                 # longest window, seconds; no limit by default
+"""
+
+
+@command(app)
+def init(
+    here: Session,
+    folder: Annotated[Path | None, typer.Argument(help="Where; --memory when not given.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Routing policy: a shipped name (see `policies list`) or a TOML file.")
+    ] = None,
+) -> Output:
+    """Make a memory: write memory.toml with the main settings, and open it once."""
+    target = folder or here.folder
+    file = target / SETTINGS_FILE
+    if file.exists() and policy is not None:
+        raise InputError(f"{file} is there already; set policy under [routing] in it")
+    written = not file.exists()
+    if written:
+        target.mkdir(parents=True, exist_ok=True)
+        write_text(file, TEMPLATE.format(policy=_policy_line(policy)))
+    open_memory(target).close()
+    text = f"{target} is ready; settings are in {file}" if written else f"{target} is a memory already; it opens well"
+    return Output({"folder": str(target), "settings": str(file), "created": written}, text)
+
+
+def _policy_line(policy: str | None) -> str:
+    if policy is None:
+        return '# policy = "default"               # see `hybrid-memory policies list`, or the path of a TOML file'
+    load_policy(policy)  # refused before anything is written
+    name = str(Path(policy).resolve()) if Path(policy).is_file() else policy
+    return f"policy = '{name}'"  # a TOML literal string: a path's backslashes stay
+
+
+@command(app)
+def doctor(here: Session) -> Output:
+    """Check ledger, index and adapters; exit code 1 when something is wrong."""
+    with here.open() as memory:
+        found = memory.doctor()
+    problems = list(found.get("problems") or ())
+    if problems:
+        return Output(found, "\n".join(f"- {problem}" for problem in problems), code=1)
+    rows = {name: value for name, value in found.items() if name not in ("healthy", "problems")}
+    return Output(found, pairs("healthy", {name: _brief(value) for name, value in rows.items()}))
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items()) or "none"
+    return str(value)
+
+
+@command(app)
+def export(here: Session, path: Annotated[Path, typer.Argument(help="A .tar.gz that does not exist yet.")]) -> Output:
+    """Write ledger, adapters and settings into one file."""
+    with here.open() as memory, here.progress("exporting"):
+        written = memory.export(path)
+    size = written.stat().st_size
+    return Output({"path": str(written), "bytes": size}, f"exported to {written} ({size / 1e6:.1f} MB)")
+
+
+@command(app)
+def restore(
+    here: Session,
+    path: Annotated[Path, typer.Argument(help="What `export` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+) -> Output:
+    """Unpack an export into a new folder and open it."""
+    with here.progress("restoring"):
+        HybridMemory.restore(path, folder).close()
+    return Output({"folder": str(folder)}, f"restored into {folder}")
+
+
+@command(app)
+def reindex(here: Session) -> Output:
+    """Embed every passage again, as after a change of the encoder; the old index serves meanwhile."""
+    with here.open() as memory, here.progress("embedding") as progress:
+        passages = memory.reindex(progress=progress)
+    return Output({"passages": passages}, f"{passages} passages embedded again")

@@ -1,0 +1,59 @@
+"""Commands that explain: history, trace, and policies list, show.
+
+Imports: types, the policy reader, and the modules beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from hybrid_memory.cli.command import command
+from hybrid_memory.cli.session import Output, Session
+from hybrid_memory.cli.tables import table
+from hybrid_memory.routing.policy import list_policies, load_policy
+
+__all__ = ["app"]
+
+app = typer.Typer()
+policies = typer.Typer(help="The routing policies that are shipped.", no_args_is_help=True)
+app.add_typer(policies, name="policies")
+
+
+@command(app)
+def history(here: Session, id: Annotated[str, typer.Argument(help="A record's id.")]) -> Output:
+    """Show what happened to a record and to the other values of its slot, oldest first."""
+    with here.open() as memory:
+        events = memory.history(id)
+    rows = [
+        (f"{event.at:%Y-%m-%d %H:%M:%S}", event.name, event.record_id or "", json.dumps(event.to_json()["detail"]))
+        for event in events
+    ]
+    shown = table(("at (UTC)", "what", "record", "detail"), rows)
+    return Output({"events": [event.to_json() for event in events]}, shown)
+
+
+@command(app)
+def trace(here: Session, id: Annotated[str, typer.Argument(help="A record's or an adapter version's id.")]) -> Output:
+    """Show everything known about a record's way, or about an adapter version's making."""
+    with here.open() as memory:
+        found = memory.trace(id)
+    return Output(found, json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@command(policies, "list")
+def list_shipped(here: Session) -> Output:
+    """Show the shipped policies."""
+    shipped = [load_policy(name) for name in list_policies()]
+    data = [{"name": one.name, "description": one.description, "fingerprint": one.fingerprint} for one in shipped]
+    rows = [(one.name, one.description) for one in shipped]
+    return Output({"policies": data}, table(("policy", "what it does"), rows))
+
+
+@command(policies)
+def show(here: Session, policy: Annotated[str, typer.Argument(help="A shipped name or a TOML file.")]) -> Output:
+    """Show one policy with all its values, those it inherits included."""
+    data = load_policy(policy).model_dump(mode="json")
+    return Output(data, json.dumps(data, ensure_ascii=False, indent=2))
