@@ -53,7 +53,14 @@ def folder_and_settings(config: Path | str | Mapping[str, Any]) -> tuple[Path, S
     return base / folder, Settings.load(content)
 
 
-def build(folder: Path, settings: Settings, *, encoder: Encoder | None = None, model: Any = None) -> Parts:
+def build(
+    folder: Path,
+    settings: Settings,
+    *,
+    encoder: Encoder | None = None,
+    model: Any = None,
+    for_reindex: bool = False,
+) -> Parts:
     """Put a memory together.
 
     Args:
@@ -61,6 +68,7 @@ def build(folder: Path, settings: Settings, *, encoder: Encoder | None = None, m
         settings: all of them.
         encoder: used instead of the settings' one.
         model: a LanguageModel used instead of the settings' one.
+        for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
     from hybrid_memory.answering.answerer import Answerer
     from hybrid_memory.ingest.reader import Reader
@@ -89,6 +97,7 @@ def build(folder: Path, settings: Settings, *, encoder: Encoder | None = None, m
         dense_weight=settings.retrieval.dense_weight,
         lexical_weight=settings.retrieval.lexical_weight,
         hnsw_from=settings.retrieval.hnsw_from,
+        for_reindex=for_reindex,
     )
     store = FolderAdapterStore(folder / ADAPTERS)
     answers = AnswerLog(folder / "answers.jsonl")
@@ -168,25 +177,30 @@ def _router(policy: str) -> Router:
 
 
 def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Workshop:
+    from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
     from hybrid_memory.selfedit.verification import verify
     from hybrid_memory.weights.gate import Gate
     from hybrid_memory.weights.sharding import place
     from hybrid_memory.weights.trainer import LoraTrainer
 
-    def verified(edits: Sequence[SelfEdit]) -> list[SelfEdit]:
-        chosen = settings.self_edit
-        return verify(
+    def prepared(edits: Sequence[SelfEdit]) -> list[SelfEdit]:
+        chosen, seed = settings.self_edit, settings.training.seed
+        kept = verify(
             edits,
             encoder=encoder,
             min_similarity=chosen.min_similarity,
             most=chosen.questions,
             held_out=chosen.held_out,
         )
+        read = with_evidence(
+            kept, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence
+        )
+        return with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
 
     return Workshop(
         language_model=language_model,
         generators=_generators(settings, encoder, language_model),
-        verify=verified,
+        prepare=prepared,
         trainer=LoraTrainer(language_model, settings.training),
         gate=Gate(language_model, settings.gate),
         place=partial(place, cap=settings.window.shard_cap),

@@ -49,7 +49,8 @@ class Workshop:
 
     language_model: LanguageModel
     generators: Sequence[SelfEditGenerator]
-    verify: Callable[[Sequence[SelfEdit]], list[SelfEdit]]
+    prepare: Callable[[Sequence[SelfEdit]], list[SelfEdit]]
+    """Verifies a shard's material and repeats part of it with evidence in sight; a pure function."""
     trainer: Trainer
     gate: Gate
     place: Callable[[Sequence[Record], FloatArray, Mapping[Shard, FloatArray]], Sequence[Shard]]
@@ -266,7 +267,7 @@ class Consolidation:
             joined = [_join(edits) for edits in zip(*written, strict=True)]
             self._ledger.save_self_edits(joined)
             stored |= {edit.record_id: edit for edit in joined}
-        return self._workshop().verify([stored[record.id] for record in records])
+        return self._workshop().prepare([stored[record.id] for record in records])
 
     def _studied(self, records: Sequence[Record], progress: Progress | None) -> tuple[list[Record], list[SelfEdit]]:
         """Return the records that have something to study with their material; decline the others."""

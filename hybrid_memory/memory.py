@@ -150,11 +150,12 @@ class HybridMemory:
         self.adapters = Adapters(parts.ledger, parts.store)
 
     @classmethod
-    def open(cls, folder: Path | str, **groups: Mapping[str, Any]) -> HybridMemory:
+    def open(cls, folder: Path | str, *, for_reindex: bool = False, **groups: Mapping[str, Any]) -> HybridMemory:
         """Open the memory in a folder; it is created when it is not there.
 
         Args:
             folder: holds memory.toml (settings, optional), ledger, index and adapters.
+            for_reindex: open although the vectors are another encoder's; only `reindex` works then.
             groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
 
         Raises:
@@ -168,7 +169,8 @@ class HybridMemory:
 
         folder = Path(folder)
         file = folder / "memory.toml"
-        return cls(build(folder, Settings.load(file if file.exists() else None, **groups)))
+        settings = Settings.load(file if file.exists() else None, **groups)
+        return cls(build(folder, settings, for_reindex=for_reindex))
 
     @classmethod
     def from_config(cls, config: Path | str | Mapping[str, Any]) -> HybridMemory:

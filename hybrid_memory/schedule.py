@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hybrid_memory.errors import ConfigError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
     from apscheduler.triggers.cron import CronTrigger
 
-__all__ = ["WindowScheduler"]
+__all__ = ["WindowScheduler", "next_time"]
 
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 """In crontab's order, Sunday 0."""
@@ -69,6 +69,16 @@ class WindowScheduler:
         job = self._scheduler.get_jobs()[0]
         due: datetime | None = job.next_run_time
         return due
+
+
+def next_time(cron: str, after: datetime) -> datetime | None:
+    """Return when a crontab line, in local time, first comes true after `after` (timezone-aware); None if never.
+
+    Raises:
+        ConfigError: the line is not a crontab line.
+    """
+    due: datetime | None = _trigger(cron).get_next_fire_time(None, after + timedelta(microseconds=1))
+    return due
 
 
 def _trigger(cron: str) -> CronTrigger:

@@ -519,6 +519,8 @@ class StudyItem(Value):
     """True: kept for the gate, never trained on."""
     evidence: tuple[str, ...] = ()
     """Texts shown in the prompt as evidence, so that the model learns to read them."""
+    shots: tuple[Example, ...] = ()
+    """Demonstrations shown before the prompt, least similar first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

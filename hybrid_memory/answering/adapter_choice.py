@@ -28,12 +28,20 @@ BEHAVIOUR = "behaviour"
 class Choice:
     """What serves one question."""
 
-    adapters: tuple[AdapterVersion, ...]
+    always: tuple[AdapterVersion, ...]
+    """Behaviour: on for every question of the scope."""
+    routed: tuple[AdapterVersion, ...]
+    """The shard that knows about this question, if there is one."""
     masked: tuple[str, ...]
     """Ids of versions left out because they are stale here."""
     similarity: float
     """Cosine of the question and the nearest learned record; -1 without any."""
     reason: str
+
+    @property
+    def adapters(self) -> tuple[AdapterVersion, ...]:
+        """All that serve, behaviour first."""
+        return (*self.always, *self.routed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class AdapterChooser:
         """Return one choice per question vector, shape (n, dim), unit rows."""
         keys = self._current(scope)
         if not keys.owners:
-            return [Choice(keys.always, (), -1.0, "no shard of facts or examples serves this scope")] * len(vectors)
+            return [Choice(keys.always, (), (), -1.0, "no shard of facts or examples serves this scope")] * len(vectors)
         similarities = vectors @ keys.vectors.T
         return [self._pick(keys, row) for row in similarities]
 
@@ -67,10 +75,12 @@ class AdapterChooser:
         similarity = float(similarities[nearest])
         owner = keys.owners[nearest]
         if similarity < self._min_similarity:
-            return Choice(keys.always, (), similarity, f"nearest learned record is too far ({similarity:.2f})")
+            return Choice(keys.always, (), (), similarity, f"nearest learned record is too far ({similarity:.2f})")
         if keys.stale[nearest]:
-            return Choice(keys.always, (owner.id,), similarity, f"{owner.id} is masked: what it learned here is stale")
-        return Choice((*keys.always, owner), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
+            return Choice(
+                keys.always, (), (owner.id,), similarity, f"{owner.id} is masked: what it learned here is stale"
+            )
+        return Choice(keys.always, (owner,), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
 
     def _current(self, scope: Scope) -> _Keys:
         clock = self._ledger.clock()

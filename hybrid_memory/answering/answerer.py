@@ -10,7 +10,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ulid import ULID
@@ -44,7 +44,7 @@ class _Case:
 
     question: str
     hits: tuple[Hit, ...] = ()
-    choice: Choice = field(default_factory=lambda: Choice((), (), -1.0, "weights are left out"))
+    choice: Choice = field(default_factory=lambda: Choice((), (), (), -1.0, "weights are left out"))
     turns: tuple[Turn, ...] = ()
     trace: list[str] = field(default_factory=list)
 
@@ -144,7 +144,7 @@ class Answerer:
         started = time.monotonic()
         if mode is not Mode.RETRIEVAL_ONLY and as_of is None:  # the weights know only the present
             for case, choice in zip(cases, self._chooser.choose(vectors, scope), strict=True):
-                case.choice = choice
+                case.choice = _unless_evidence_is_nearer(choice, case.hits)
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope)
         for case in cases:
             self._compose(case, rules)
@@ -166,7 +166,8 @@ class Answerer:
         hits = self._retriever.search(question, vector=vector, scope=scope, top_k=most, filters=filters, as_of=as_of)
         near = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
         if near and near[0].record.kind is Kind.EXAMPLE:
-            return tuple(hit for hit in near if hit.record.kind is Kind.EXAMPLE)
+            shown = [hit for hit in near if hit.record.kind is Kind.EXAMPLE]
+            return tuple(shown[: self._settings.demonstrations])
         return tuple(hit for hit in near if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))[
             :wanted
         ]
@@ -183,7 +184,6 @@ class Answerer:
             case.question,
             case.hits,
             stated,
-            demonstrations=self._settings.demonstrations,
             dated=self._settings.dated,
         )
         case.trace.append(f"{len(case.hits)} passages of evidence, {len(stated)} rules stated")
@@ -193,7 +193,7 @@ class Answerer:
         confidence = math.exp(min(0.0, written.mean_logprob))
         silent = abstains(
             evidence=bool(case.hits),
-            learned=case.choice.similarity >= self._settings.shard_similarity and not case.choice.masked,
+            learned=bool(case.choice.routed),
             confidence=confidence,
             threshold=self._settings.min_confidence,
         )
@@ -213,3 +213,17 @@ class Answerer:
             seconds=seconds,
             confidence=confidence,
         )
+
+
+def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit]) -> Choice:
+    """Leave a shard out when the best evidence is nearer to the question than anything the shard learned.
+
+    The question is then about something that is only in retrieval, such as a price; a shard that knows
+    its neighbours would answer with one of them.
+    """
+    if not choice.routed or not hits or hits[0].record.id in choice.routed[0].record_ids:
+        return choice
+    if not hits[0].similarity > choice.similarity:
+        return choice
+    reason = f"{choice.routed[0].id} left out: evidence is nearer ({hits[0].similarity:.2f} > {choice.similarity:.2f})"
+    return replace(choice, routed=(), reason=reason)

@@ -6,7 +6,6 @@ Imports: the commands beside it. Nothing here loads a model; each command opens 
 
 from __future__ import annotations
 
-import dataclasses
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -41,7 +40,7 @@ Version = Annotated[
 
 @app.callback()
 @shared_options
-def _remember(context: typer.Context, version: Version = False, **shared: Any) -> None:
+def _remember(context: typer.Context, version: Version = False, **shared: Any) -> None:  # noqa: ARG001 - its callback acts
     context.obj = Globals(**shared)
 
 

@@ -17,6 +17,7 @@ from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.cli.tables import source_line, table
 from hybrid_memory.errors import HybridMemoryError
 from hybrid_memory.memory import HybridMemory
+from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import Answer, Mode
 
 __all__ = ["app"]
@@ -116,7 +117,7 @@ def _questions(here: Session) -> Iterator[str]:
 
 def _reply(here: Session, memory: HybridMemory, question: str, options: dict[str, Any]) -> Answer:
     if here.as_json:
-        return memory.query(question, **options)
+        return memory.query(question, stream=False, **options)
     answer = _streamed(memory, question, options)
     here.out.print(_below(answer), soft_wrap=True)
     return answer
@@ -124,7 +125,7 @@ def _reply(here: Session, memory: HybridMemory, question: str, options: dict[str
 
 def _streamed(memory: HybridMemory, question: str, options: dict[str, Any]) -> Answer:
     """Write the answer as it comes, and return it."""
-    stream = memory.query(question, stream=True, **options)
+    stream: AnswerStream = memory.query(question, stream=True, **options)
     for piece in stream:
         typer.echo(piece, nl=False)
     typer.echo()
@@ -138,5 +139,7 @@ def _below(answer: Answer) -> str:
     if answer.abstained:
         lines.append("abstained: the memory holds too little about this")
     tokens = answer.prompt_tokens + answer.completion_tokens
-    lines.append(f"{answer.id}  {tokens} tokens, {sum(answer.seconds.values()):.1f} s, confidence {answer.confidence:.2f}")
+    lines.append(
+        f"{answer.id}  {tokens} tokens, {sum(answer.seconds.values()):.1f} s, confidence {answer.confidence:.2f}"
+    )
     return "\n".join(lines)

@@ -21,7 +21,7 @@ import typer
 from hybrid_memory.cli.session import Globals, Output, Session
 from hybrid_memory.errors import ConfigError, FilterError, HybridMemoryError, InputError, PolicyError
 
-__all__ = ["command"]
+__all__ = ["command", "shared_options"]
 
 Work: TypeAlias = Callable[..., Output]
 USAGE = (ConfigError, FilterError, InputError, PolicyError)
@@ -29,15 +29,18 @@ USAGE = (ConfigError, FilterError, InputError, PolicyError)
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Work], Work]:
-    """Register a function `(session, options...) -> Output` as a command of `app`.
+    """Register a function `(options...) -> Output` as a command of `app`.
 
-    A parameter annotated with a dataclass stands for one option per field of it. The options of
-    every command are added. An error of this package becomes one line on stderr and an exit code.
+    A parameter annotated Session receives the session; one annotated with another dataclass stands for
+    one option per field of it. The options of every command are added. An error of this package
+    becomes one line on stderr and an exit code.
     """
 
     def register(work: Work) -> Work:
-        parameters = list(inspect.signature(work, eval_str=True).parameters.values())[1:]  # without the session
-        groups = {item.name: item.annotation for item in parameters if dataclasses.is_dataclass(item.annotation)}
+        everything = inspect.signature(work, eval_str=True).parameters.values()
+        sessions = [item.name for item in everything if item.annotation is Session]
+        parameters = [item for item in everything if item.annotation is not Session]
+        groups = {item.name: item.annotation for item in parameters if _is_group(item.annotation)}
         options = [option for item in parameters for option in _options(item)]
 
         def run(**given: Any) -> None:
@@ -46,22 +49,35 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Work], Work]
             session = Session.of(above, _take(Globals, given), os.environ)
             grouped = {parameter: _take(kind, given) for parameter, kind in groups.items()}
             with _one_line_errors(session), _log(session):
-                output = work(session, **given, **grouped)
+                output = work(**dict.fromkeys(sessions, session), **given, **grouped)
                 session.show(output)
             raise typer.Exit(output.code)
 
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        _disguise(run, work, [context, *options, *_fields(Globals)])
+        run.__name__, run.__doc__ = work.__name__, work.__doc__
+        _declare(run, [context, *options, *_fields(Globals)])
         app.command(name)(run)
         return work
 
     return register
 
 
+def shared_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of every command to a Typer callback; they arrive in its `**shared`."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    own = [item for item in parameters if item.kind is not inspect.Parameter.VAR_KEYWORD]
+    _declare(function, [*own, *_fields(Globals)])
+    return function
+
+
 def _options(parameter: inspect.Parameter) -> list[inspect.Parameter]:
-    if dataclasses.is_dataclass(parameter.annotation):
-        return _fields(typing.cast(type, parameter.annotation))
+    if _is_group(parameter.annotation):
+        return _fields(parameter.annotation)
     return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and dataclasses.is_dataclass(annotation)
 
 
 def _fields(group: type) -> list[inspect.Parameter]:
@@ -77,11 +93,10 @@ def _take(group: type, given: dict[str, Any]) -> Any:
     return group(**{item.name: given.pop(item.name) for item in dataclasses.fields(group)})
 
 
-def _disguise(run: Callable[..., None], work: Work, parameters: list[inspect.Parameter]) -> None:
-    """Give `run` the name and help of `work`, and the parameters that Typer shall see."""
-    run.__name__, run.__doc__ = work.__name__, work.__doc__
-    run.__annotations__ = {item.name: item.annotation for item in parameters}
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+def _declare(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
+    """Let Typer see these parameters instead of the function's own."""
+    function.__annotations__ = {item.name: item.annotation for item in parameters}
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------- errors and log

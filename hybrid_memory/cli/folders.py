@@ -5,7 +5,7 @@ Imports: errors, types, memory, the policy reader, and the modules beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,8 +97,8 @@ def doctor(here: Session) -> Output:
     """Check ledger, index and adapters; exit code 1 when something is wrong."""
     with here.open() as memory:
         found = memory.doctor()
-    problems = list(found.get("problems") or ())
-    if problems:
+    problems = found["problems"]
+    if isinstance(problems, Sequence) and problems:
         return Output(found, "\n".join(f"- {problem}" for problem in problems), code=1)
     rows = {name: value for name, value in found.items() if name not in ("healthy", "problems")}
     return Output(found, pairs("healthy", {name: _brief(value) for name, value in rows.items()}))

@@ -29,7 +29,9 @@ DEMO_FOLDER = Path("hybrid-memory-demo")
 @command(models)
 def pull(
     here: Session,
-    names: Annotated[list[str] | None, typer.Argument(help="Which; all when none is named.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which; all when none is named.", show_default=False)
+    ] = None,
 ) -> Output:
     """Bring the shipped models to this machine; afterwards no network is needed."""
     wanted = list(names or CATALOGUE)
@@ -37,12 +39,14 @@ def pull(
         shipped.folder(name)  # a misspelt name is refused before anything is fetched
     with here.progress("fetching") as progress:
         pulled = [shipped.pull(name, progress) for name in wanted]
-    lines = [f"{one.name} {f'from {one.origin}' if one.downloaded else 'was there already'}: {one.path}" for one in pulled]
+    lines = [
+        f"{one.name} {f'from {one.origin}' if one.downloaded else 'was there already'}: {one.path}" for one in pulled
+    ]
     return Output({"models": [one.to_json() for one in pulled]}, "\n".join(lines))
 
 
 @command(models, "list")
-def list_models(here: Session) -> Output:
+def list_models() -> Output:
     """Show which of the shipped models are on this machine."""
     states = shipped.listing()
     rows = [
@@ -52,7 +56,7 @@ def list_models(here: Session) -> Output:
 
 
 @command(models)
-def path(here: Session, name: Annotated[str, typer.Argument(help="As `models list` shows it.")]) -> Output:
+def path(name: Annotated[str, typer.Argument(help="As `models list` shows it.")]) -> Output:
     """Show the folder of a model that is ready."""
     folder = shipped.path(name)
     return Output({"name": name, "path": str(folder)}, str(folder))

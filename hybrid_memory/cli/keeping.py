@@ -20,6 +20,7 @@ from hybrid_memory.cli.options import Filter, Who, read_duration, read_filter, r
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.errors import HybridMemoryError, InputError
 from hybrid_memory.memory import HybridMemory
+from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Decision, Example, Fact, IngestReceipt, Preference, Receipt, Route, Trust
 
 __all__ = ["app"]
@@ -110,10 +111,7 @@ def ingest(here: Session, what: What, stamp: Stamp, who: Who) -> Output:
         if len(inputs) > 1 and stamp.idempotency_key is not None:
             raise InputError(f"--idempotency-key names one input, got {len(inputs)}; ingest them one by one")
         with here.open(create=True) as memory, here.progress("ingesting") as progress:
-            if len(inputs) == 1:
-                receipts, failures = [memory.ingest(inputs[0], **arguments)], []
-            else:
-                receipts, failures = _each(memory, inputs, arguments, progress)
+            receipts, failures = _each(memory, inputs, arguments, progress)
     data = {"receipts": [receipt.to_json() for receipt in receipts], "failures": failures}
     lines = [_receipt_line(receipt) for receipt in receipts]
     lines += [f"failed: {failure['input']}: {failure['error']}" for failure in failures]
@@ -141,7 +139,9 @@ def _json_lines(what: What, aside: Path) -> list[object]:
     if what.text is None and what.files and all(file.suffix == ".jsonl" for file in what.files):
         return []  # said twice: the files' suffix says it already
     if what.text != "-":
-        raise InputError("--jsonl is for standard input: `hybrid-memory ingest - --jsonl`; files need the suffix .jsonl")
+        raise InputError(
+            "--jsonl is for standard input: `hybrid-memory ingest - --jsonl`; files need the suffix .jsonl"
+        )
     file = aside / "stdin.jsonl"
     file.write_text(_standard_input(), encoding="utf-8")
     return [file]
@@ -163,7 +163,7 @@ def _standard_input() -> str:
 
 
 def _each(
-    memory: HybridMemory, inputs: Sequence[object], arguments: dict[str, Any], progress: Any
+    memory: HybridMemory, inputs: Sequence[object], arguments: dict[str, Any], progress: Progress
 ) -> tuple[list[IngestReceipt], list[dict[str, str]]]:
     """Ingest one by one: a bad input is reported and does not stop the rest."""
     receipts: list[IngestReceipt] = []
@@ -172,6 +172,8 @@ def _each(
         try:
             receipts.append(memory.ingest(x, **arguments))
         except HybridMemoryError as error:
+            if len(inputs) == 1:
+                raise
             failures.append({"input": str(x), "error": str(error)})
         progress("ingest", number, len(inputs), f"{len(failures)} failed")
     return receipts, failures
@@ -200,7 +202,9 @@ def _reasons(decision: Decision) -> str:
 def route(
     here: Session,
     text: Annotated[str, typer.Argument(help="As it would be ingested.")],
-    policy: Annotated[str | None, typer.Option(help="A shipped policy or a TOML file; this memory's own if none.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="A shipped policy or a TOML file; this memory's own if none.")
+    ] = None,
     trust: Annotated[Trust, typer.Option(help="Who would vouch for it.")] = Trust.USER,
 ) -> Output:
     """Explain where a text would go, without storing it."""
@@ -246,8 +250,7 @@ def forget(
     if not yes:
         _ask(here, f"{len(ids)} records" if ids else _named(conditions))
     with here.open() as memory, here.progress("forgetting") as progress:
-        weights = "now" if now else "defer"
-        receipt = memory.forget(ids or None, weights=weights, progress=progress, **conditions)
+        receipt = memory.forget(ids or None, weights="now" if now else "defer", progress=progress, **conditions)
     return Output(receipt.to_json(), _proof(receipt))
 
 

@@ -44,7 +44,7 @@ def trace(here: Session, id: Annotated[str, typer.Argument(help="A record's or a
 
 
 @command(policies, "list")
-def list_shipped(here: Session) -> Output:
+def list_shipped() -> Output:
     """Show the shipped policies."""
     shipped = [load_policy(name) for name in list_policies()]
     data = [{"name": one.name, "description": one.description, "fingerprint": one.fingerprint} for one in shipped]
@@ -53,7 +53,7 @@ def list_shipped(here: Session) -> Output:
 
 
 @command(policies)
-def show(here: Session, policy: Annotated[str, typer.Argument(help="A shipped name or a TOML file.")]) -> Output:
+def show(policy: Annotated[str, typer.Argument(help="A shipped name or a TOML file.")]) -> Output:
     """Show one policy with all its values, those it inherits included."""
     data = load_policy(policy).model_dump(mode="json")
     return Output(data, json.dumps(data, ensure_ascii=False, indent=2))

@@ -82,12 +82,12 @@ class Bars:
         if self._waiting is not None:
             self._bars.remove_task(self._waiting)
             self._waiting = None
-        fields = {"amount": _amount(stage, done, total), "note": self._clock.note(stage, done, note)}
+        amount, words = _amount(stage, done, total), self._clock.note(stage, done, note)
         if stage not in self._stages:
-            self._stages[stage] = self._bars.add_task(WORDS.get(stage, stage), total=total, **fields)
+            self._stages[stage] = self._bars.add_task(WORDS.get(stage, stage), total=total, amount=amount, note=words)
         elif self._clock.restarted(stage):
             self._bars.reset(self._stages[stage], total=total)
-        self._bars.update(self._stages[stage], completed=done, total=total, **fields)
+        self._bars.update(self._stages[stage], completed=done, total=total, amount=amount, note=words)
 
 
 class Lines:

@@ -192,7 +192,7 @@ class LoraTrainer:
         if not items:
             raise InputError("there is no study material to train on; every item was held out or refused")
         encoded = [
-            self._lm.training_tokens(ask(item.prompt, item.evidence) if item.prompt else (), item.response)
+            self._lm.training_tokens(ask(item.prompt, item.evidence, item.shots) if item.prompt else (), item.response)
             for item in items
         ]
         longest = max(len(ids) for ids, _ in encoded)
