@@ -1,6 +1,6 @@
 """Read the made-up companies that the benchmarks and the example learn from.
 
-Flow:     data/companies/*.json, examples/company.json -> [company_data] -> every benchmark that teaches a company
+Flow:     data/companies/*.json, hybrid_memory/data/demo_company.json -> [company_data] -> every benchmark that teaches a company
 Imports:  hybrid_memory.errors, hybrid_memory.types
 
 "dev" is for tuning; results are reported on "juniper", "halden" and "ostrava" only.

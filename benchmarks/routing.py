@@ -29,6 +29,7 @@ from hybrid_memory.routing.router import PolicyRouter
 from hybrid_memory.routing.screens import InstructionScreen
 from hybrid_memory.types import Draft, FloatArray, Route, Scope, Trust
 
+STATEMENTS = Path(__file__).parents[1] / "scripts" / "durability_statements" / "statements.jsonl"
 RESULTS = Path(__file__).parent / "results" / "routing.json"
 LABELS = {"never-changing": "never", "slow-changing": "slow", "fast-changing": "fast"}
 MIX = {"never": "stable_fact", "slow": "slow_changing", "fast": "volatile"}
@@ -49,6 +50,7 @@ def main() -> None:
         "volatility": _volatility(data, encode, classifier),
         "routes": _routes(data, encode, PolicyRouter(load_policy(arguments.policy), classifier)),
         "screen": _screens(data),
+        "overlap": _overlap(data, encode),
         "ms_per_text": _cost_ms(data, encode, classifier),
     }
     _print_table(figures)
@@ -216,6 +218,21 @@ def _routed(texts: Sequence[str], encode: Encode, router: PolicyRouter) -> list[
     return [decision.route for decision in router.route(drafts, encode(texts), nothing, [0] * len(texts))]
 
 
+def _overlap(data: Path, encode: Encode) -> Row:
+    """Tell how near the training statements come to the measured texts; copies would flatter every figure."""
+    texts = [text for rows in _sources(data).values() for text in rows]
+    for folder, field in (("freshqa", "question"), ("situatedqa_time", "question"), ("routing_mix", "text")):
+        texts += [row[field] for row in _read(data / folder / "dev.jsonl")]
+    trained = [row["text"] for row in _read(STATEMENTS)]
+    nearest = (encode(texts) @ encode(trained).T).max(axis=1)
+    measured = {" ".join(text.lower().split()) for text in texts}
+    return {
+        "verbatim": sum(" ".join(text.lower().split()) in measured for text in trained),
+        "nearest_p50": _share(np.median(nearest)),
+        "nearest_max": _share(nearest.max()),
+    }
+
+
 # ---------------------------------------------------------------- screens
 
 
@@ -283,6 +300,7 @@ def _print_table(figures: Row) -> None:
         print(f"| {name} | {share} |")
     print(f"| **all volatile** | {figures['routes']['false_durable']} |")
     print(f"| **all behaviour** | {figures['routes']['behaviour_recall']} |")
+    print(f"\ntraining statements beside measured texts: {figures['overlap']}")
     print("\n| instruction screen | share seen |\n|---|---|")
     for name, value in figures["screen"].items():
         for place, share in value.items() if isinstance(value, dict) else [("", value)]:

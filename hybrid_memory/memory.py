@@ -685,6 +685,10 @@ class HybridMemory:
             "self_edit": edits[0].to_json() if edits else None,
         }
 
+    def studied(self, record_id: str) -> tuple[str, ...]:
+        """Return the prompts that were written to learn a record by, held-out ones included."""
+        return tuple(item.prompt for edit in self._ledger.self_edits([record_id]) for item in edit.items)
+
     def doctor(self) -> Mapping[str, Json]:
         """Check ledger, index and adapters; return counts and problems, each with what mends it."""
         problems = [*self._ledger.check(), *self._parts.retriever.check()]

@@ -14,7 +14,7 @@ ORDINARY = ROOT / "hybrid_memory" / "data"
 FILES = [
     ROOT / "benchmarks" / "data" / "companies" / f"{name}.json" for name in ("dev", "juniper", "halden", "ostrava")
 ]
-DEMO = ROOT / "examples" / "company.json"
+DEMO = ROOT / "hybrid_memory" / "data" / "demo_company.json"
 
 
 def _company_data():
@@ -81,7 +81,7 @@ def test_a_benchmark_company_has_the_promised_sizes(name):
 
 def test_the_demo_company_is_smaller():
     """The example must finish in minutes."""
-    company = COMPANIES["company"]
+    company = COMPANIES["demo_company"]
 
     assert len(company.facts) == 12
     assert (len(company.train_tickets), len(company.test_tickets)) == (72, 24)
@@ -260,7 +260,7 @@ def test_a_price_has_three_dated_sentences_oldest_first(company):
 
 def test_the_loader_reads_a_price_by_hand():
     """One price of the demo, as it stands in the file."""
-    price = COMPANIES["company"].prices[0]
+    price = COMPANIES["demo_company"].prices[0]
 
     assert (price.subject, price.attribute, price.current.value) == ("City bike", "price", "27")
     assert price.current.valid_from.isoformat() == "2025-03-01T00:00:00+00:00"

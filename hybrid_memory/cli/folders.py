@@ -1,6 +1,6 @@
 """Commands for a memory as a whole: init, doctor, export, restore, reindex.
 
-Imports: errors, types, memory, the policy reader, and the modules beside it.
+Imports: errors, config, memory, durable, the policy reader, and the modules beside it.
 """
 
 from __future__ import annotations
@@ -14,51 +14,52 @@ import typer
 from hybrid_memory.cli.command import command
 from hybrid_memory.cli.session import SETTINGS_FILE, Output, Session, open_memory
 from hybrid_memory.cli.tables import pairs
+from hybrid_memory.config import Settings
 from hybrid_memory.durable import write_text
 from hybrid_memory.errors import InputError
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.routing.policy import load_policy
 
-__all__ = ["TEMPLATE", "app"]
+__all__ = ["app", "settings_text"]
 
 app = typer.Typer()
 
-TEMPLATE = """\
+SETTINGS_TEXT = """\
 # Settings of this memory. A line that is commented out shows the default; remove the # to change it.
 # The environment wins over this file: HYBRID_MEMORY_<GROUP>__<NAME>, such as HYBRID_MEMORY_WINDOW__QUEUE_SIZE=20.
 
 [model]
-# name = "smollm2-135m-instruct"   # a shipped name, a Hugging Face id, a local folder, or a .gguf file
-# device = "cpu"                   # "cuda", "mps"
-# threads = 0                      # 0 takes all cores
+# name = "{default.model.name}"  # a shipped name, a Hugging Face id, a local folder, or a .gguf file
+# device = "{default.model.device}"  # "cuda", "mps"
+# threads = {default.model.threads}  # 0 takes all cores
 
 [encoder]
-# name = "all-minilm-l6-v2"        # changing it later needs `hybrid-memory reindex`
+# name = "{default.encoder.name}"  # changing it later needs `hybrid-memory reindex`
 
 [routing]
 {policy}
 
 [retrieval]
-# dense_weight = 1.0               # meaning
-# lexical_weight = 1.0             # words
+# dense_weight = {default.retrieval.dense_weight}  # how much the search by meaning counts
+# lexical_weight = {default.retrieval.lexical_weight}  # how much the search by words counts
 
 [answer]
-# passages = 1                     # evidence passages in the prompt; larger models read more
-# max_new_tokens = 64
-# min_similarity = 0.3             # evidence less similar to the question is left out
+# passages = {default.answer.passages}  # evidence passages in the prompt; larger models read more
+# max_new_tokens = {default.answer.max_new_tokens}
+# min_similarity = {default.answer.min_similarity}  # evidence less similar to the question is left out
 
 [self_edit]
-# generator = "mixed"              # who writes the study material: "model", "compiled" or both
+# generator = "{default.self_edit.generator}"  # who writes the study material: "model", "compiled" or both
 
 [training]
-# lora_rank = 16
-# learning_rate = 0.002
-# epochs = 8
+# lora_rank = {default.training.lora_rank}
+# learning_rate = {default.training.learning_rate}
+# epochs = {default.training.epochs}
 
 [window]
-# queue_size = 0                   # learn by itself when so many records wait; 0 never does
-# cron = "0 3 * * *"               # for `hybrid-memory consolidate --due`; none by default
-# budget_s = 600.0                 # longest window, seconds; no limit by default
+# queue_size = {default.window.queue_size}  # learn by itself when so many records wait; 0 never does
+# cron = "0 3 * * *"  # for `hybrid-memory consolidate --due`; none by default
+# budget_s = 600.0  # longest window, seconds; no limit by default
 """
 
 
@@ -77,19 +78,27 @@ def init(
         raise InputError(f"{file} is there already; set policy under [routing] in it")
     written = not file.exists()
     if written:
+        text = settings_text(policy)  # a wrong policy is refused before anything is written
         target.mkdir(parents=True, exist_ok=True)
-        write_text(file, TEMPLATE.format(policy=_policy_line(policy)))
+        write_text(file, text)
     open_memory(target).close()
-    text = f"{target} is ready; settings are in {file}" if written else f"{target} is a memory already; it opens well"
-    return Output({"folder": str(target), "settings": str(file), "created": written}, text)
+    state = f"is ready; settings are in {file}" if written else "is a memory already; it opens well"
+    return Output({"folder": str(target), "settings": str(file), "created": written}, f"{target} {state}")
 
 
-def _policy_line(policy: str | None) -> str:
-    if policy is None:
-        return '# policy = "default"               # see `hybrid-memory policies list`, or the path of a TOML file'
-    load_policy(policy)  # refused before anything is written
-    name = str(Path(policy).resolve()) if Path(policy).is_file() else policy
-    return f"policy = '{name}'"  # a TOML literal string: a path's backslashes stay
+def settings_text(policy: str | None) -> str:
+    """Return what a new memory.toml says: the main settings with their defaults, and the policy if one was chosen.
+
+    Raises:
+        NotFoundError: there is no such policy.
+        PolicyError: the policy file cannot be used.
+    """
+    line = '# policy = "default"  # see `hybrid-memory policies list`, or the path of a TOML file'
+    if policy is not None:
+        load_policy(policy)
+        name = str(Path(policy).resolve()) if Path(policy).is_file() else policy
+        line = f"policy = '{name}'"  # a TOML literal string: a path's backslashes stay
+    return SETTINGS_TEXT.format(default=Settings(), policy=line)
 
 
 @command(app)
@@ -134,6 +143,6 @@ def restore(
 @command(app)
 def reindex(here: Session) -> Output:
     """Embed every passage again, as after a change of the encoder; the old index serves meanwhile."""
-    with here.open() as memory, here.progress("embedding") as progress:
+    with here.open(for_reindex=True) as memory, here.progress("embedding") as progress:
         passages = memory.reindex(progress=progress)
     return Output({"passages": passages}, f"{passages} passages embedded again")

@@ -5,7 +5,6 @@ Imports: models, catalogue, demo (inside the command), and the modules beside it
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +68,8 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="The shortest run that shows both halves.")] = False,
 ) -> Output:
     """Show both halves at work: ingest, learn, answer, replace, forget, with measured answers."""
-    play = importlib.import_module("hybrid_memory.demo")
+    from hybrid_memory import demo as play  # its data and modules are of no use to other commands
+
     with here.progress("preparing") as progress:
         report = play.run(folder, progress=progress, quick=quick)
     return Output(report.to_json(), report.text())

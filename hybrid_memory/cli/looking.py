@@ -1,4 +1,4 @@
-"""Commands that explain: history, trace, and policies list, show.
+"""Commands that look: list, history, trace, and policies list, show.
 
 Imports: types, the policy reader, and the modules beside it.
 """
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from hybrid_memory.cli.command import command
+from hybrid_memory.cli.options import AsOf, Filter, Who, read_filter, read_time
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.cli.tables import table
 from hybrid_memory.routing.policy import list_policies, load_policy
@@ -20,6 +21,25 @@ __all__ = ["app"]
 app = typer.Typer()
 policies = typer.Typer(help="The routing policies that are shipped.", no_args_is_help=True)
 app.add_typer(policies, name="policies")
+
+
+@command(app, "list")
+def list_records(
+    here: Session,
+    who: Who,
+    filters: Filter = None,
+    as_of: AsOf = None,
+    everything: Annotated[bool, typer.Option("--all", help="Superseded, expired and quarantined ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 50,
+    after: Annotated[str | None, typer.Option(metavar="ID", help="Begin after this record: the next page.")] = None,
+) -> Output:
+    """Show the records that a question in this scope sees, in order of recording."""
+    conditions = {"filters": read_filter(filters), "as_of": read_time("--as-of", as_of), **who.given()}
+    with here.open() as memory:
+        records = memory.list(all_statuses=everything, limit=limit, after=after, **conditions)
+    rows = [(one.id, one.status.value, one.decision.route.value, one.learning.value, one.text) for one in records]
+    shown = table(("id", "status", "route", "learning", "text"), rows) if rows else "no records"
+    return Output({"records": [record.to_json() for record in records]}, shown)
 
 
 @command(app)

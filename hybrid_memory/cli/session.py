@@ -27,9 +27,9 @@ DEFAULT_FOLDER = Path("memory")
 PANEL = "Options of every command"
 
 
-def open_memory(folder: Path) -> HybridMemory:
+def open_memory(folder: Path, *, for_reindex: bool = False) -> HybridMemory:
     """Open the memory in a folder; in one place, so that a test can put another in."""
-    return HybridMemory.open(folder)
+    return HybridMemory.open(folder, for_reindex=for_reindex)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,8 @@ class Session:
             verbose=here.verbose or above.verbose,
         )
 
-    def open(self, *, create: bool = False) -> HybridMemory:
-        """Open the memory.
+    def open(self, *, create: bool = False, for_reindex: bool = False) -> HybridMemory:
+        """Open the memory; `for_reindex` accepts vectors of another encoder.
 
         Raises:
             InputError: there is none in the folder, and `create` is not set: a mistyped folder is not filled.
@@ -101,7 +101,7 @@ class Session:
                 f"there is no memory in {self.folder}; `hybrid-memory init {self.folder}` makes one, "
                 "or name another folder with --memory"
             )
-        return open_memory(self.folder)
+        return open_memory(self.folder, for_reindex=for_reindex)
 
     def progress(self, title: str) -> progress.Reporter:
         """Return a Progress on stderr, to be used in a `with` statement."""

@@ -9,12 +9,16 @@ issue 430), so nothing here ever wraps the base a second time.
 
 To decode fast, an adapter is folded into the weights in memory and taken out again by putting
 the very same base tensors back, so the base is bit-identical afterwards (promise 1 of the design).
+
+One lock guards the weights: answers may be written between two training steps, never during one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +26,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hybrid_memory.errors import AdapterError, InputError, ModelError
+from hybrid_memory.errors import AdapterError, ConfigError, InputError, ModelError
 from hybrid_memory.types import AdapterVersion, Generation, Turn
 
 __all__ = ["LocalLanguageModel", "Sequences"]
@@ -86,7 +92,9 @@ class LocalLanguageModel:
         self._fingerprint = _fingerprint(base)
         self._folded: tuple[str, ...] = ()
         self._unfolded: list[tuple[nn.Linear, Tensor]] = []
-        self._line_ends: Tensor | None = None
+        self._stops: dict[str, Tensor] = {}
+        self._control = _control_tokens(tokenizer)
+        self._lock = threading.RLock()
 
     @classmethod
     def load(
@@ -155,7 +163,6 @@ class LocalLanguageModel:
                     max_new_tokens=max_new_tokens,
                     temperature=temperature,
                     seed=seed,
-                    ends=self._answer_ends(),
                     on_text=on_text if len(prompts) == 1 else None,
                 ),
             )
@@ -175,12 +182,11 @@ class LocalLanguageModel:
         The samples of one prompt share its prefix: the prompt is read once (12 questions for each of
         24 statements: 13 s on 2 cores, where prompts of their own took 72 s for 20).
         """
-        tokens = [self._encode(text) for text in prompts]
-        ends = torch.cat([self._answer_ends(), self._tokens_with(stop)])
+        tokens = [self._encode(self._plain(text)) or [self._first_token()] for text in prompts]
 
         def decode(batch: list[list[int]]) -> list[list[str]]:
             written = self._decode(
-                batch, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, ends=ends, samples=samples
+                batch, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, stop=stop, samples=samples
             )
             texts = [one.text for one in written]
             return [texts[start : start + samples] for start in range(0, len(texts), samples)]
@@ -235,34 +241,67 @@ class LocalLanguageModel:
 
     @contextmanager
     def adapted(self, adapters: Sequence[AdapterVersion]) -> Iterator[None]:
-        """Run with the sum of these adapters folded in; without any, exactly the base model."""
+        """Run with the sum of these adapters folded in; without any, exactly the base model.
+
+        Raises:
+            AdapterError: an adapter is damaged, missing, or made for another base model.
+        """
         names = tuple(version.id for version in adapters)
-        if names != self._folded:
+        with self._lock:
+            if names != self._folded:
+                self._unfold()
+                for version in adapters:
+                    self._load(version)
+                self._fold(names)
+            if self.peft is not None:  # what serves is folded in; the side branches stay off
+                self.peft.base_model.disable_adapter_layers()
+            yield
+
+    @contextmanager
+    def training(self, name: str) -> Iterator[None]:
+        """Run with this adapter, and no other, on and trainable."""
+        with self._lock:
             self._unfold()
-            for version in adapters:
-                self._load(version)
-            self._fold(names)
-        if self.peft is not None:  # what serves is folded in; the side branches stay off
-            self.peft.base_model.disable_adapter_layers()
-        yield
+            if self.peft is None or name not in self.peft.peft_config:
+                raise AdapterError(f"there is no adapter {name!r} to train; create_adapter() makes one")
+            self.peft.base_model.enable_adapter_layers()
+            self.peft.set_adapter(name)
+            yield
 
     def create_adapter(self, name: str, config: LoraConfig) -> PeftModel:
-        """Add a fresh, trainable adapter and return the model with it switched on."""
+        """Add a fresh, trainable adapter and return the model with it switched on.
+
+        Raises:
+            ConfigError: the base model has none of the config's target modules.
+        """
+        with self._lock:
+            try:
+                peft = self._add(name, config)
+            except ValueError as error:
+                self.release(name)
+                raise ConfigError(
+                    f"this model cannot take the adapter ({error}); name linear layers of it in training.targets"
+                ) from error
+            with self.training(name):
+                return peft
+
+    def release(self, adapter_id: str) -> None:
+        """Drop an adapter from memory; nothing happens when it is not loaded."""
+        with self._lock:
+            if adapter_id in self._folded:
+                self._unfold()
+            if self.peft is not None and adapter_id in self.peft.peft_config:
+                # deleting the active adapter would make PEFT switch another one on, trainable
+                self.peft.base_model.set_adapter([])
+                self.peft.delete_adapter(adapter_id)
+
+    def _add(self, name: str, config: LoraConfig) -> PeftModel:
         self._unfold()
         if self.peft is None:
             self.peft = get_peft_model(self.base, config, adapter_name=name)
         else:
             self.peft.add_adapter(name, config)
-        self.peft.base_model.enable_adapter_layers()
-        self.peft.set_adapter(name)
         return self.peft
-
-    def release(self, adapter_id: str) -> None:
-        """Drop an adapter from memory; nothing happens when it is not loaded."""
-        if adapter_id in self._folded:
-            self._unfold()
-        if self.peft is not None and adapter_id in self.peft.peft_config:
-            self.peft.delete_adapter(adapter_id)
 
     def _load(self, version: AdapterVersion) -> None:
         if self.peft is not None and version.id in self.peft.peft_config:
@@ -273,17 +312,28 @@ class LocalLanguageModel:
                 f"this is {self.fingerprint}; open the memory with its own model, or consolidate again"
             )
         try:
-            if self.peft is None:
-                self.peft = PeftModel.from_pretrained(self.base, version.path, adapter_name=version.id)
-            else:
-                self.peft.load_adapter(version.path, adapter_name=version.id)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            # autograd refuses tensors that were born in inference mode, when training comes later
+            with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+                self._read(version.id, Path(version.path))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            self.release(version.id)
             raise AdapterError(
                 f"adapter {version.id} cannot be loaded from {version.path} ({error}); roll back with "
                 "`hybrid-memory adapters rollback`, or consolidate again to rebuild it"
             ) from error
-        for parameter in self.peft.parameters():
-            parameter.requires_grad_(False)
+
+    def _read(self, name: str, folder: Path) -> None:
+        """Read an adapter's files; every weight it should have must be there, and no other."""
+        file = folder / "adapter_model.safetensors"
+        if not (folder / "adapter_config.json").is_file() or not file.is_file():  # PEFT would ask the hub for them
+            raise OSError(f"adapter_config.json or {file.name} is missing")
+        weights = load_file(file)
+        peft = self._add(name, LoraConfig.from_pretrained(str(folder)))
+        result = set_peft_model_state_dict(peft, weights, adapter_name=name)
+        missing = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
+        if missing or result.unexpected_keys:
+            raise ValueError(f"missing weights: {missing or 'none'}; unexpected: {result.unexpected_keys or 'none'}")
+        peft.requires_grad_(False)
 
     def _fold(self, names: tuple[str, ...]) -> None:
         if self.peft is None or not names:
@@ -295,8 +345,9 @@ class LocalLanguageModel:
             linear = module.get_base_layer()
             base = linear.weight.data
             self._unfolded.append((linear, base))
-            delta = sum((module.get_delta_weight(name).float() for name in present), torch.zeros(()))
-            linear.weight.data = (base.float() + delta).to(base.dtype)
+            with torch.no_grad():
+                delta = sum((module.get_delta_weight(name).float() for name in present), torch.zeros(()))
+                linear.weight.data = (base.float() + delta).to(base.dtype)
         self._folded = names
 
     def _unfold(self) -> None:
@@ -308,8 +359,11 @@ class LocalLanguageModel:
     # ------------------------------------------------------------ tokens
 
     def chat_tokens(self, turns: Sequence[Turn]) -> list[int]:
-        """Return the token ids of a chat, ready for the assistant's words."""
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        """Return the token ids of a chat, ready for the assistant's words.
+
+        Control tokens spelt out in a turn stay text: no document and no question ends its own turn.
+        """
+        messages = [{"role": turn.role, "content": self._plain(turn.content)} for turn in turns]
         if self.tokenizer.chat_template is None:
             text = "\n".join(message["content"] for message in messages) + "\n"
         else:
@@ -321,7 +375,11 @@ class LocalLanguageModel:
         if not response:
             raise InputError("a response without a single token cannot be scored or trained on; drop it")
         prompt = self.chat_tokens(turns) if turns else [self._first_token()]
-        return [*prompt, *self._encode(response), self.tokenizer.eos_token_id], len(prompt)
+        return [*prompt, *self._encode(self._plain(response)), self.tokenizer.eos_token_id], len(prompt)
+
+    def _plain(self, text: str) -> str:
+        """Put a space into control tokens that are spelt out, so that they are read letter by letter."""
+        return self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -332,14 +390,16 @@ class LocalLanguageModel:
         return int(first if first is not None else self.tokenizer.eos_token_id)
 
     def _answer_ends(self) -> Tensor:
-        ends = getattr(self.base.generation_config, "eos_token_id", None) or self.tokenizer.eos_token_id
-        return torch.tensor(ends if isinstance(ends, list) else [ends])
+        """Return the tokens that end an answer: the model's own, and the one that training ends with."""
+        ends = getattr(self.base.generation_config, "eos_token_id", None)
+        own = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        return torch.tensor(sorted({*own, self.tokenizer.eos_token_id}))
 
     def _tokens_with(self, text: str) -> Tensor:
-        if self._line_ends is None:
+        if text not in self._stops:
             words = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
-            self._line_ends = torch.tensor([token for token, word in enumerate(words) if text in word])
-        return self._line_ends
+            self._stops[text] = torch.tensor([token for token, word in enumerate(words) if text in word])
+        return self._stops[text]
 
     # ------------------------------------------------------------ batches
 
@@ -366,38 +426,36 @@ class LocalLanguageModel:
         max_new_tokens: int,
         temperature: float,
         seed: int,
-        ends: Tensor,
+        stop: str | None = None,
         samples: int = 1,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
-        """Write after each prompt, `samples` times, until an end token or the limit.
+        """Write after each prompt, `samples` times, until an end token, the stop text or the limit.
 
         Own loop instead of `generate()`: samples share the prompt's cache, finished rows leave the
         batch, and each token's log-probability comes for free.
         """
         generator = torch.Generator().manual_seed(seed)
-        longest = max(len(prompt) for prompt in prompts)
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        out = self._step(ids, mask, positions, cache=None)
+        ends = self._answer_ends()
+        last = ends if stop is None else torch.cat([ends, self._tokens_with(stop)])
+        stream = _Stream(on_text)
+        out, mask = self._read_prompts(prompts)
         cache = out.past_key_values
         cache.batch_repeat_interleave(samples)
         mask, logits = (tensor.repeat_interleave(samples, 0) for tensor in (mask, out.logits[:, -1].float().cpu()))
         positions = mask.sum(1, keepdim=True)
         alive = torch.arange(mask.shape[0])
         written: list[list[int]] = [[] for _ in alive]
-        sums = torch.zeros(len(alive))
+        sums, counts = torch.zeros(len(alive)), torch.zeros(len(alive))
         for _ in range(max_new_tokens):
             chosen, logprobs = _choose(logits, temperature, generator)
             sums[alive] += logprobs
-            going = ~torch.isin(chosen, ends)
-            for row, token, goes in zip(alive.tolist(), chosen.tolist(), going.tolist(), strict=True):
-                if goes:
-                    written[row].append(token)
-            if on_text is not None and going.any():
-                on_text(self._newest_text(written[0]))
+            counts[alive] += 1
+            spoken = ~torch.isin(chosen, ends)
+            for row, token in zip(alive[spoken].tolist(), chosen[spoken].tolist(), strict=True):
+                written[row].append(token)
+            stream.show(lambda: self._text(written[0], stop))
+            going = ~torch.isin(chosen, last)
             if not going.any():
                 break
             if not going.all():
@@ -407,15 +465,25 @@ class LocalLanguageModel:
             out = self._step(chosen[:, None], mask, positions, cache=cache)
             positions = positions + 1
             logits = out.logits[:, -1].float().cpu()
+        stream.show(lambda: self._text(written[0], stop), whole=True)
+        means = (sums / counts.clamp(min=1)).tolist()
         return [
             Generation(
-                text=self.tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+                text=self._text(tokens, stop),
                 prompt_tokens=len(prompts[row // samples]),
                 completion_tokens=len(tokens),
-                mean_logprob=float(sums[row]) / max(len(tokens) + 1, 1),
+                mean_logprob=means[row],
             )
             for row, tokens in enumerate(written)
         ]
+
+    def _read_prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, Tensor]:
+        """Return the model's output after each prompt, and the mask of the left padding, shape (rows, longest)."""
+        longest = max(len(prompt) for prompt in prompts)
+        pad = self.tokenizer.pad_token_id
+        ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        return self._step(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache=None), mask
 
     def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, *, cache: Any) -> Any:
         device = self.base.device
@@ -428,11 +496,33 @@ class LocalLanguageModel:
             logits_to_keep=1,
         )
 
-    def _newest_text(self, tokens: list[int]) -> str:
-        """Return what the last token added; decoding alone would lose the space before a word."""
-        before: str = self.tokenizer.decode(tokens[:-1], skip_special_tokens=True)
-        after: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        return after[len(before) :]
+    def _text(self, tokens: Sequence[int], stop: str | None) -> str:
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return (text.partition(stop)[0] if stop else text).strip()
+
+
+class _Stream:
+    """Passes on what a growing text adds, so that the pieces joined are the text."""
+
+    def __init__(self, on_text: Callable[[str], None] | None) -> None:
+        self._on_text = on_text
+        self._sent = 0
+
+    def show(self, read: Callable[[], str], *, whole: bool = False) -> None:
+        """Send what is new; the half of a character (U+FFFD), or a space that may be the last, waits."""
+        if self._on_text is None:
+            return
+        text = read() if whole else read().rstrip("\ufffd").rstrip()
+        if len(text) > self._sent:
+            self._on_text(text[self._sent :])
+            self._sent = len(text)
+
+
+def _control_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """Return what finds the tokens that only a chat template may write, such as "<|im_end|>"."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    names = sorted({*tokenizer.all_special_tokens, *added}, key=len, reverse=True)
+    return re.compile("|".join(re.escape(name) for name in names if len(name) > 1) or r"(?!)")
 
 
 def _length(row: Sequence[Any]) -> int:
