@@ -7,10 +7,13 @@ Three questions (design, section 9), each answered by numbers that are stored wi
 learned - did the held-out questions of its records become more likely?
 kept    - do records learned before still have their answers?
 local   - are unrelated prompts and a grammar and common-sense probe as they were?
+
+A number that is none (nan: the adapter overflowed) passes no check.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from hybrid_memory.config import GateSettings
@@ -48,7 +51,7 @@ class Gate:
         """
         gains = self._gains(candidate, self_edits)
         before = set(learned_before)
-        unlearned = tuple(record for record, gain in gains.items() if gain < self._settings.min_gain)
+        unlearned = tuple(record for record, gain in gains.items() if not gain >= self._settings.min_gain)
         new = [record for record in gains if record not in before]
         old = [record for record in gains if record in before]
         metrics: dict[str, Json] = {
@@ -58,6 +61,7 @@ class Gate:
             **self._locality(candidate, always_on),
         }
         reasons = tuple(self._failures(metrics))
+        metrics = {name: value if _is_number(value) else None for name, value in metrics.items()}  # JSON knows no nan
         return Verdict(passed=not reasons, reasons=reasons, unlearned=unlearned, metrics=metrics)
 
     def _gains(self, candidate: AdapterVersion, self_edits: Sequence[SelfEdit]) -> dict[str, float]:
@@ -103,14 +107,20 @@ class Gate:
             if isinstance(value := metrics[name], float) and value < least
         ]
         drift, probe, base = (metrics.get(name) for name in ("drift", "probe", "probe_base"))
-        if isinstance(drift, float) and drift > settings.max_drift:
+        if isinstance(drift, float) and not drift <= settings.max_drift:
             failures.append(f"unrelated prompts drifted by {drift:.2f} nats a token, at most {settings.max_drift:g}")
-        if isinstance(probe, float) and isinstance(base, float) and base - probe > settings.max_probe_drop:
+        if (
+            isinstance(probe, float) and isinstance(base, float) and round(base - probe, 4) > settings.max_probe_drop
+        ):  # rounded: 1.0 - 0.95 is a little more than 0.05
             failures.append(
                 f"the grammar and common-sense probe fell from {base:.1%} to {probe:.1%}, "
                 f"at most {settings.max_probe_drop:.0%} is accepted"
             )
         return failures
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _share(records: Sequence[str], unlearned: Sequence[str]) -> float | None:

@@ -50,8 +50,8 @@ def place(
 ) -> list[Shard]:
     """Return a shard for each record of one scope: the nearest with room, or a new one.
 
-    Facts that come together are first joined into clusters of at most `cap`, so that their order of
-    arrival inside a window does not matter; each cluster then moves into the nearest shard that can
+    Facts that come together are first joined into clusters of at most `cap`, and all are taken in the
+    order of their texts' hashes, so that their order of arrival inside a window does not matter; each cluster then moves into the nearest shard that can
     hold it whole. Behaviour and examples have one shard each.
 
     Args:
@@ -61,9 +61,10 @@ def place(
         cap: most facts in one shard.
     """
     chosen: dict[int, Shard] = {}
+    order = sorted(range(len(records)), key=lambda number: (records[number].content_hash, records[number].id))
     taken = {shard.id for shard in members}
     for group in (BEHAVIOUR, EXAMPLES, FACTS):
-        places = [number for number, record in enumerate(records) if group_of(record) == group]
+        places = [number for number in order if group_of(records[number]) == group]
         if not places:
             continue
         limit = cap if group == FACTS else len(records) + sum(len(rows) for rows in members.values())
@@ -81,20 +82,21 @@ def clusters(vectors: FloatArray, cap: int) -> list[list[int]]:
     >>> clusters(np.array([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]], dtype=np.float32), cap=2)
     [[0, 2], [1, 3]]
     """
-    groups = [[number] for number in range(len(vectors))]
-    similar = vectors @ vectors.T
-    while True:
-        links = [
-            (float(similar[np.ix_(one, other)].mean()), -left, -right)
-            for left, one in enumerate(groups)
-            for right, other in enumerate(groups)
-            if left < right and len(one) + len(other) <= cap
-        ]
-        if not links:
-            return groups
-        _, left, right = max(links)
-        groups[-left] = sorted([*groups[-left], *groups[-right]])
-        del groups[-right]
+    groups = {number: [number] for number in range(len(vectors))}
+    sizes = np.ones(len(vectors))
+    links = np.triu(vectors.astype(np.float64) @ vectors.T, 1)  # sums over pairs of members; left < right
+    gone = np.tri(len(vectors), dtype=bool)
+    while len(groups) > 1:
+        means = np.where(gone | (sizes[:, None] + sizes > cap), -np.inf, links / (sizes[:, None] * sizes))
+        left, right = (int(place) for place in np.unravel_index(means.argmax(), means.shape))
+        if means[left, right] == -np.inf:
+            break
+        groups[left] = sorted([*groups[left], *groups.pop(right)])
+        both = links[left] + links[:, left] + links[right] + links[:, right]
+        links[left, left + 1 :], links[:left, left] = both[left + 1 :], both[:left]
+        gone[right], gone[:, right] = True, True
+        sizes[left] += sizes[right]
+    return list(groups.values())
 
 
 def _enter(vectors: FloatArray, rooms: list[_Room], limit: int, fresh: Iterator[Shard]) -> _Room:
@@ -111,8 +113,12 @@ def _enter(vectors: FloatArray, rooms: list[_Room], limit: int, fresh: Iterator[
 
 
 def _fresh_shards(scope: Scope, group: str, taken: set[str]) -> Iterator[Shard]:
-    """Yield shards with unused ids: "facts-1", or "facts-3fa2c1-1" inside a scope."""
-    owner = "" if scope == Scope() else hashlib.sha256(repr(scope.values()).encode()).hexdigest()[:6] + "-"
+    """Yield shards with unused ids: "facts-1", or "facts-3fa2c1d09b7e-1" inside a scope.
+
+    12 hex digits: two of a million scopes meet with a chance of 1 in 500, of 6 digits surely; then one
+    would train on the other's records.
+    """
+    owner = "" if scope == Scope() else hashlib.sha256(repr(scope.values()).encode()).hexdigest()[:12] + "-"
     for number in count(1):
         name = f"{group}-{owner}{number}"
         if name not in taken:

@@ -11,6 +11,7 @@ computed once (948 instead of 397 tokens per second on 2 cores, SmolLM2-135M).
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,16 +82,17 @@ class LoraTrainer:
 
         Raises:
             InputError: no item to train on, or one longer than the settings' max_tokens.
+            ConfigError: the model has no layer of the settings' targets.
             ConsolidationError: the loss is not a number, or the deadline passed.
         """
         started = time.monotonic()
         rows = self._rows([item for item in items if not item.held_out])
-        torch.manual_seed(seed)  # PEFT initialises from the global generator; nothing else here uses it
-        model = self._lm.create_adapter(TRAINEE, self._lora())
+        with torch.random.fork_rng(devices=[]):  # PEFT initialises from the global generator
+            torch.manual_seed(seed)
+            model = self._lm.create_adapter(TRAINEE, self._lora())
         try:
             report = self._epochs(rows, model, seed, learning_rate_scale, progress, started, deadline_s)
-            model.save_pretrained(str(folder), selected_adapters=[TRAINEE])
-            _lift(folder / TRAINEE, folder)
+            _save(model, folder)
         finally:
             self._lm.release(TRAINEE)
         return {**report, "seconds": round(time.monotonic() - started, 3)}
@@ -116,18 +118,20 @@ class LoraTrainer:
         for step, batch in enumerate(plan):
             rate = settings.learning_rate * rate_scale
             for group in optimiser.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / settings.warmup_steps) * (1 - step / len(plan))
+                group["lr"] = rate * min(1.0, (step + 1) / max(1, settings.warmup_steps)) * (1 - step / len(plan))
             optimiser.zero_grad(set_to_none=True)
-            loss = self._loss([rows[place] for place in batch])
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
-            optimiser.step()
+            with self._lm.training(TRAINEE):
+                loss = self._loss([rows[place] for place in batch])
+                torch.autograd.backward(loss)
+                nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+                optimiser.step()
             losses.append(loss.item())
             tokens += sum(len(rows[place].ids) for place in batch)
             spent = time.monotonic() - started
             _check(losses[-1], step, spent, deadline_s)
             if progress is not None:
-                progress("train", step + 1, len(plan), f"{tokens / spent:.0f} tokens/s, loss {losses[-1]:.2f}")
+                speed = tokens / max(spent, 1e-3)
+                progress("train", step + 1, len(plan), f"{speed:.0f} tokens/s, loss {losses[-1]:.2f}")
         tail = losses[-max(1, len(losses) // 10) :]
         return {
             "rows": len(rows),
@@ -210,13 +214,13 @@ class LoraTrainer:
         states: list[Tensor | None] = [None] * len(encoded)
         order = sorted(range(len(encoded)), key=lambda place: len(encoded[place][0]))
         decoder = self._lm.decoder
-        with self._lm.adapted(()), _layers(decoder, 0, self._first_layer):
-            for at in range(0, len(order), LOWER_BATCH):
-                places = order[at : at + LOWER_BATCH]
-                batch = Sequences.pad([encoded[place] for place in places], pad=self._lm.tokenizer.pad_token_id)
+        for at in range(0, len(order), LOWER_BATCH):
+            places = order[at : at + LOWER_BATCH]
+            batch = Sequences.pad([encoded[place] for place in places], pad=self._lm.tokenizer.pad_token_id)
+            with self._lm.adapted(()), _layers(decoder, 0, self._first_layer):
                 hidden = decoder(input_ids=batch.ids.to(self._lm.base.device), use_cache=False).last_hidden_state
-                for row, place in enumerate(places):
-                    states[place] = hidden[row, : len(encoded[place][0])].clone()
+            for row, place in enumerate(places):
+                states[place] = hidden[row, : len(encoded[place][0])].clone()
         return states
 
 
@@ -243,8 +247,14 @@ def _check(loss: float, step: int, spent: float, deadline_s: float | None) -> No
         )
 
 
-def _lift(source: Path, folder: Path) -> None:
-    """Move the files PEFT wrote into a subfolder of the adapter's name up into `folder`."""
-    for file in source.iterdir():
+def _save(model: Any, folder: Path) -> None:
+    """Write the adapter's weights and configuration into `folder`; the same adapter gives the same bytes."""
+    # "auto" would ask the model hub whether the vocabulary grew
+    model.save_pretrained(str(folder), selected_adapters=[TRAINEE], save_embedding_layers=False)
+    for file in (folder / TRAINEE).iterdir():  # PEFT makes a subfolder of the adapter's name
         file.rename(folder / file.name)
-    source.rmdir()
+    (folder / TRAINEE).rmdir()
+    config = folder / "adapter_config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values["target_modules"] = sorted(values["target_modules"])  # a set in PEFT, in an order of its own each run
+    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
