@@ -9,7 +9,7 @@ All text is written for this project: no company, product or person in it exists
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,18 @@ class Company:
     """Statements that are stale within days; they belong in retrieval only."""
     chatter: tuple[str, ...]
     """Messages that are worth no memory at all."""
+
+    def part(self, step: int) -> Company:
+        """Return a smaller company: every `step`-th of everything."""
+        style = self.preference
+        return replace(
+            self,
+            facts=self.facts[::step],
+            train_tickets=self.train_tickets[::step],
+            test_tickets=self.test_tickets[::step],
+            preference=replace(style, train=style.train[::step], test=style.test[::step]),
+            prices=self.prices[::step],
+        )
 
 
 def load_company(name: str | Path) -> Company:

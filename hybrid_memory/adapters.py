@@ -5,11 +5,15 @@ Imports: errors, types, protocols.
 
 from __future__ import annotations
 
+import math
+
 from hybrid_memory.errors import AdapterError, NotFoundError
 from hybrid_memory.protocols import AdapterStore, Ledger
 from hybrid_memory.types import AdapterStatus, AdapterVersion
 
 __all__ = ["Adapters"]
+
+_SERVED = {AdapterStatus.RETIRED, AdapterStatus.DISABLED}
 
 
 class Adapters:
@@ -46,7 +50,7 @@ class Adapters:
         return self.get(version_id)
 
     def rollback(self, to: str | None = None, *, shard_id: str | None = None) -> AdapterVersion:
-        """Go back: to a version by id, or to the one before the serving one of a shard.
+        """Go back: to a version by id, or to the one before the serving (or switched off) one of a shard.
 
         Raises:
             NotFoundError: nothing to go back to.
@@ -58,14 +62,15 @@ class Adapters:
         if len(shards) != 1:
             names = ", ".join(shard.id for shard in self._ledger.shards()) or "none"
             raise NotFoundError(f"say which shard (shard_id=) or version (to=) to roll back; shards: {names}")
-        retired = [
-            version
-            for version in self._ledger.versions(shard_id=shards[0].id)
-            if version.status is AdapterStatus.RETIRED
-        ]
-        if not retired:
+        versions = self._ledger.versions(shard_id=shards[0].id)
+        serving = [version.number for version in versions if version.id == shards[0].active]
+        left = max(
+            serving or [one.number for one in versions if one.status is AdapterStatus.DISABLED], default=math.inf
+        )
+        earlier = [version for version in versions if version.status in _SERVED and version.number < left]
+        if not earlier:
             raise NotFoundError(f"shard {shards[0].id} has no earlier version; disable() switches it off")
-        return self.promote(retired[-1].id)
+        return self.promote(max(earlier, key=lambda version: version.number).id)
 
     def disable(self, shard_id: str) -> None:
         """Switch a shard off: its records are answered from retrieval until a version is promoted again."""

@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.types import Answer, Scope
@@ -57,16 +59,17 @@ class AnswerLog:
             + "\n"
             for answer in answers
         )
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(lines)
+        with self._path.open("a+b") as file:
+            if file.tell() and not self._ends_whole(file):
+                lines = "\n" + lines  # a crash cut the last line off: the next one must not grow out of it
+            file.write(lines.encode())
         if self._path.stat().st_size > MAX_BYTES:
-            kept = self._lines()
+            kept = self._entries()
             self._rewrite(kept[len(kept) // 2 :])
 
     def get(self, answer_id: str) -> Logged:
         """Return what was answered; NotFoundError when it is unknown or long ago."""
-        for line in reversed(self._lines()):
-            entry = json.loads(line)
+        for entry in reversed(self._entries()):
             if entry["id"] == answer_id:
                 return Logged(
                     question=entry["question"],
@@ -81,26 +84,38 @@ class AnswerLog:
         )
 
     def forget(self, record_ids: Sequence[str], adapters: Sequence[str]) -> int:
-        """Drop answers that stand on these records or adapters; return how many."""
+        """Drop answers that stand on these records or adapters, and lines nobody can read; return how many answers."""
         gone_records, gone_adapters = set(record_ids), set(adapters)
-        lines = self._lines()
+        lines, entries = self._lines(), self._entries()
         kept = [
-            line
-            for line in lines
-            if not gone_records & set(json.loads(line)["record_ids"])
-            and not gone_adapters & set(json.loads(line)["adapters"])
+            entry
+            for entry in entries
+            if not gone_records & set(entry["record_ids"]) and not gone_adapters & set(entry["adapters"])
         ]
         if len(kept) < len(lines):
             self._rewrite(kept)
-        return len(lines) - len(kept)
+        return len(entries) - len(kept)
+
+    @staticmethod
+    def _ends_whole(file: BinaryIO) -> bool:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
     def _lines(self) -> list[str]:
-        """Return the whole lines; one cut off by a crash is left out."""
         if not self._path.exists():
             return []
-        return [line for line in self._path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        text = self._path.read_text(encoding="utf-8", errors="replace")  # a crash may cut a letter in two
+        return [line for line in text.split("\n") if line]  # splitlines() would also split at U+2028, inside a text
 
-    def _rewrite(self, lines: Sequence[str]) -> None:
+    def _entries(self) -> list[dict[str, Any]]:
+        """Return the whole lines, read; one cut off by a crash is left out."""
+        entries = []
+        for line in self._lines():
+            with suppress(json.JSONDecodeError):
+                entries.append(json.loads(line))
+        return entries
+
+    def _rewrite(self, entries: Sequence[dict[str, Any]]) -> None:
         aside = self._path.with_suffix(".new")
-        aside.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        aside.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in entries), encoding="utf-8")
         os.replace(aside, self._path)

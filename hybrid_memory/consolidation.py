@@ -24,6 +24,7 @@ from hybrid_memory.types import (
     AdapterStatus,
     AdapterVersion,
     ConsolidationReport,
+    Directives,
     FloatArray,
     Json,
     Learning,
@@ -183,6 +184,7 @@ class Consolidation:
                 items,
                 seed=self._seed,
                 folder=folder,
+                directives=_agreed(material),
                 learning_rate_scale=rate,
                 progress=progress,
                 deadline_s=deadline_s,
@@ -366,6 +368,13 @@ def _join(edits: Sequence[SelfEdit]) -> SelfEdit:
         generator="+".join(edit.generator for edit in edits),
         dropped=dropped,
     )
+
+
+def _agreed(material: Sequence[SelfEdit]) -> Directives:
+    """Return the gentlest of what the self-edits of a shard ask for."""
+    rates = [edit.directives.learning_rate for edit in material if edit.directives.learning_rate is not None]
+    epochs = [edit.directives.epochs for edit in material if edit.directives.epochs is not None]
+    return Directives(learning_rate=min(rates, default=None), epochs=min(epochs, default=None))
 
 
 def _typical(reports: Sequence[ShardReport]) -> float:

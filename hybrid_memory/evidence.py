@@ -25,13 +25,16 @@ def ask(question: str, evidence: Sequence[str] = (), shots: Sequence[Example] = 
             by 73 points on the default model (parametric.md, section 8).
 
     >>> print(ask("Where is the form?", ["Forms lie in room 4."])[0].content)
-    Facts:
-    - Forms lie in room 4.
+    Answer the question with the fact.
+    <BLANKLINE>
+    Fact: Forms lie in room 4.
     <BLANKLINE>
     Question: Where is the form?
     """
     turns = [turn for shot in shots for turn in (Turn("user", shot.prompt), Turn("assistant", shot.response))]
     if evidence:
-        facts = "\n".join(f"- {text}" for text in evidence)
-        question = f"Facts:\n{facts}\n\nQuestion: {question}"
+        # of ten forms tried on the default model this one was read best (28 of 32, docs/decisions.md)
+        facts = "\n".join(f"Fact: {text}" for text in evidence)
+        plural = "s" if len(evidence) > 1 else ""
+        question = f"Answer the question with the fact{plural}.\n\n{facts}\n\nQuestion: {question}"
     return (*turns, Turn("user", question))

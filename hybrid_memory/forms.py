@@ -15,15 +15,22 @@ __all__ = ["Form", "checkable_form", "shapes_behaviour"]
 
 Form = Callable[[str], str]
 
-_QUOTED = r"[\"“”«'‘](?P<phrase>[^\"“”«»]+?)[\"”»'’]?\s*\.?\s*$"
-_ENDING = re.compile(rf"\b(?:end|close|finish|sign off|conclude)\b.*?{_QUOTED}", re.IGNORECASE | re.DOTALL)
-_OPENING = re.compile(rf"\b(?:begin|start|open)\b.*?{_QUOTED}", re.IGNORECASE | re.DOTALL)
+# A quotation begins after a space and before a letter: the mark in "don't", and one that closes, begin none.
+_QUOTED = r"(?<![\w.,!?…])[\"“”„«'‘](?=\S)(?P<phrase>[^\"“”„«»]+?)[\"“”»'’]?\s*\.?\s*$"
+_BESIDE = r"\b(?:with|by|using|answers?|repl(?:y|ies)|responses?|messages?)\b[^.!?\"“”„«]*?"
+_ENDING = re.compile(rf"\b(?:end|close|finish|sign off|conclude)\b[^.!?]*?{_BESIDE}{_QUOTED}", re.IGNORECASE)
+_OPENING = re.compile(rf"\b(?:begin|start|open)\b[^.!?]*?{_BESIDE}{_QUOTED}", re.IGNORECASE)
 _LOWER = re.compile(r"\b(?:lower[- ]?case|small letters)\b", re.IGNORECASE)
 _UPPER = re.compile(r"\b(?:upper[- ]?case|capital letters|all caps)\b", re.IGNORECASE)
+_FORBIDS = re.compile(r"\b(?:never|not|avoid|without|stop|no longer|instead of)\b|n['’]t\b", re.IGNORECASE)
+_PARTLY = re.compile(r"\b(?:for|names?|titles?|headings?|codes?|first|initials?|abbreviations?)\b", re.IGNORECASE)
 
 
 def checkable_form(rule: str) -> Form | None:
     """Return how an answer is made to follow the rule, or None when the rule has no form that can be checked.
+
+    In doubt it is None: the rule is then learned as the statement it is. So it is for a rule that forbids
+    something, or that speaks of the letters of a part of the answer.
 
     >>> checkable_form('End every answer with "Safe roads."')("We open at nine.")
     'We open at nine. Safe roads.'
@@ -31,14 +38,21 @@ def checkable_form(rule: str) -> Form | None:
     True
     """
     if ending := _ENDING.search(rule):
-        return lambda answer: f"{answer} {ending['phrase'].strip()}"
+        return None if _forbids(rule, ending) else lambda answer: f"{answer} {ending['phrase'].strip()}"
     if opening := _OPENING.search(rule):
-        return lambda answer: f"{opening['phrase'].strip()} {answer}"
+        return None if _forbids(rule, opening) else lambda answer: f"{opening['phrase'].strip()} {answer}"
+    if _FORBIDS.search(rule) or _PARTLY.search(rule):
+        return None
     if _LOWER.search(rule):
         return str.lower
     if _UPPER.search(rule):
         return str.upper
     return None
+
+
+def _forbids(rule: str, found: re.Match[str]) -> bool:
+    """Tell whether the rule outside its quotation says not to do it."""
+    return _FORBIDS.search(rule[: found.start("phrase")]) is not None
 
 
 def shapes_behaviour(record: Record) -> bool:

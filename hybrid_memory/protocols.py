@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias
 from hybrid_memory.types import (
     AdapterVersion,
     Decision,
+    Directives,
     Draft,
     Entry,
     Event,
@@ -225,6 +226,7 @@ class Trainer(Protocol):
         *,
         seed: int,
         folder: Path,
+        directives: Directives | None = None,
         learning_rate_scale: float = 1.0,
         progress: Progress | None = None,
         deadline_s: float | None = None,

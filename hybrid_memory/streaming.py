@@ -38,9 +38,10 @@ class AnswerStream:
             self._pieces.put(None)
 
     def __iter__(self) -> Iterator[str]:
-        """Yield pieces of text as they are written; raises what the writing raised."""
+        """Yield pieces of text as they are written, each once; raises what the writing raised."""
         while (piece := self._pieces.get()) is not None:
             yield piece
+        self._pieces.put(None)  # for the next loop, which would wait for ever
         if self._error is not None:
             raise self._error
 

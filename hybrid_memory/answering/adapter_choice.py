@@ -55,12 +55,13 @@ class _Keys:
 
 
 class AdapterChooser:
-    """Keeps the keys of each scope until the ledger moves on."""
+    """Keeps the keys of each scope until the ledger moves on; then those of all scopes go, asked again or not."""
 
     def __init__(self, ledger: Ledger, *, min_similarity: float) -> None:
         self._ledger = ledger
         self._min_similarity = min_similarity
-        self._keys: dict[Scope, tuple[int, _Keys]] = {}
+        self._keys: dict[Scope, _Keys] = {}
+        self._clock = -1
 
     def choose(self, vectors: FloatArray, scope: Scope) -> list[Choice]:
         """Return one choice per question vector, shape (n, dim), unit rows."""
@@ -84,11 +85,12 @@ class AdapterChooser:
 
     def _current(self, scope: Scope) -> _Keys:
         clock = self._ledger.clock()
-        known = self._keys.get(scope)
-        if known is None or known[0] != clock:
-            known = (clock, self._read(scope))
-            self._keys[scope] = known
-        return known[1]
+        if clock != self._clock:
+            self._keys, self._clock = {}, clock
+        keys = self._keys
+        if scope not in keys:
+            keys[scope] = self._read(scope)
+        return keys[scope]
 
     def _read(self, scope: Scope) -> _Keys:
         serving = [shard for shard in self._ledger.shards(scope=scope) if shard.active and not shard.masked]

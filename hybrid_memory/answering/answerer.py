@@ -82,7 +82,12 @@ class Answerer:
         on_text: Callable[[str], None] | None = None,
         progress: Progress | None = None,
     ) -> list[Answer]:
-        """Return one answer per question; questions that share adapters are generated together."""
+        """Return one answer per question; questions that share adapters are generated together.
+
+        What is streamed to `on_text` is the answer's text, also when it abstains.
+        """
+        if not questions:
+            return []
         seconds: dict[str, float] = {}
         cases = self._prepare(questions, scope, mode, filters, as_of, passages, seconds)
         groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -95,14 +100,17 @@ class Answerer:
                 [cases[place].turns for place in places],
                 adapters=cases[places[0]].choice.adapters,
                 max_new_tokens=max_new_tokens or self._settings.max_new_tokens,
-                on_text=on_text,
+                on_text=None if self._may_abstain(cases[places[0]]) else on_text,
             )
             written.update(zip(places, generations, strict=True))
             if progress is not None:
                 progress("answer", len(written), len(cases))
         seconds["generate"] = time.monotonic() - started
         share = {stage: spent / len(cases) for stage, spent in seconds.items()}
-        return [self._finish(case, written[place], mode, share) for place, case in enumerate(cases)]
+        answers = [self._finish(case, written[place], mode, share) for place, case in enumerate(cases)]
+        if on_text is not None and len(cases) == 1 and self._may_abstain(cases[0]):
+            on_text(answers[0].text)
+        return answers
 
     def context(
         self,
@@ -145,7 +153,7 @@ class Answerer:
         if mode is not Mode.RETRIEVAL_ONLY and as_of is None:  # the weights know only the present
             for case, choice in zip(cases, self._chooser.choose(vectors, scope), strict=True):
                 case.choice = _unless_evidence_is_nearer(choice, case.hits)
-        rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope)
+        rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
         for case in cases:
             self._compose(case, rules)
         seconds["choose"] = time.monotonic() - started
@@ -172,9 +180,9 @@ class Answerer:
             :wanted
         ]
 
-    def _rules(self, scope: Scope) -> list[Record]:
+    def _rules(self, scope: Scope, as_of: datetime | None) -> list[Record]:
         """Return the preferences to state outright, newest first: those no serving adapter has learned."""
-        found = self._ledger.find(scope=scope, filters={"kind": Kind.PREFERENCE.value})
+        found = self._ledger.find(scope=scope, filters={"kind": Kind.PREFERENCE.value}, as_of=as_of)
         return [record for record in reversed(found) if shapes_behaviour(record)][: self._settings.rules]
 
     def _compose(self, case: _Case, rules: Sequence[Record]) -> None:
@@ -188,6 +196,15 @@ class Answerer:
         )
         case.trace.append(f"{len(case.hits)} passages of evidence, {len(stated)} rules stated")
         case.trace.append(case.choice.reason)
+
+    def _may_abstain(self, case: _Case) -> bool:
+        """Tell whether the answer stands on nothing, so that only its confidence decides; nothing is streamed then."""
+        return abstains(
+            evidence=bool(case.hits),
+            learned=bool(case.choice.routed),
+            confidence=0.0,
+            threshold=self._settings.min_confidence,
+        )
 
     def _finish(self, case: _Case, written: Generation, mode: Mode, seconds: dict[str, float]) -> Answer:
         confidence = math.exp(min(0.0, written.mean_logprob))

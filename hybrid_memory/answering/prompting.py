@@ -14,7 +14,7 @@ from hybrid_memory.types import Hit, Kind, Record, Turn
 __all__ = ["prompt"]
 
 
-def prompt(question: str, hits: Sequence[Hit], rules: Sequence[Record], *, dated: bool) -> tuple[Turn, ...]:
+def prompt(question: str, hits: Sequence[Hit], rules: Sequence[Record], *, dated: str) -> tuple[Turn, ...]:
     """Return the chat that is sent to the model.
 
     Rules that no adapter has learned yet stand in the system turn; examples and facts come as evidence.ask
@@ -24,14 +24,16 @@ def prompt(question: str, hits: Sequence[Hit], rules: Sequence[Record], *, dated
         question: as the user asked it.
         hits: evidence, best first.
         rules: preferences to state outright.
-        dated: put the date a fact is valid from before it.
+        dated: "never", "several" (when more than one fact is shown) or "always".
     """
     system = [Turn("system", "\n".join(rule.text for rule in rules))] if rules else []
     worst_first = [hit.record for hit in reversed(hits)]
     shots = [example for record in worst_first if record.kind is Kind.EXAMPLE for example in record.examples]
-    facts = [_fact(record, dated) for record in worst_first if record.kind is not Kind.EXAMPLE]
+    shown = [record for record in worst_first if record.kind is not Kind.EXAMPLE]
+    with_dates = dated == "always" or (dated == "several" and len(shown) > 1)
+    facts = [_fact(record, with_dates) for record in shown]
     return (*system, *ask(question, facts, shots))
 
 
 def _fact(record: Record, dated: bool) -> str:
-    return f"({record.valid_from:%Y-%m-%d}) {record.text}" if dated else record.text
+    return f"{record.text} (since {record.valid_from:%Y-%m-%d})" if dated else record.text

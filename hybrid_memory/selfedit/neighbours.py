@@ -26,7 +26,8 @@ from hybrid_memory.types import FloatArray
 
 __all__ = ["Neighbours"]
 
-_WORD = re.compile(r"[A-Za-z]{4,}")
+_WORD = re.compile(r"\b[A-Za-z]{4,}\b")
+"""Whole words only: half of "Straße" is no word."""
 SAME_STEM = 4
 """Words that share this many first letters are forms of one another and teach nothing new."""
 
@@ -71,7 +72,7 @@ class Neighbours:
         if self._folder is None:
             return self._encoder.encode(vocabulary)
         file = self._folder / f"{self._encoder.fingerprint}-{len(vocabulary)}.npy"
-        with suppress(OSError, ValueError):  # not there, or cut off: made again
+        with suppress(OSError, ValueError, EOFError):  # not there, cut off or empty: made again
             table: FloatArray = np.load(file, allow_pickle=False)
             if len(table) == len(vocabulary):
                 return table

@@ -19,7 +19,7 @@ from hybrid_memory.types import StudyItem, Turn
 
 __all__ = ["practice"]
 
-_SENTENCE = re.compile(r"[^.!?\n]+[.!?]")
+_SENTENCE = re.compile(r"[^\s.!?][^\n]*?[.!?]+(?=\s|$)", re.MULTILINE)
 ANSWER_TOKENS = 48
 
 
@@ -30,7 +30,7 @@ def practice(rule: str, prompts: Sequence[str], language_model: LanguageModel, *
         rule: the preference.
         prompts: ordinary questions.
         language_model: answers them without adapters.
-        held_out: how many, evenly spread, are kept for the gate.
+        held_out: how many, evenly spread, are kept for the gate; at most half of those that were answered.
     """
     form = checkable_form(rule)
     if form is None:
@@ -42,6 +42,7 @@ def practice(rule: str, prompts: Sequence[str], language_model: LanguageModel, *
         for prompt, answer in zip(prompts, answers, strict=True)
         if answer
     ]
+    held_out = min(held_out, len(items) // 2)
     step = max(1, len(items) // max(1, held_out))
     return [
         StudyItem(prompt=item.prompt, response=item.response, form=item.form, held_out=True)
@@ -56,5 +57,7 @@ def short(answer: str) -> str:
 
     >>> short("Yes. It is open.\nCome in! Or n")
     'Yes. It is open.'
+    >>> short("It is 3.5 km away")
+    ''
     """
     return " ".join(part.strip() for part in _SENTENCE.findall(answer)[:2])

@@ -9,6 +9,7 @@ is verified as if that record had never been there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ def verify(
 
     A question stays when, of all statements in the shard, the encoder puts it nearest to its own, at
     `min_similarity` or closer (103 of 115 stayed in parametric.md section 8; what is dropped would teach
-    the model to answer with another record). Near-duplicates go. Other forms pass unchanged.
+    the model to answer with another record). Questions in the same words go. Other forms pass unchanged.
 
     Args:
         self_edits: material of all records of one shard.
@@ -64,10 +65,27 @@ def _verified(
     closeness = similarities[np.arange(len(own)), own]
     leads_home = (similarities.argmax(axis=1) == own) & (closeness >= min_similarity)
     order = [number for number in np.argsort(-closeness, kind="stable").tolist() if leads_home[number]]
-    kept = [questions[number] for number in order[: most + held_out]]
-    probes, kept = _hold_out(kept, rest, held_out)
-    dropped = {**edit.dropped, "leads to another record": len(questions) - int(leads_home.sum())}
-    return replace(edit, items=(*rest, *kept, *probes), dropped=dropped)
+    distinct = _distinct([questions[number] for number in order], [item for item in rest if item.held_out])
+    probes, kept = _hold_out(distinct[: most + held_out], rest, held_out)
+    dropped = {
+        **edit.dropped,
+        "leads to another record": len(questions) - len(order),
+        "asked before": len(order) - len(distinct),
+    }
+    return replace(edit, items=(*rest, *kept[:most], *probes), dropped=dropped)
+
+
+def _distinct(questions: Sequence[StudyItem], held_out: Sequence[StudyItem]) -> list[StudyItem]:
+    """Return the first question of each wording; none in the words of one that the gate will ask."""
+    probes = {_words(item.prompt) for item in held_out}
+    first: dict[str, StudyItem] = {}
+    for item in questions:
+        first.setdefault(_words(item.prompt), item)
+    return [item for words, item in first.items() if words not in probes]
+
+
+def _words(question: str) -> str:
+    return " ".join(re.findall(r"\w+", question.casefold()))
 
 
 def _hold_out(kept: list[StudyItem], rest: list[StudyItem], count: int) -> tuple[list[StudyItem], list[StudyItem]]:

@@ -51,8 +51,8 @@ def place(
     """Return a shard for each record of one scope: the nearest with room, or a new one.
 
     Facts that come together are first joined into clusters of at most `cap`, and all are taken in the
-    order of their texts' hashes, so that their order of arrival inside a window does not matter; each cluster then moves into the nearest shard that can
-    hold it whole. Behaviour and examples have one shard each.
+    order of their texts' hashes, so that their order of arrival inside a window does not matter; each
+    cluster then moves into the nearest shard that can hold it whole.ole. Behaviour and examples have one shard each.
 
     Args:
         records: newly queued, all of one scope.

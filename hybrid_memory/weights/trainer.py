@@ -29,12 +29,14 @@ from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import ConsolidationError, InputError
 from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import Progress
-from hybrid_memory.types import Json, StudyItem
+from hybrid_memory.types import Directives, Json, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
 
 __all__ = ["LoraTrainer"]
 
 TRAINEE = "trainee"
+MOST_EPOCHS = 2
+"""Times the settings' epochs that a self-edit may ask for."""
 LOWER_BATCH = 32
 """Rows whose lower activations are computed together."""
 
@@ -61,6 +63,7 @@ class LoraTrainer:
         *,
         seed: int,
         folder: Path,
+        directives: Directives | None = None,
         learning_rate_scale: float = 1.0,
         progress: Progress | None = None,
         deadline_s: float | None = None,
@@ -73,7 +76,8 @@ class LoraTrainer:
             items: study material of the whole shard.
             seed: of the initialisation and the order of batches.
             folder: existing, empty; gets adapter_model.safetensors and adapter_config.json.
-            learning_rate_scale: multiplies the settings' rate (the gate's gentler retry).
+            directives: what the material asks for; never more than the settings' rate and twice their epochs.
+            learning_rate_scale: multiplies the rate (the gate's gentler retry).
             progress: told after every step.
             deadline_s: seconds after which training stops with an error.
 
@@ -91,7 +95,8 @@ class LoraTrainer:
             torch.manual_seed(seed)
             model = self._lm.create_adapter(TRAINEE, self._lora())
         try:
-            report = self._epochs(rows, model, seed, learning_rate_scale, progress, started, deadline_s)
+            asked = _asked(self._settings, directives or Directives(), learning_rate_scale)
+            report = self._epochs(rows, model, asked, seed, progress, started, deadline_s)
             _save(model, folder)
         finally:
             self._lm.release(TRAINEE)
@@ -103,22 +108,21 @@ class LoraTrainer:
         self,
         rows: Sequence[_Row],
         model: Any,
+        settings: TrainingSettings,
         seed: int,
-        rate_scale: float,
         progress: Progress | None,
         started: float,
         deadline_s: float | None,
     ) -> dict[str, Json]:
-        settings = self._settings
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
-        plan = self._plan(rows, seed)
+        plan = _plan(rows, settings, seed)
         losses: list[float] = []
         tokens = 0
         for step, batch in enumerate(plan):
-            rate = settings.learning_rate * rate_scale
             for group in optimiser.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / max(1, settings.warmup_steps)) * (1 - step / len(plan))
+                warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+                group["lr"] = settings.learning_rate * warm * (1 - step / len(plan))
             optimiser.zero_grad(set_to_none=True)
             with self._lm.training(TRAINEE):
                 loss = self._loss([rows[place] for place in batch])
@@ -140,21 +144,6 @@ class LoraTrainer:
             "first_loss": round(losses[0], 4),
             "last_loss": round(sum(tail) / len(tail), 4),
         }
-
-    def _plan(self, rows: Sequence[_Row], seed: int) -> list[list[int]]:
-        """Return the batches of all epochs: rows of like length together, in shuffled order."""
-        settings = self._settings
-        generator = torch.Generator().manual_seed(seed)
-        per_epoch = math.ceil(len(rows) / settings.batch_size)
-        epochs = max(settings.epochs, math.ceil(settings.min_steps / per_epoch))
-        plan: list[list[int]] = []
-        for _ in range(epochs):
-            # a few tokens of jitter vary who meets whom; more would waste time on padding
-            jitter = (torch.rand(len(rows), generator=generator) * 8).tolist()
-            order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids) + jitter[place])
-            batches = [order[at : at + settings.batch_size] for at in range(0, len(order), settings.batch_size)]
-            plan.extend(batches[place] for place in torch.randperm(len(batches), generator=generator).tolist())
-        return plan
 
     def _loss(self, batch: Sequence[_Row]) -> Tensor:
         """Return the mean cross-entropy per response token, in nats."""
@@ -222,6 +211,28 @@ class LoraTrainer:
             for row, place in enumerate(places):
                 states[place] = hidden[row, : len(encoded[place][0])].clone()
         return states
+
+
+def _asked(settings: TrainingSettings, directives: Directives, scale: float) -> TrainingSettings:
+    """Return the settings with what the material asks for, bounded: a self-edit never sets its own limits."""
+    rate = min(directives.learning_rate or settings.learning_rate, settings.learning_rate)
+    epochs = min(directives.epochs or settings.epochs, MOST_EPOCHS * settings.epochs)
+    return settings.model_copy(update={"learning_rate": rate * scale, "epochs": epochs})
+
+
+def _plan(rows: Sequence[_Row], settings: TrainingSettings, seed: int) -> list[list[int]]:
+    """Return the batches of all epochs: rows of like length together, in shuffled order."""
+    generator = torch.Generator().manual_seed(seed)
+    per_epoch = math.ceil(len(rows) / settings.batch_size)
+    epochs = max(settings.epochs, math.ceil(settings.min_steps / per_epoch))
+    plan: list[list[int]] = []
+    for _ in range(epochs):
+        # a few tokens of jitter vary who meets whom; more would waste time on padding
+        jitter = (torch.rand(len(rows), generator=generator) * 8).tolist()
+        order = sorted(range(len(rows)), key=lambda place: len(rows[place].ids) + jitter[place])
+        batches = [order[at : at + settings.batch_size] for at in range(0, len(order), settings.batch_size)]
+        plan.extend(batches[place] for place in torch.randperm(len(batches), generator=generator).tolist())
+    return plan
 
 
 @contextmanager
