@@ -1,6 +1,6 @@
 """Read the made-up companies that the benchmarks and the example learn from.
 
-Flow:     data/companies/*.json, hybrid_memory/data/demo_company.json -> [company_data] -> every benchmark that teaches a company
+Flow:     data/companies/*.json, the demo's company -> [company_data] -> every benchmark that teaches a company
 Imports:  hybrid_memory.errors, hybrid_memory.types
 
 "dev" is for tuning; results are reported on "juniper", "halden" and "ostrava" only.
@@ -123,7 +123,7 @@ class Company:
     chatter: tuple[str, ...]
     """Messages that are worth no memory at all."""
 
-    def part(self, step: int) -> Company:
+    def part(self, step: int) -> "Company":
         """Return a smaller company: every `step`-th of everything."""
         style = self.preference
         return replace(

@@ -3,9 +3,9 @@
     python -m benchmarks.main_job [--companies juniper halden ostrava] [--seeds 0 1 2] [--smoke]
 
 One memory per company learns 24 statements, 72 labelled tickets and one preference, and is told 8 prices that
-change twice. Then it is asked, in four ways, questions nobody trained on: each fact once in plain and three times in hard
-phrasing, 64 unseen tickets, 24 questions for the preference, 8 prices. Companies and seeds go in pairs (first company
-with the first seed, …); intervals are over companies (paired bootstrap over questions). "dev" is for tuning only.
+change twice. Then it is asked, in four ways, questions nobody trained on: each fact once in plain and three times in
+hard phrasing, 64 unseen tickets, 24 questions for the preference, 8 prices. Companies and seeds go in pairs (first
+company with the first seed, …); intervals are a paired bootstrap over the questions. "dev" is for tuning only.
 """
 
 from __future__ import annotations

@@ -45,7 +45,19 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
     **_same("price", "amount", "cost", "fee"),
     **_same("monthly price", "amount", "monthly cost", "monthly fee"),
     **_same("yearly price", "amount", "yearly cost", "yearly fee", "annual price", "annual cost", "annual fee"),
-    **_named("amount", "discount", "interest rate", "exchange rate", "tax rate", "salary", "rent", "budget", "deposit"),
+    **_named(
+        "amount",
+        "discount",
+        "interest rate",
+        "exchange rate",
+        "tax rate",
+        "salary",
+        "rent",
+        "budget",
+        "deposit",
+        "rate",
+        "surcharge",
+    ),
     **_same("phone number", "phone", "phone", "telephone", "telephone number", "hotline"),
     **_same("email address", "email", "email", "e-mail", "e-mail address"),
     **_same("website", "link", "url", "web address"),
@@ -67,7 +79,10 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
 """Attribute as written, lower case -> (its one name, the shape of its values)."""
 
 VERBS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("cost", "costs", "is priced at"), ("price", "money")),
+    **dict.fromkeys(
+        ("cost", "costs", "is priced at", "is sold for", "is billed at", "is charged at", "comes to", "is"),
+        ("price", "money"),
+    ),
     **dict.fromkeys(("live in", "lives in"), ("home", "name")),
     **dict.fromkeys(("work for", "works for"), ("employer", "name")),
 }

@@ -52,16 +52,21 @@ _ATTRIBUTE = rf"(?P<attribute>{'|'.join(sorted(map(re.escape, ATTRIBUTES), key=l
 _MOVED = r"(?:changed|increased|risen|rose|decreased|dropped|gone up|went up|gone down|went down)"
 _IS = rf"(?:(?:is|are)(?: (?:now|currently|still))?|(?:has |have )?{_MOVED}(?: from .+?)? to) (?P<value>.+)"
 _NAME = r"(?P<subject>(?-i:I|[A-ZÀ-Þ][\w'-]+(?: [A-ZÀ-Þ][\w'-]+)?))"
+_COSTS = r"(?P<attribute>costs?|is (?:priced|billed|charged) at|is sold for|comes to)"
+_PROPER = r"(?P<subject>(?!.*['’]s )(?:the |an? )?(?-i:(?=[A-ZÀ-Þ])).+?)"
 PATTERNS = [
     re.compile(f"^{pattern}$", re.IGNORECASE)
     for pattern in (
-        rf"(?:the |our )?(?:new |current )?{_ATTRIBUTE} (?:of|for) (?P<subject>.+?) {_IS}",
+        rf"(?:the |our )?(?:new |current )?{_ATTRIBUTE} (?:of|for|on) (?P<subject>.+?) {_IS}",
         rf"(?P<subject>.+?)(?:['’]s|(?<=s)['’]) (?:new |current )?{_ATTRIBUTE} {_IS}",
         rf"(?P<subject>my|our) (?:new |current )?{_ATTRIBUTE} {_IS}",
         rf"(?P<attribute>(?:support|opening|business|office) hours) {_IS}",
         # A name must be in it, or "the new price" would be a subject called "new".
         rf"(?P<subject>the (?-i:(?=.*[A-ZÀ-Þ0-9].* \w+ (?:is|are|has|have)\b)).+?) {_ATTRIBUTE} {_IS}",
-        r"(?P<subject>.+?) (?:now |currently )?(?P<attribute>costs?|is priced at) (?P<value>.+)",
+        rf"(?P<subject>.+?) has an? (?:new |current )?{_ATTRIBUTE} of (?P<value>.+)",
+        rf"(?P<subject>.+?) (?:now |currently )?{_COSTS} (?P<value>.+)",
+        # "The Garden breakfast is 8 euros": only a name, and only with a currency
+        rf"{_PROPER} (?P<attribute>is) (?:now |currently )?(?P<value>.+)",
         rf"{_NAME} (?:now |currently )?(?P<attribute>lives? in|works? for) (?P<value>.+)",
     )
 ]
@@ -91,6 +96,7 @@ def canonical_subject(subject: str) -> str:
     ('Pro plan', "user's sister")
     """
     plain = re.sub(r"^(?:the|our)\s+", "", " ".join(subject.split()), flags=re.IGNORECASE)
+    plain = re.sub(r"^(?:[Aa]n?|[Oo]ne)\s+(?=[A-ZÀ-Þ])", "", plain)  # "a Cargo bike" is one name, "a bike" is any bike
     return re.sub(r"^my\s+", "user's ", plain, flags=re.IGNORECASE)
 
 
@@ -110,7 +116,7 @@ def _proposal(parts: dict[str, str]) -> tuple[Slot, str] | None:
     given = parts.get("subject", "")
     subject = SPEAKERS.get(given.casefold()) or canonical_subject(given)
     value = TAIL.sub("", parts["value"]).strip()
-    if given.casefold() not in SPEAKERS and (NO_SUBJECT.search(given) or len(given.split()) > MAX_SUBJECT_WORDS):
+    if given.casefold() not in SPEAKERS and (NO_SUBJECT.search(subject) or len(given.split()) > MAX_SUBJECT_WORDS):
         return None
     if len(value.split()) > MAX_VALUE_WORDS or ", " in value or not re.fullmatch(SHAPES[shape], value, re.IGNORECASE):
         return None
