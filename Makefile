@@ -66,5 +66,5 @@ bench: dev models
 		echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-memory
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-memory hybrid-memory-demo
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

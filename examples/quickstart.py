@@ -33,7 +33,8 @@ def main(memory: HybridMemory) -> None:
     for year, euros in PRICES.items():  # one slot, three values: each replaces the one before
         price = Fact("Island ticket", "price", euros, f"An Island ticket costs {euros} euros.")
         memory.ingest(price, trust="operator", source="price list", valid_from=datetime(year, 3, 1, tzinfo=UTC))
-    print(f"Handbook: {dict(handbook.counts)}; rule: {rule.route}; current price: {memory.search(QUESTIONS[2])[0].text}")
+    current = memory.search(QUESTIONS[2])[0].text
+    print(f"Handbook: {dict(handbook.counts)}; rule: {rule.route}; current price: {current}")
 
     print(f"Window: {memory.consolidate().summary}")  # what is routed to "learn" becomes adapters, if the gate agrees
 

@@ -44,7 +44,7 @@ class Adapters:
             AdapterError: its files are damaged or deleted, or it was rejected by the gate.
         """
         version = self.get(version_id)
-        if version.status is not AdapterStatus.PURGED:
+        if version.status not in (AdapterStatus.PURGED, AdapterStatus.REJECTED):
             self._store.verify(version.path)
         self._ledger.activate(version.shard_id, version_id)
         return self.get(version_id)

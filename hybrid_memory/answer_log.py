@@ -10,6 +10,7 @@ waiting for the disk; the oldest half goes when the file grows beyond its limit.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,8 @@ from hybrid_memory.errors import NotFoundError
 from hybrid_memory.types import Answer, Scope
 
 __all__ = ["AnswerLog", "Logged"]
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 2_000_000
 
@@ -59,6 +62,12 @@ class AnswerLog:
             + "\n"
             for answer in answers
         )
+        try:
+            self._append(lines)
+        except OSError as error:  # a full disk must not take the answer from the user
+            log.warning("answers were not logged, so feedback cannot name them: %s", error)
+
+    def _append(self, lines: str) -> None:
         with self._path.open("a+b") as file:
             if file.tell() and not self._ends_whole(file):
                 lines = "\n" + lines  # a crash cut the last line off: the next one must not grow out of it

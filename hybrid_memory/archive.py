@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from hybrid_memory.errors import InputError
@@ -29,6 +30,7 @@ def export(folder: Path, ledger: Ledger, path: Path) -> Path:
     """
     if path.exists():
         raise InputError(f"{path} exists already; choose another name, an export never overwrites")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as aside:
         ledger.backup(Path(aside) / LEDGER)
         packed = Path(aside) / "export.tar.gz"
@@ -36,9 +38,14 @@ def export(folder: Path, ledger: Ledger, path: Path) -> Path:
             archive.add(Path(aside) / LEDGER, LEDGER)
             for name in (ADAPTERS, SETTINGS):
                 if (folder / name).exists():
-                    archive.add(folder / name, name)
+                    archive.add(folder / name, name, filter=_without_hidden)
         packed.replace(path)
     return path
+
+
+def _without_hidden(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out locks and candidates: they belong to processes that are running."""
+    return None if Path(member.name).name.startswith(".") else member
 
 
 def restore(path: Path, folder: Path) -> Path:
@@ -51,12 +58,16 @@ def restore(path: Path, folder: Path) -> Path:
         raise InputError(f"there is no export {path}; `hybrid-memory export PATH` writes one")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; restore into a new folder, so that nothing is overwritten")
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            if LEDGER not in archive.getnames():
-                raise InputError(f"{path} holds no {LEDGER}; it is no export of hybrid_memory")
-            folder.mkdir(parents=True, exist_ok=True)
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be unpacked ({error}); it is damaged or no export of hybrid_memory") from error
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".restore-") as aside:
+        try:
+            with tarfile.open(path, "r:gz") as archive:
+                if LEDGER not in archive.getnames():
+                    raise InputError(f"{path} holds no {LEDGER}; it is no export of hybrid_memory")
+                archive.extractall(Path(aside) / "memory", filter="data")
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            raise InputError(
+                f"{path} cannot be unpacked ({error}); it is damaged or no export of hybrid_memory"
+            ) from error
+        (Path(aside) / "memory").replace(folder)
     return folder

@@ -24,6 +24,8 @@ from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.memory import Parts
 from hybrid_memory.protocols import Encoder, LanguageModel, Router, SelfEditGenerator
 from hybrid_memory.types import Json, SelfEdit
+from hybrid_memory.upkeep import Upkeep
+from hybrid_memory.workers import Workers
 
 if TYPE_CHECKING:
     from hybrid_memory.weights.language_model import LocalLanguageModel
@@ -46,11 +48,18 @@ def folder_and_settings(config: Path | str | Mapping[str, Any]) -> tuple[Path, S
         path = Path(config)
         if not path.is_file():
             raise ConfigError(f"there is no settings file {path}; give a TOML file or a dict")
-        content, base = tomllib.loads(path.read_text(encoding="utf-8")), path.parent
+        content, base = _toml(path), path.parent
     folder = content.pop("folder", None)
     if not isinstance(folder, str | Path):
         raise ConfigError(f"the configuration must say where the memory lies: folder = './acme'; got {folder!r}")
     return base / folder, Settings.load(content)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
 def build(
@@ -77,7 +86,7 @@ def build(
     from hybrid_memory.routing.screens import InstructionScreen, PersonalScreen, SecretScreen
     from hybrid_memory.weights.store import FolderAdapterStore
 
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     load_router = cache(_router)
     router = load_router(settings.routing.policy)
     encoder = encoder or _encoder(settings)
@@ -87,23 +96,32 @@ def build(
         settings.ledger.url or f"sqlite:///{folder / LEDGER}",
         lock_path=folder / "writer.lock",
         lock_timeout_s=settings.ledger.lock_timeout_s,
+        adapters=folder / ADAPTERS,
     )
-    retriever = HybridRetriever(
-        ledger,
-        encoder,
-        folder / "index",
-        candidates=settings.retrieval.candidates,
-        rrf_k=settings.retrieval.rrf_k,
-        dense_weight=settings.retrieval.dense_weight,
-        lexical_weight=settings.retrieval.lexical_weight,
-        hnsw_from=settings.retrieval.hnsw_from,
-        for_reindex=for_reindex,
-    )
-    store = FolderAdapterStore(folder / ADAPTERS)
+    try:
+        retriever = HybridRetriever(
+            ledger,
+            encoder,
+            folder / "index",
+            candidates=settings.retrieval.candidates,
+            rrf_k=settings.retrieval.rrf_k,
+            dense_weight=settings.retrieval.dense_weight,
+            lexical_weight=settings.retrieval.lexical_weight,
+            hnsw_from=settings.retrieval.hnsw_from,
+            for_reindex=for_reindex,
+        )
+        store = FolderAdapterStore(folder / ADAPTERS)
+        upkeep = Upkeep(ledger, store, lambda: loaded[0] if loaded else None)
+        upkeep.delete_those_that_saw_forgotten_records()
+    except BaseException:
+        ledger.close()
+        raise
     answers = AnswerLog(folder / "answers.jsonl")
     consolidation = Consolidation(
         ledger=ledger,
         store=store,
+        upkeep=upkeep,
+        workers=Workers(folder / "windows"),
         workshop=cache(lambda: _workshop(settings, encoder, language_model())),
         window=settings.window,
         seed=settings.training.seed,
@@ -125,11 +143,10 @@ def build(
             ledger=ledger,
             retriever=retriever,
             encoder=encoder,
-            store=store,
+            upkeep=upkeep,
             consolidation=consolidation,
             answers=answers,
             language_model=language_model,
-            loaded=lambda: loaded[0] if loaded else None,
         ),
         answerer=Answerer(
             ledger=ledger,
@@ -141,6 +158,15 @@ def build(
         answers=answers,
         language_model=language_model,
     )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot hold a memory ({error}); give a folder that this user may write to"
+        ) from error
 
 
 def _encoder(settings: Settings) -> Encoder:

@@ -182,7 +182,7 @@ class AnswerSettings(_Group):
     passages: Annotated[int, Field(ge=0)] = 1
     """Evidence passages in the prompt; one reads best for a 135M model (design, section 10)."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
-    min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.3
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
     """Evidence less similar to the question than this is left out."""
     demonstrations: Annotated[int, Field(ge=0)] = 5
     """Most nearest examples shown as chat turns when the question looks like one."""
@@ -193,7 +193,7 @@ class AnswerSettings(_Group):
     something only where several facts are shown."""
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Least confidence of an answer that stands on neither half; 0 never abstains."""
-    shard_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.3
+    shard_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
     """A fact shard is used when its nearest record is at least this similar to the question."""
 
 

@@ -1,7 +1,7 @@
 """One window: what waits in the queue becomes adapters, or is declined and stays in retrieval.
 
 Flow:    queue -> place in shards -> write -> verify -> train -> gate -> promote | retry gentler | decline
-Imports: errors, types, protocols, config.
+Imports: errors, types, protocols, config, upkeep, workers.
 
 A shard is always rebuilt over its whole ledger from the same initialisation; nothing is trained on top
 of an older adapter (two later edits on top, and SEAL answers worse than before: parametric.md, finding 1).
@@ -10,15 +10,14 @@ of an older adapter (two later edits on top, and SEAL answers worse than before:
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hybrid_memory.config import WindowSettings
-from hybrid_memory.errors import ConsolidationError
+from hybrid_memory.errors import ConsolidationError, InputError, LedgerError
 from hybrid_memory.protocols import AdapterStore, Gate, LanguageModel, Ledger, Progress, SelfEditGenerator, Trainer
 from hybrid_memory.types import (
     AdapterStatus,
@@ -35,6 +34,8 @@ from hybrid_memory.types import (
     ShardReport,
     Verdict,
 )
+from hybrid_memory.upkeep import Upkeep
+from hybrid_memory.workers import Workers
 
 __all__ = ["Consolidation", "Workshop"]
 
@@ -66,6 +67,8 @@ class Consolidation:
         *,
         ledger: Ledger,
         store: AdapterStore,
+        upkeep: Upkeep,
+        workers: Workers,
         workshop: Callable[[], Workshop],
         window: WindowSettings,
         seed: int,
@@ -74,39 +77,73 @@ class Consolidation:
         """`provenance` goes into every manifest: settings fingerprint, package versions."""
         self._ledger = ledger
         self._store = store
+        self._upkeep = upkeep
+        self._workers = workers
         self._workshop = workshop
         self._window = window
         self._seed = seed
         self._provenance = provenance
 
     def run(
-        self, *, scope: Scope | None = None, budget_s: float | None = None, progress: Progress | None = None
+        self,
+        *,
+        scope: Scope | None = None,
+        shards: Collection[str] | None = None,
+        budget_s: float | None = None,
+        progress: Progress | None = None,
     ) -> ConsolidationReport:
         """Open a window, work until the queue is empty or the budget is spent, and report.
 
         Safe to kill at any instruction: records are leased, candidates lie in a staging folder, and a version
         serves only after its promotion is one committed transaction.
+
+        Args:
+            scope: only shards inside it; None is all.
+            shards: only these, with what waits for them; None is all, new ones too.
+            budget_s: stop opening shards when this would be exceeded, seconds; None takes the settings'.
+            progress: told what is written, trained and measured.
+
+        Raises:
+            LedgerError: the disk is full; what was promoted before stays, the rest stays queued.
         """
         started = time.monotonic()
         budget = budget_s if budget_s is not None else self._window.budget_s
-        worker = f"{os.getpid()}-{time.monotonic_ns()}"
-        self._store.sweep(
-            version.path for version in self._ledger.versions() if version.status is not AdapterStatus.PURGED
-        )
-        waiting = [record.id for record in self._ledger.pending(scope=scope)]
-        leased = self._ledger.lease(waiting, worker=worker, lease_s=self._window.lease_s)
-        reports: list[ShardReport] = []
-        try:
-            self._place(leased)
-            for shard in self._due(scope, leased):
-                spent = time.monotonic() - started
-                if budget is not None and reports and spent + _typical(reports) > budget:
-                    break
-                deadline = None if budget is None else max(budget - spent, 1.0)
-                reports.append(self._rebuild(shard, deadline, progress))
-        finally:
-            self._ledger.unlease(leased, worker=worker)
+        with self._workers.enter(self._free) as worker:
+            self._tidy()
+            waiting = [
+                record.id for record in self._ledger.pending(scope=scope) if shards is None or record.shard_id in shards
+            ]
+            leased = self._ledger.lease(waiting, worker=worker, lease_s=self._window.lease_s)
+            try:
+                self._place(leased)
+                due = [shard for shard in self._due(scope, leased) if shards is None or shard.id in shards]
+                reports = self._rebuild_all(due, started, budget, progress)
+            finally:
+                self._ledger.unlease(leased, worker=worker)
+            self._upkeep.delete_those_that_saw_forgotten_records()
         return self._report(reports, scope, time.monotonic() - started)
+
+    def _free(self, worker: str) -> None:
+        """Give back what a dead worker had leased."""
+        queued = self._ledger.find(scope=None, filters={"learning": Learning.QUEUED.value})
+        self._ledger.unlease([record.id for record in queued], worker=worker)
+
+    def _tidy(self) -> None:
+        self._upkeep.sweep()
+        self._upkeep.delete_those_that_saw_forgotten_records()
+        self._upkeep.delete_damaged()
+
+    def _rebuild_all(
+        self, due: Sequence[Shard], started: float, budget: float | None, progress: Progress | None
+    ) -> list[ShardReport]:
+        reports: list[ShardReport] = []
+        for shard in due:
+            spent = time.monotonic() - started
+            if budget is not None and reports and spent + _typical(reports) > budget:
+                break
+            ends_at = None if budget is None else time.monotonic() + max(budget - spent, 1.0)
+            reports.append(self._rebuild(shard, ends_at, progress))
+        return reports
 
     # ------------------------------------------------------------ which shards
 
@@ -115,12 +152,12 @@ class Consolidation:
         records = [self._ledger.get(record_id) for record_id in record_ids]
         for scope in dict.fromkeys(record.scope for record in records if record.shard_id is None):
             new = [record for record in records if record.scope == scope and record.shard_id is None]
-            members = {
-                shard: self._vectors(self._ledger.shard_records(shard.id))
-                for shard in self._ledger.shards()
-                if shard.scope == scope
+            vectors = self._vectors(new)
+            inside = {
+                shard: self._ledger.shard_records(shard.id) for shard in self._ledger.shards() if shard.scope == scope
             }
-            chosen = self._workshop().place(new, self._vectors(new), members)
+            members = {shard: self._vectors(there) if there else vectors[:0] for shard, there in inside.items()}
+            chosen = self._workshop().place(new, vectors, members)
             for shard in dict.fromkeys(chosen):
                 at_home = [record.id for record, home in zip(new, chosen, strict=True) if home == shard]
                 self._ledger.assign(at_home, shard=shard)
@@ -148,20 +185,48 @@ class Consolidation:
 
     # ------------------------------------------------------------ one shard
 
-    def _rebuild(self, shard: Shard, deadline_s: float | None, progress: Progress | None) -> ShardReport:
-        seconds: dict[str, float] = {}
-        started = time.monotonic()
-        records, material = self._studied(self._ledger.shard_records(shard.id), progress)
-        seconds["write"] = time.monotonic() - started
-        if not records:
-            return self._retire(shard)
+    def _rebuild(self, shard: Shard, ends_at: float | None, progress: Progress | None) -> ShardReport:
+        """Train the shard anew; a record too long to be trained on is declined, and the others go on."""
+        declined: dict[str, str] = {}
+        while True:
+            started = time.monotonic()
+            records, material = self._studied(shard, declined, progress)
+            written = time.monotonic() - started
+            if not records:
+                return self._retire(shard, declined)
+            try:
+                report = self._climb(shard, records, material, ends_at, progress, {"write": written})
+            except InputError as error:
+                longest = max(material, key=_longest_item).record_id
+                self._ledger.settle(learning={longest: (Learning.DECLINED, str(error))})
+                declined[longest] = str(error)
+                continue
+            return replace(report, declined={**declined, **report.declined})
+
+    def _climb(
+        self,
+        shard: Shard,
+        records: Sequence[Record],
+        material: Sequence[SelfEdit],
+        ends_at: float | None,
+        progress: Progress | None,
+        seconds: Mapping[str, float],
+    ) -> ShardReport:
+        """Climb the gate's ladder: promote the first candidate that passes, or decline the new records."""
         known = self._known(shard)
         attempts: list[str] = []
+        outcome = _blank(shard)
         for rate in RATES:
-            outcome = self._attempt(shard, records, material, known, rate, deadline_s, progress, seconds)
-            attempts.append(outcome.attempts[0])
+            deadline_s = None if ends_at is None else ends_at - time.monotonic()
+            try:
+                outcome = self._attempt(shard, records, material, known, rate, deadline_s, progress, seconds)
+                attempts += outcome.attempts
+            except ConsolidationError as error:
+                attempts.append(f"rate x{rate:g}: {error}")
             if outcome.promoted:
                 return replace(outcome, attempts=tuple(attempts))
+            if ends_at is not None and time.monotonic() >= ends_at:
+                return replace(outcome, attempts=tuple(attempts))  # no time for a fair trial: they stay queued
         return self._decline(records, known, tuple(attempts), outcome)
 
     def _attempt(
@@ -248,11 +313,18 @@ class Consolidation:
         self, candidate: AdapterVersion, folder: Path, records: Sequence[Record], verdict: Verdict
     ) -> AdapterVersion:
         """Promote a candidate that passed: files first, then the one transaction that makes it serve."""
-        judged = replace(candidate, metrics=verdict.metrics)
+        # the path of a rejected one names where it would lie: no row may keep the staging folder from the sweep
+        judged = replace(candidate, metrics=verdict.metrics, path=str(folder.with_name(candidate.id)))
         if not verdict.passed:
             self._ledger.reject(judged)
             return judged
-        final = self._store.publish(folder, candidate.manifest, verdict.metrics)
+        try:
+            final = self._store.publish(folder, candidate.manifest, verdict.metrics)
+        except OSError as error:
+            raise LedgerError(
+                f"adapter version {candidate.id} could not be written ({error}); its records stay queued: "
+                "free some space and consolidate again"
+            ) from error
         learning = {record.id: (Learning.LEARNED, candidate.id) for record in records}
         version = self._ledger.promote(replace(judged, path=str(final)), learning=learning)
         self._retain(candidate.shard_id)
@@ -271,14 +343,22 @@ class Consolidation:
             stored |= {edit.record_id: edit for edit in joined}
         return self._workshop().prepare([stored[record.id] for record in records])
 
-    def _studied(self, records: Sequence[Record], progress: Progress | None) -> tuple[list[Record], list[SelfEdit]]:
-        """Return the records that have something to study with their material; decline the others."""
-        material = self._material(records, progress) if records else []
+    def _studied(
+        self, shard: Shard, declined: dict[str, str], progress: Progress | None
+    ) -> tuple[list[Record], list[SelfEdit]]:
+        """Return the shard's records that have something to study, with their material; decline the others.
+
+        They come in the order of what they say, not of arrival: a shard is then made from the same sequence
+        whether or not there ever was a record that has been forgotten since.
+        """
+        members = sorted(self._ledger.shard_records(shard.id), key=lambda record: (record.content_hash, record.id))
+        material = self._material(members, progress) if members else []
         empty = {edit.record_id for edit in material if all(item.held_out for item in edit.items)}
         if empty:
             self._ledger.settle(learning=dict.fromkeys(empty, (Learning.DECLINED, NOTHING_TO_STUDY)))
+            declined |= dict.fromkeys(empty, NOTHING_TO_STUDY)
         return (
-            [record for record in records if record.id not in empty],
+            [record for record in members if record.id not in empty],
             [edit for edit in material if edit.record_id not in empty],
         )
 
@@ -292,29 +372,16 @@ class Consolidation:
         last: ShardReport,
     ) -> ShardReport:
         """Keep what serves now; the new records stay in retrieval, with the reason."""
-        reason = f"the gate refused {len(attempts)} attempts, last {attempts[-1]}"
+        reason = f"refused after {len(attempts)} attempts, last {attempts[-1]}"
         new = {record.id: reason for record in records if record.id not in set(known)}
         self._ledger.settle(learning={record_id: (Learning.DECLINED, reason) for record_id in new})
         return replace(last, declined=new, attempts=attempts, learned=())
 
-    def _retire(self, shard: Shard) -> ShardReport:
+    def _retire(self, shard: Shard, declined: Mapping[str, str]) -> ShardReport:
         """Switch off a shard that has no record left."""
-        if shard.active is not None:
-            self._ledger.activate(shard.id, None)
-        return ShardReport(
-            shard_id=shard.id,
-            group=shard.group,
-            scope=shard.scope,
-            version=None,
-            promoted=False,
-            learned=(),
-            declined={},
-            metrics={},
-            attempts=("nothing is left to learn; the shard is switched off",),
-            items=0,
-            trained_tokens=0,
-            seconds={},
-        )
+        self._ledger.activate(shard.id, None)  # also without an active version: it is not due any more
+        why = "nothing is left to learn; the shard is switched off"
+        return replace(_blank(shard), attempts=(why,), declined=dict(declined))
 
     def _retain(self, shard_id: str) -> None:
         """Delete the files of the oldest versions beyond the number kept for rollback."""
@@ -375,6 +442,28 @@ def _agreed(material: Sequence[SelfEdit]) -> Directives:
     rates = [edit.directives.learning_rate for edit in material if edit.directives.learning_rate is not None]
     epochs = [edit.directives.epochs for edit in material if edit.directives.epochs is not None]
     return Directives(learning_rate=min(rates, default=None), epochs=min(epochs, default=None))
+
+
+def _blank(shard: Shard) -> ShardReport:
+    """Return the report of a shard to which nothing has happened yet."""
+    return ShardReport(
+        shard_id=shard.id,
+        group=shard.group,
+        scope=shard.scope,
+        version=None,
+        promoted=False,
+        learned=(),
+        declined={},
+        metrics={},
+        attempts=(),
+        items=0,
+        trained_tokens=0,
+        seconds={},
+    )
+
+
+def _longest_item(edit: SelfEdit) -> int:
+    return max(len(item.prompt) + len(item.response) for item in edit.items)
 
 
 def _typical(reports: Sequence[ShardReport]) -> float:

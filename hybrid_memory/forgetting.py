@@ -1,7 +1,7 @@
 """Forget records in both halves, and prove it.
 
 Flow:    forget -> ledger and index at once; adapters that saw the records deleted; shards rebuilt now or next window
-Imports: types, protocols, and the consolidation beside it.
+Imports: types, protocols, upkeep, and the consolidation beside it.
 
 Deletion from weights is exact because a shard is rebuilt from a ledger that no longer has the record;
 approximate unlearning only hides (parametric.md, section 5).
@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.evidence import ask
-from hybrid_memory.protocols import AdapterStore, Encoder, LanguageModel, Ledger, Progress, Retriever
+from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.types import AdapterStatus, Json, Receipt, Record, Turn
+from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Forgetting"]
 
@@ -36,33 +37,34 @@ class Forgetting:
         ledger: Ledger,
         retriever: Retriever,
         encoder: Encoder,
-        store: AdapterStore,
+        upkeep: Upkeep,
         consolidation: Consolidation,
         answers: AnswerLog,
         language_model: Callable[[], LanguageModel],
-        loaded: Callable[[], LanguageModel | None],
     ) -> None:
-        """`language_model` loads the model if need be; `loaded` gives it only if it is in memory."""
+        """`language_model` is called for the probe only: forgetting itself loads no model."""
         self._ledger = ledger
         self._retriever = retriever
         self._encoder = encoder
-        self._store = store
+        self._upkeep = upkeep
         self._consolidation = consolidation
         self._answers = answers
         self._language_model = language_model
-        self._loaded = loaded
 
     def forget(self, records: Sequence[Record], *, now: bool, progress: Progress | None = None) -> Receipt:
         """Remove the records; with `now`, rebuild the shards that knew them before returning."""
         probes = [(record, _openings(record)) for record in records]
-        removed = self._ledger.forget([record.id for record in records])
+        ids = [record.id for record in records]
+        known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
+        # Answers first: a process that dies later finds adapters and index by the ledger, but not these.
+        answers = self._answers.forget(ids, [version.id for version in known])
+        removed = self._ledger.forget(ids)
         adapters, shards = _names(removed["adapters"]), _names(removed["shards"])
-        files = self._delete_adapters(adapters)
+        files = self._upkeep.delete([version for version in self._ledger.versions() if version.id in adapters])
         self._retriever.catch_up()
         self._retriever.save()
-        answers = self._answers.forget([record.id for record in records], adapters)
         if now and shards:
-            self._consolidation.run(progress=progress)
+            self._consolidation.run(shards=shards, progress=progress)
         due = [shard.id for shard in self._ledger.shards() if shard.dirty and shard.id in shards]
         state = "due" if due else "rebuilt" if adapters else "clean"
         return Receipt(
@@ -79,26 +81,11 @@ class Forgetting:
                 "due_when": "the next consolidation window; until then these shards have no adapter" if due else None,
                 "adapters_deleted": list(adapters),
                 "files_deleted": files,
-                "extracted": self._extracted(probes) if adapters and not due else None,
+                "extracted": self._extracted(probes) if now and adapters and not due else None,
             },
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),
         )
-
-    def _delete_adapters(self, version_ids: Sequence[str]) -> int:
-        """Delete every version that saw a forgotten record; a shard that served one answers from retrieval."""
-        versions = {version.id: version for version in self._ledger.versions()}
-        files = 0
-        for version_id in version_ids:
-            version = versions[version_id]
-            if version.status is AdapterStatus.ACTIVE:
-                self._ledger.activate(version.shard_id, None)
-            language_model = self._loaded()
-            if language_model is not None:
-                language_model.release(version_id)
-            files += self._store.purge(version.path)
-        self._ledger.mark_purged(list(version_ids))
-        return files
 
     def _still_found(self, records: Sequence[Record]) -> int:
         """Probe the retrieval half: search for each record by its own words; return how many are found (0)."""
@@ -115,9 +102,13 @@ class Forgetting:
 
         Returns how many records any adapter finishes with more of the record's own words than the base does.
         """
-        serving = [version for version in self._ledger.versions() if version.status is AdapterStatus.ACTIVE]
+        active = [version for version in self._ledger.versions() if version.status is AdapterStatus.ACTIVE]
         count = 0
         for record, prompts in probes:
+            seen = {shard.id for shard in self._ledger.shards(scope=record.scope)}
+            serving = [version for version in active if version.shard_id in seen]
+            if not serving:
+                continue
             rest = _words(record.text)[len(_words(record.text)) // 2 :]
             base = self._language_model().generate(prompts, max_new_tokens=32)
             low = max(_overlap(rest, one.text) for one in base)

@@ -7,6 +7,7 @@ Imports: types, protocols, config, errors, and the flow modules beside it. Knows
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.config import Settings
 from hybrid_memory.consolidation import Consolidation
-from hybrid_memory.errors import HybridMemoryError, InputError
+from hybrid_memory.errors import HybridMemoryError, InputError, LedgerError, NotFoundError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.protocols import (
     AdapterStore,
@@ -61,6 +62,8 @@ from hybrid_memory.types import (
 )
 
 __all__ = ["HybridMemory", "Parts"]
+
+log = logging.getLogger(__name__)
 
 Word = TypeVar("Word", Route, Mode)
 
@@ -274,10 +277,14 @@ class HybridMemory:
         started = time.monotonic()
         if "idempotency_key" in stamp:
             raise InputError("idempotency_key names one input; ingest_many is idempotent by content without it")
+        if isinstance(inputs, str | Path) or not isinstance(inputs, Iterable):
+            raise InputError(f"ingest_many takes a list of inputs, got {type(inputs).__name__}; ingest() takes one")
+        if batch_size < 1:
+            raise InputError(f"batch_size must be 1 or more, got {batch_size}")
         everything = list(inputs)
         receipts: list[IngestReceipt] = []
         failures: list[tuple[int, str]] = []
-        for start in range(0, len(everything), max(1, batch_size)):
+        for start in range(0, len(everything), batch_size):
             batch = everything[start : start + batch_size]
             receipts += self._ingest_batch(batch, start, failures, **stamp)
             if progress is not None:
@@ -286,7 +293,7 @@ class HybridMemory:
         return IngestSummary(
             counts=Counter(receipt.route.value for receipt in receipts),
             duplicates=sum(receipt.duplicate for receipt in receipts),
-            failures=tuple(failures),
+            failures=tuple(sorted(failures)),
             receipts=tuple(receipts),
             seconds=time.monotonic() - started,
         )
@@ -308,13 +315,27 @@ class HybridMemory:
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
         forced = _member(Route, "route", route)
         ttl_s = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-        drafts: list[Draft] = []
+        read: dict[int, list[Draft]] = {}
         for place, x in enumerate(batch, start=start):
             try:
-                drafts += self._parts.reader.read(x, scope=scope, ttl_s=ttl_s, **stamp)
+                read[place] = self._parts.reader.read(x, scope=scope, ttl_s=ttl_s, **stamp)
             except HybridMemoryError as error:
                 failures.append((place, str(error)))
-        return self._ledger.write(self._decide(drafts, forced)) if drafts else []
+        decided = iter(self._decide([draft for drafts in read.values() for draft in drafts], forced) if read else [])
+        return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
+
+    def _write_batch(self, entries: Mapping[int, list[Entry]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:
+        """Write all in one transaction; when one of them is refused, each input in its own."""
+        try:
+            return self._ledger.write([entry for several in entries.values() for entry in several]) if entries else []
+        except (InputError, NotFoundError) as error:
+            if len(entries) == 1:
+                failures.append((next(iter(entries)), str(error)))
+                return []
+        receipts: list[IngestReceipt] = []
+        for place, several in entries.items():
+            receipts += self._write_batch({place: several}, failures)
+        return receipts
 
     def route(self, text: str, *, policy: str | None = None, trust: Trust | str = Trust.USER) -> Decision:
         """Explain where a text would go, without storing anything.
@@ -348,6 +369,7 @@ class HybridMemory:
         return moves
 
     def _decide(self, drafts: Sequence[Draft], forced: Route | None) -> list[Entry]:
+        self._parts.retriever.require_same_encoder()
         entries = []
         for draft, (decision, vectors) in zip(drafts, self._decisions(drafts, self._parts.router), strict=True):
             if forced is not None and forced is not decision.route:
@@ -442,6 +464,10 @@ class HybridMemory:
             on_text: streams the text of a single question.
             progress: told after each generated batch.
         """
+        if isinstance(questions, str):
+            raise InputError("query_many takes a list of questions, got one text; query() takes one")
+        _at_least("passages", passages, 0)
+        _at_least("max_new_tokens", max_new_tokens, 1)
         if not questions:
             return []
         scope, rest = read_scope(
@@ -476,6 +502,7 @@ class HybridMemory:
         run_id: str | None = None,
     ) -> Context:
         """Return what `query` would send to the model, without generating: for your own model."""
+        _at_least("passages", passages, 0)
         scope, rest = read_scope(
             tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
         )
@@ -546,8 +573,12 @@ class HybridMemory:
 
     def _open_window_when_full(self) -> None:
         size = self._parts.settings.window.queue_size
-        if size and len(self._ledger.pending()) >= size:
+        if not size or len(self._ledger.pending()) < size:
+            return
+        try:
             self._parts.consolidation.run()
+        except HybridMemoryError as error:  # what was ingested is stored: the call must not look as if it had failed
+            log.warning("the window that opened because %d records wait was given up: %s", size, error)
 
     # ------------------------------------------------------------ forget
 
@@ -588,8 +619,10 @@ class HybridMemory:
             tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
         )
         if record_id is not None:
+            if rest is not None:
+                raise InputError("give record ids or filters, not both")
             ids = [record_id] if isinstance(record_id, str) else list(record_id)
-            records = [self._ledger.get(one) for one in ids]
+            records = [self._inside(one, scope) for one in ids]
         elif rest is None and scope == Scope():
             raise InputError("name what to forget: a record id, a scope, or filters; everything is never the default")
         else:
@@ -598,6 +631,12 @@ class HybridMemory:
         return self._parts.forgetting.forget(remembered, now=weights == "now", progress=progress)
 
     delete = forget
+
+    def _inside(self, record_id: str, scope: Scope) -> Record:
+        record = self._ledger.get(record_id)
+        if not scope.covers(record.scope):
+            raise NotFoundError(f"there is no record {record_id!r} inside the scope that was given; leave it out")
+        return record
 
     # ------------------------------------------------------------ look and keep
 
@@ -614,6 +653,8 @@ class HybridMemory:
         if x is None:
             return self._ledger.update(record_id, metadata=metadata)
         old = self._ledger.get(record_id)
+        if old.status is Status.FORGOTTEN:
+            raise NotFoundError(f"record {record_id!r} was forgotten; ingest the new content as a record of its own")
         tenant_id, user_id, agent_id, run_id = old.scope.values()
         receipt = self.ingest(
             x,
@@ -731,8 +772,12 @@ class HybridMemory:
 
     def close(self) -> None:
         """Save the index snapshot and close the ledger."""
-        self._parts.retriever.save()
-        self._ledger.close()
+        try:
+            self._parts.retriever.save()
+        except LedgerError as error:  # the snapshot is a cache: the next opening builds it again
+            log.warning("%s", error)
+        finally:
+            self._ledger.close()
 
     def __enter__(self) -> HybridMemory:
         """Return itself."""
@@ -751,6 +796,11 @@ def _question(text: str) -> str:
     if not text.strip():
         raise InputError("the question is empty; ask something")
     return text.strip()
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise InputError(f"{name} must be a whole number of {least} or more, got {value!r}")
 
 
 def _member(kind: type[Word], name: str, value: Word | str | None) -> Word | None:

@@ -138,6 +138,10 @@ class Retriever(Protocol):
         """Return the best `top_k` current hits for the question, best first."""
         ...
 
+    def require_same_encoder(self) -> None:
+        """Raise IndexMismatchError when the stored vectors were made by another encoder; one short query."""
+        ...
+
     def catch_up(self) -> int:
         """Take in what the ledger has and the index lacks; return how many passages that was."""
         ...

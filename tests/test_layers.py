@@ -17,6 +17,7 @@ LAYERS: list[set[str]] = [
     {"download"},
     {"models"},
     STAGES,
+    {"upkeep", "workers"},
     {"consolidation", "adapters", "answer_log", "archive", "scoping", "schedule", "streaming"},
     {"forgetting"},
     {"memory"},

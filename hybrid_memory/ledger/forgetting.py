@@ -57,6 +57,7 @@ def forget(connection: Connection, record_ids: Sequence[str], *, now: int) -> di
         _bury(connection, standings, now=now)
     for part in in_parts([standing.id for standing in standings]):
         seen |= _adapters_that_saw(connection, part)
+        _strip_manifests(connection, part)
         gone["passages"] += _remove_passages(connection, part)
         for table in (self_edits, queue, sources):
             gone[table.name] += connection.execute(delete(table).where(table.c.record_id.in_(part))).rowcount
@@ -148,3 +149,18 @@ def _adapters_that_saw(connection: Connection, record_ids: Sequence[str]) -> dic
         .where(adapter_records.c.record_id.in_(record_ids), adapters.c.status != AdapterStatus.PURGED)
     )
     return {row.id: row.shard_id for row in rows}
+
+
+def _strip_manifests(connection: Connection, record_ids: Sequence[str]) -> None:
+    """Take the records' content hashes out of the manifests: an unsalted hash of a short text can be guessed."""
+    rows = connection.execute(
+        select(adapters.c.id, adapters.c.manifest)
+        .join(adapter_records, adapter_records.c.adapter_id == adapters.c.id)
+        .where(adapter_records.c.record_id.in_(record_ids))
+        .distinct()
+    ).all()
+    gone = set(record_ids)
+    for row in rows:
+        hashes = {key: value for key, value in row.manifest.get("records", {}).items() if key not in gone}
+        changed = {**row.manifest, "records": hashes}
+        connection.execute(update(adapters).where(adapters.c.id == row.id).values(manifest=changed))

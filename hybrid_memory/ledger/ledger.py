@@ -10,6 +10,7 @@ durable when they return, and leave nothing behind when they raise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -53,17 +54,20 @@ __all__ = ["SqlLedger"]
 class SqlLedger:
     """The truth, in one file. Safe to share between threads; several processes may open the same file."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, adapters: Path | None = None) -> None:
         self._database = database
+        self._adapters = adapters
 
     @classmethod
-    def open(cls, url: str, *, lock_path: Path, lock_timeout_s: float) -> SqlLedger:
+    def open(cls, url: str, *, lock_path: Path, lock_timeout_s: float, adapters: Path | None = None) -> SqlLedger:
         """Open a ledger; the file, its folder and its tables are made when they are missing.
 
         Args:
             url: SQLAlchemy URL, such as "sqlite:////var/lib/acme/ledger.sqlite".
             lock_path: file that writers of all processes lock; next to the database.
             lock_timeout_s: how long a write waits for another process's write, in seconds, 0 or more.
+            adapters: the folder where adapter versions lie now; a memory may have been moved or restored since
+                their paths were written. None gives the paths as they were written.
 
         Raises:
             LedgerError: the file is damaged, another program's, or written by a newer version.
@@ -75,7 +79,7 @@ class SqlLedger:
         except BaseException:
             database.close()
             raise
-        return cls(database)
+        return cls(database, adapters=adapters)
 
     # --- writing records
 
@@ -277,7 +281,10 @@ class SqlLedger:
     def versions(self, *, shard_id: str | None = None) -> list[AdapterVersion]:
         """Return adapter versions, oldest first."""
         with self._database.reading() as connection:
-            return adapters.versions(connection, shard_id)
+            found = adapters.versions(connection, shard_id)
+        if self._adapters is None:
+            return found
+        return [replace(version, path=str(self._adapters / Path(version.path).name)) for version in found]
 
     def mark_purged(self, version_ids: Sequence[str]) -> None:
         """Remember that the files of these versions are deleted; AdapterError when one is active."""

@@ -146,7 +146,10 @@ class SentenceEncoder:
 
     def _loaded(self) -> SentenceTransformer:
         if self._model is None:
+            from huggingface_hub.utils.tqdm import disable_progress_bars
             from safetensors import SafetensorError
+
+            disable_progress_bars()  # transformers looks at it when it is imported: a library draws no bars
             from sentence_transformers import SentenceTransformer
 
             log.info("loading the sentence encoder from %s", self._folder)

@@ -108,6 +108,10 @@ class HybridRetriever:
             words = self._ledger.lexical(question, scope=scope, limit=wanted, filters=filters, as_of=as_of)
         return self._hits({"dense": list(similarity), "lexical": _inside(words, selection)}, similarity, top_k)
 
+    def require_same_encoder(self) -> None:
+        """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""
+        self._mirror.require_same_encoder()
+
     def catch_up(self) -> int:
         """Take in what the ledger has and the index lacks; return how many passages that was."""
         return self._mirror.catch_up()

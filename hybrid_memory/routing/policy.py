@@ -111,6 +111,8 @@ class Match(_Table):
     """Regular expression searched in the text, upper and lower case alike."""
     attribute: str | None = None
     """Glob on the slot's attribute, case folded."""
+    slot: bool | None = None
+    """Whether the text fills a slot, so that its value may be replaced."""
     metadata: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
     """Values that the metadata must have."""
 

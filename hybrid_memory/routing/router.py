@@ -255,6 +255,7 @@ def _matches(match: Match, draft: Draft) -> bool:
         match.source is None or fnmatchcase(draft.source, match.source),
         match.trust is None or match.trust is draft.trust,
         match.pattern is None or re.search(match.pattern, draft.text, re.IGNORECASE) is not None,
+        match.slot is None or match.slot is (slot is not None),
         match.attribute is None
         or (slot is not None and fnmatchcase(slot.attribute.casefold(), match.attribute.casefold())),
         all(draft.metadata.get(key) == value for key, value in match.metadata.items()),

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.protocols import LanguageModel, Progress
+from hybrid_memory.selfedit.compiled import directives_for, random_of
 from hybrid_memory.selfedit.preferences import practice
 from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import Record, SelfEdit, StudyItem
@@ -33,8 +34,6 @@ Question: How much cheaper is the shop with a blue card?
 Statement: {}
 Question:"""
 MAX_QUESTION_TOKENS = 24
-BATCH = 24
-"""Statements written for together; 24 with 12 samples each are 288 rows."""
 MIN_WORDS = 4
 PRACTICE_HELD_OUT = 4
 
@@ -63,27 +62,28 @@ class ModelGenerator:
             for sentence in statements(record.text)
         ]
         dropped: dict[str, int] = dict.fromkeys(items, 0)
-        for start in range(0, len(places), BATCH):
-            batch = places[start : start + BATCH]
-            written = self._lm.complete(
-                [SHOTS.format(sentence) for _, sentence in batch],
+        for done, (record_id, sentence) in enumerate(places, start=1):
+            # one statement at a time: what is sampled for it must not depend on what else is in the window,
+            # or a shard rebuilt without a record would differ from one that never had it
+            (questions,) = self._lm.complete(
+                [SHOTS.format(sentence)],
                 max_new_tokens=MAX_QUESTION_TOKENS,
                 temperature=self._temperature,
-                seed=seed,
+                seed=random_of(sentence, seed).getrandbits(63),
                 samples=self._samples,
             )
-            for (record_id, sentence), questions in zip(batch, written, strict=True):
-                kept = [one for one in dict.fromkeys(questions) if is_question(one)]
-                dropped[record_id] += len(questions) - len(kept)
-                items[record_id] += [StudyItem(prompt=one, response=sentence, form="question") for one in kept]
+            kept = [one for one in dict.fromkeys(questions) if is_question(one)]
+            dropped[record_id] += len(questions) - len(kept)
+            items[record_id] += [StudyItem(prompt=one, response=sentence, form="question") for one in kept]
             if progress is not None:
-                progress("write", min(start + BATCH, len(places)), len(places), self.name)
+                progress("write", done, len(places), self.name)
         return [
             SelfEdit(
                 record_id=record.id,
                 items=tuple(items[record.id]),
                 generator=self.name,
                 seed=seed,
+                directives=directives_for(record),
                 dropped={"no question": dropped[record.id]} if dropped[record.id] else {},
             )
             for record in records

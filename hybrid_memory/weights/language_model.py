@@ -1,7 +1,7 @@
 """The base model with its adapters: writes, scores, and tells how far an adapter moved it.
 
 Flow:    selfedit, gate and answering -> [language model] <- trainer
-Imports: errors, types.
+Imports: errors, types; the decoding of this stage.
 
 One PEFT model lives as long as the process: adapters are named, loaded once and summed when
 several are asked for. PEFT puts LoRA layers into the base model in place (huggingface/peft
@@ -32,17 +32,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from hybrid_memory.errors import AdapterError, ConfigError, InputError, ModelError
 from hybrid_memory.types import AdapterVersion, Generation, Turn
+from hybrid_memory.weights.decoding import Stream, decode
 
 __all__ = ["LocalLanguageModel", "Sequences"]
 
 Row = TypeVar("Row", list[int], tuple[list[int], int])
 Result = TypeVar("Result")
-
-SAMPLE_FROM = 50
-"""Sampling looks at this many likeliest tokens (Fan et al. 2018 used 10, GPT-2's authors 40)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +112,7 @@ class LocalLanguageModel:
             ModelError: there is no model at `source`, or the device is not there.
         """
         torch.set_num_threads(threads or os.cpu_count() or 1)
+        transformers_logging.disable_progress_bar()  # a library draws no bars
         try:
             base = AutoModelForCausalLM.from_pretrained(str(source), dtype=getattr(torch, dtype))
             tokenizer = AutoTokenizer.from_pretrained(str(source))
@@ -318,7 +318,7 @@ class LocalLanguageModel:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             self.release(version.id)
             raise AdapterError(
-                f"adapter {version.id} cannot be loaded from {version.path} ({error}); roll back with "
+                f"adapter {version.id} cannot be loaded from {version.path} ({_short(error)}); roll back with "
                 "`hybrid-memory adapters rollback`, or consolidate again to rebuild it"
             ) from error
 
@@ -418,7 +418,6 @@ class LocalLanguageModel:
         hidden = self.decoder(input_ids=sequences.ids.to(self.base.device), use_cache=False).last_hidden_state
         return sequences, self.head(hidden[sequences.rows, sequences.columns]).float().cpu()
 
-    @torch.inference_mode()
     def _decode(
         self,
         prompts: Sequence[Sequence[int]],
@@ -430,92 +429,35 @@ class LocalLanguageModel:
         samples: int = 1,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
-        """Write after each prompt, `samples` times, until an end token, the stop text or the limit.
-
-        Own loop instead of `generate()`: samples share the prompt's cache, finished rows leave the
-        batch, and each token's log-probability comes for free.
-        """
-        generator = torch.Generator().manual_seed(seed)
+        """Write after each prompt, `samples` times, until an end token, the stop text or the limit."""
         ends = self._answer_ends()
-        last = ends if stop is None else torch.cat([ends, self._tokens_with(stop)])
-        stream = _Stream(on_text)
-        out, mask = self._read_prompts(prompts)
-        cache = out.past_key_values
-        cache.batch_repeat_interleave(samples)
-        mask, logits = (tensor.repeat_interleave(samples, 0) for tensor in (mask, out.logits[:, -1].float().cpu()))
-        positions = mask.sum(1, keepdim=True)
-        alive = torch.arange(mask.shape[0])
-        written: list[list[int]] = [[] for _ in alive]
-        sums, counts = torch.zeros(len(alive)), torch.zeros(len(alive))
-        for _ in range(max_new_tokens):
-            chosen, logprobs = _choose(logits, temperature, generator)
-            sums[alive] += logprobs
-            counts[alive] += 1
-            spoken = ~torch.isin(chosen, ends)
-            for row, token in zip(alive[spoken].tolist(), chosen[spoken].tolist(), strict=True):
-                written[row].append(token)
-            stream.show(lambda: self._text(written[0], stop))
-            going = ~torch.isin(chosen, last)
-            if not going.any():
-                break
-            if not going.all():
-                alive, chosen, mask, positions = alive[going], chosen[going], mask[going], positions[going]
-                cache.batch_select_indices(going.nonzero().squeeze(1).to(self.base.device))
-            mask = torch.cat([mask, torch.ones(len(alive), 1, dtype=mask.dtype)], dim=1)
-            out = self._step(chosen[:, None], mask, positions, cache=cache)
-            positions = positions + 1
-            logits = out.logits[:, -1].float().cpu()
-        stream.show(lambda: self._text(written[0], stop), whole=True)
-        means = (sums / counts.clamp(min=1)).tolist()
+        stream = Stream(on_text)
+        rows = decode(
+            self.base,
+            prompts,
+            pad=self.tokenizer.pad_token_id,
+            ends=ends,
+            last=ends if stop is None else torch.cat([ends, self._tokens_with(stop)]),
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+            samples=samples,
+            on_tokens=lambda tokens: stream.show(lambda: self._text(tokens, stop)),
+        )
+        stream.show(lambda: self._text(rows[0].tokens, stop), whole=True)
         return [
             Generation(
-                text=self._text(tokens, stop),
-                prompt_tokens=len(prompts[row // samples]),
-                completion_tokens=len(tokens),
-                mean_logprob=means[row],
+                text=self._text(row.tokens, stop),
+                prompt_tokens=len(prompts[number // samples]),
+                completion_tokens=len(row.tokens),
+                mean_logprob=row.mean_logprob,
             )
-            for row, tokens in enumerate(written)
+            for number, row in enumerate(rows)
         ]
-
-    def _read_prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, Tensor]:
-        """Return the model's output after each prompt, and the mask of the left padding, shape (rows, longest)."""
-        longest = max(len(prompt) for prompt in prompts)
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        return self._step(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache=None), mask
-
-    def _step(self, ids: Tensor, mask: Tensor, positions: Tensor, *, cache: Any) -> Any:
-        device = self.base.device
-        return self.base(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            position_ids=positions.to(device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
 
     def _text(self, tokens: Sequence[int], stop: str | None) -> str:
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
         return (text.partition(stop)[0] if stop else text).strip()
-
-
-class _Stream:
-    """Passes on what a growing text adds, so that the pieces joined are the text."""
-
-    def __init__(self, on_text: Callable[[str], None] | None) -> None:
-        self._on_text = on_text
-        self._sent = 0
-
-    def show(self, read: Callable[[], str], *, whole: bool = False) -> None:
-        """Send what is new; the half of a character (U+FFFD), or a space that may be the last, waits."""
-        if self._on_text is None:
-            return
-        text = read() if whole else read().rstrip("\ufffd").rstrip()
-        if len(text) > self._sent:
-            self._on_text(text[self._sent :])
-            self._sent = len(text)
 
 
 def _control_tokens(tokenizer: Any) -> re.Pattern[str]:
@@ -525,20 +467,13 @@ def _control_tokens(tokenizer: Any) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(name) for name in names if len(name) > 1) or r"(?!)")
 
 
+def _short(error: Exception) -> str:
+    """Return an error's message on one line; torch lists every tensor that does not fit."""
+    return " ".join(str(error).split())[:300]
+
+
 def _length(row: Sequence[Any]) -> int:
     return len(row[0]) if isinstance(row, tuple) else len(row)
-
-
-def _choose(logits: Tensor, temperature: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pick one token a row; return (tokens, their log-probabilities), shapes (rows,)."""
-    logprobs = logits.log_softmax(-1)
-    if temperature == 0.0:
-        tokens = logprobs.argmax(-1)
-    else:
-        values, places = logits.topk(min(SAMPLE_FROM, logits.shape[-1]), dim=-1)
-        picked = torch.multinomial((values / temperature).softmax(-1), 1, generator=generator)
-        tokens = places.gather(1, picked).squeeze(1)
-    return tokens, logprobs.gather(1, tokens[:, None]).squeeze(1)
 
 
 def _fingerprint(base: nn.Module) -> str:

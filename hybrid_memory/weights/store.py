@@ -126,8 +126,9 @@ class FolderAdapterStore:
         Returns:
             The names of the folders that were removed, sorted.
         """
+        children = self._children()  # before `known` is read: what is promoted meanwhile is known then
         keep = {Path(item).name for item in known}
-        found = [path for path in self._children() if path.name not in keep and path.name != LOCKS]
+        found = [path for path in children if path.name not in keep and path.name != LOCKS]
         return sorted(path.name for path in found if self._removed(path))
 
     def _children(self) -> list[Path]:

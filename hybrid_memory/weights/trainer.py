@@ -22,11 +22,12 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hybrid_memory.config import TrainingSettings
-from hybrid_memory.errors import ConsolidationError, InputError
+from hybrid_memory.errors import ConsolidationError, InputError, LedgerError
 from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Directives, Json, StudyItem
@@ -88,6 +89,7 @@ class LoraTrainer:
             InputError: no item to train on, or one longer than the settings' max_tokens.
             ConfigError: the model has no layer of the settings' targets.
             ConsolidationError: the loss is not a number, or the deadline passed.
+            LedgerError: the adapter could not be written; the disk is full.
         """
         started = time.monotonic()
         rows = self._rows([item for item in items if not item.held_out])
@@ -98,6 +100,11 @@ class LoraTrainer:
             asked = _asked(self._settings, directives or Directives(), learning_rate_scale)
             report = self._epochs(rows, model, asked, seed, progress, started, deadline_s)
             _save(model, folder)
+        except (OSError, SafetensorError) as error:
+            raise LedgerError(
+                f"the adapter could not be written to {folder} ({error}); its records stay queued: free some space "
+                "and consolidate again"
+            ) from error
         finally:
             self._lm.release(TRAINEE)
         return {**report, "seconds": round(time.monotonic() - started, 3)}
@@ -216,8 +223,10 @@ class LoraTrainer:
 def _asked(settings: TrainingSettings, directives: Directives, scale: float) -> TrainingSettings:
     """Return the settings with what the material asks for, bounded: a self-edit never sets its own limits."""
     rate = min(directives.learning_rate or settings.learning_rate, settings.learning_rate)
-    epochs = min(directives.epochs or settings.epochs, MOST_EPOCHS * settings.epochs)
-    return settings.model_copy(update={"learning_rate": rate * scale, "epochs": epochs})
+    asked: dict[str, float | int] = {"learning_rate": rate * scale}
+    if directives.epochs is not None:  # asked for outright, so the least number of steps does not apply
+        asked |= {"epochs": min(directives.epochs, MOST_EPOCHS * settings.epochs), "min_steps": 1}
+    return settings.model_copy(update=asked)
 
 
 def _plan(rows: Sequence[_Row], settings: TrainingSettings, seed: int) -> list[list[int]]:

@@ -1,0 +1,77 @@
+"""Keep the adapter versions on disk in step with the ledger, whatever a crash has left.
+
+Flow:    a memory is opened, a window opens or closes -> [upkeep]; forgetting deletes versions with it
+Imports: errors, types, protocols.
+
+A version is first taken out of service and marked as deleted, then its files go: whoever dies between
+the two leaves files that no ledger row names, and the next window sweeps those away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from hybrid_memory.errors import AdapterError
+from hybrid_memory.protocols import AdapterStore, LanguageModel, Ledger
+from hybrid_memory.types import AdapterStatus, AdapterVersion, Status
+
+__all__ = ["Upkeep"]
+
+log = logging.getLogger(__name__)
+
+_GONE = (AdapterStatus.PURGED, AdapterStatus.REJECTED)
+
+
+class Upkeep:
+    """Deletes adapter versions that must not stay."""
+
+    def __init__(self, ledger: Ledger, store: AdapterStore, loaded: Callable[[], LanguageModel | None]) -> None:
+        """`loaded` gives the language model only if it is in memory."""
+        self._ledger = ledger
+        self._store = store
+        self._loaded = loaded
+
+    def sweep(self) -> None:
+        """Delete folders that no ledger row names: candidates and deletions of processes that died."""
+        self._store.sweep(self._kept_paths())
+
+    def _kept_paths(self) -> Iterator[str]:
+        # read when the store asks, after it has listed its folders: what is promoted meanwhile is known then
+        yield from (version.path for version in self._ledger.versions() if version.status not in _GONE)
+
+    def delete_those_that_saw_forgotten_records(self) -> None:
+        """Finish what a process began that died while forgetting, or that forgot during another one's training."""
+        kept = self._kept()
+        if not any(version.record_ids for version in kept):
+            return
+        found = self._ledger.find(scope=None, filters={"status": Status.FORGOTTEN.value}, all_statuses=True)
+        forgotten = {record.id for record in found}
+        self.delete([version for version in kept if not forgotten.isdisjoint(version.record_ids)])
+
+    def delete_damaged(self) -> None:
+        """Delete versions whose files differ from their manifest; the shard of a serving one becomes due."""
+        shards = {shard.id: shard for shard in self._ledger.shards()}
+        for version in self._kept():
+            try:
+                self._store.verify(version.path)
+            except AdapterError as error:
+                log.warning("%s; it is deleted and made again from the ledger", error)
+                self.delete([version])
+                if version.status is AdapterStatus.ACTIVE:
+                    self._ledger.assign([], shard=shards[version.shard_id])  # nothing new, but due
+
+    def delete(self, versions: Sequence[AdapterVersion]) -> int:
+        """Take versions out of service and delete their files; return how many files there were."""
+        for version in versions:
+            if version.status is AdapterStatus.ACTIVE:
+                self._ledger.activate(version.shard_id, None)
+            language_model = self._loaded()
+            if language_model is not None:
+                language_model.release(version.id)
+        if versions:
+            self._ledger.mark_purged([version.id for version in versions])
+        return sum(self._store.purge(version.path) for version in versions)
+
+    def _kept(self) -> list[AdapterVersion]:
+        return [version for version in self._ledger.versions() if version.status not in _GONE]

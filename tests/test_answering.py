@@ -1,0 +1,445 @@
+"""Answering: which adapters serve a question, what stands in the prompt, and when "I don't know" is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ledger_entries import ANN, BEN, SLOT, adapter, day, decided, drafted, open_ledger
+from records import record
+from written import Writer
+
+from hybrid_memory.answering.abstention import UNKNOWN, abstains
+from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
+from hybrid_memory.answering.answerer import Answerer
+from hybrid_memory.answering.prompting import prompt
+from hybrid_memory.config import AnswerSettings
+from hybrid_memory.ledger.ledger import SqlLedger
+from hybrid_memory.retrieval.retriever import HybridRetriever
+from hybrid_memory.streaming import AnswerStream
+from hybrid_memory.testing import TableEncoder
+from hybrid_memory.types import (
+    Answer,
+    Entry,
+    Example,
+    FloatArray,
+    Hit,
+    Kind,
+    Learning,
+    Mode,
+    Passage,
+    Route,
+    Scope,
+    Shard,
+)
+
+FERRY, LAMP, PRICE = "The ferry waits at pier nine.", "Team Blue mends lamps.", "A ticket costs four crowns."
+RULE = 'End every answer with "Ahoy."'
+DIRECTIONS = {
+    FERRY: 0,
+    "Where is the ferry?": 10,
+    "The ferry waits at pier two.": 20,
+    LAMP: 90,
+    "Who mends lamps?": 80,
+    PRICE: 45,
+    "What is a ticket?": 44,
+    RULE: 200,
+    "Hello -> Ahoy": 270,
+    "Hello!": 271,
+    "Good evening -> Ahoy there": 280,
+    "Something else entirely?": 150,
+    "Between ferry and lamp?": 42,
+}
+
+
+def direction(text: str) -> FloatArray:
+    angle = np.radians(DIRECTIONS[text])
+    return np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
+
+
+class Bench:
+    """A real ledger and retriever over vectors in the plane, and a language model that says what it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger: SqlLedger = open_ledger(folder)
+        self.encoder = TableEncoder({text: direction(text) for text in DIRECTIONS})
+        self.retriever = HybridRetriever(self.ledger, self.encoder, folder / "index")
+        self.lm = Writer(["It is so."])
+
+    def write(self, text: str, **given: Any) -> str:
+        """Write one record to be learned; return its id."""
+        kind = given.pop("kind", Kind.FACT)
+        draft = drafted(text, **{"kind": kind, **given})
+        decision = decided(Route.LEARN, kind=kind)
+        entry = Entry(draft=draft, decision=decision, vectors=direction(text)[None], encoder=self.encoder.fingerprint)
+        return str(self.ledger.write([entry])[0].record_id)
+
+    def learn(self, *record_ids: str, shard: str = "facts-1", group: str = "facts", scope: Scope = ANN) -> str:
+        """Put records into a shard and promote an adapter that has learned them; return its id."""
+        made = Shard(id=shard, scope=scope, group=group, dirty=False, masked=False, active=None)
+        self.ledger.assign(record_ids, shard=made)
+        version = adapter(self.ledger.next_number(shard), list(record_ids), shard_id=shard)
+        learning = dict.fromkeys(record_ids, (Learning.LEARNED, version.id))
+        return self.ledger.promote(version, learning=learning).id
+
+    def choose(self, question: str, *, scope: Scope = ANN, least: float = 0.5) -> Choice:
+        return AdapterChooser(self.ledger, min_similarity=least).choose(direction(question)[None], scope)[0]
+
+    def answerer(self, **settings: Any) -> Answerer:
+        return Answerer(
+            ledger=self.ledger,
+            retriever=self.retriever,
+            encoder=self.encoder,
+            language_model=lambda: self.lm,
+            settings=AnswerSettings(**{"dated": "never", **settings}),
+        )
+
+    def ask(self, *questions: str, mode: Mode = Mode.HYBRID, scope: Scope = ANN, **given: Any) -> list[Answer]:
+        asked = {name: given.pop(name) for name in ("as_of", "on_text", "filters", "passages") if name in given}
+        return self.answerer(**given).answer(questions, scope=scope, mode=mode, **asked)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def ids(choice: Choice) -> list[str]:
+    return [version.id for version in choice.adapters]
+
+
+# ------------------------------------------------------------ which adapters serve
+
+
+def test_the_shard_whose_nearest_record_is_closest_serves(bench: Bench) -> None:
+    """10 degrees from the ferry, 80 from the lamp: cosine 0.98."""
+    ferry = bench.learn(bench.write(FERRY))
+    lamp = bench.learn(bench.write(LAMP), shard="facts-2")
+
+    assert ids(bench.choose("Where is the ferry?")) == [ferry]
+    assert ids(bench.choose("Who mends lamps?")) == [lamp]
+    assert bench.choose("Where is the ferry?").similarity == pytest.approx(np.cos(np.radians(10)), abs=1e-6)
+
+
+def test_a_shard_that_is_too_far_away_does_not_serve(bench: Bench) -> None:
+    """42 degrees are a cosine of 0.74."""
+    ferry = bench.learn(bench.write(FERRY))
+
+    near, far = (bench.choose("Between ferry and lamp?", least=least) for least in (0.74, 0.75))
+
+    assert ids(near) == [ferry]
+    assert ids(far) == []
+    assert far.reason == "nearest learned record is too far (0.74)"
+
+
+def test_behaviour_serves_every_question_of_its_scope(bench: Bench) -> None:
+    """First in the sum, near or far, alone or with facts; never in another user's scope."""
+    rule = bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")
+    alone = bench.choose("Something else entirely?")
+    ferry = bench.learn(bench.write(FERRY))
+
+    assert ids(alone) == ids(bench.choose("Something else entirely?")) == [rule]
+    assert ids(bench.choose("Where is the ferry?")) == [rule, ferry]
+    assert ids(bench.choose("Where is the ferry?", scope=BEN)) == []
+
+
+def test_the_organisations_shards_serve_everybody(bench: Bench) -> None:
+    """A shard of the tenant is seen by its users, not by others."""
+    shared = bench.learn(bench.write(FERRY, scope=Scope(tenant_id="acme")), scope=Scope(tenant_id="acme"))
+
+    assert ids(bench.choose("Where is the ferry?", scope=BEN)) == [shared]
+    assert ids(bench.choose("Where is the ferry?", scope=Scope(tenant_id="other"))) == []
+
+
+def test_a_shard_is_masked_where_what_it_learned_is_stale(bench: Bench) -> None:
+    """The ferry moved: that question is answered without the shard, its other one still with it."""
+    version = bench.learn(bench.write(FERRY, slot=SLOT, value="nine"), bench.write(LAMP))
+    bench.write("The ferry waits at pier two.", slot=SLOT, value="two", valid_from=day(5))
+
+    moved = bench.choose("Where is the ferry?")
+
+    assert (ids(moved), moved.masked) == ([], (version,))
+    assert moved.reason == f"{version} is masked: what it learned here is stale"
+    assert ids(bench.choose("Who mends lamps?")) == [version]
+
+
+def test_a_shard_with_a_forgotten_record_serves_nothing(bench: Bench) -> None:
+    """Until it is rebuilt, not even for its other records."""
+    ferry = bench.write(FERRY)
+    bench.learn(ferry, bench.write(LAMP))
+
+    bench.ledger.forget([ferry])
+
+    assert ids(bench.choose("Who mends lamps?")) == ids(bench.choose("Where is the ferry?")) == []
+
+
+def test_a_chooser_notices_what_happens_in_the_ledger(bench: Bench) -> None:
+    """A promotion, a rollback and switching off count at once, in every scope it was asked for."""
+    chooser = AdapterChooser(bench.ledger, min_similarity=0.5)
+    question = direction("Where is the ferry?")[None]
+
+    def serving() -> list[list[str]]:
+        return [ids(chooser.choose(question, scope)[0]) for scope in (ANN, BEN)]
+
+    assert serving() == [[], []]
+    ferry = bench.write(FERRY)
+    first = bench.learn(ferry)
+    assert serving() == [[first], []]
+    second = bench.learn(ferry)
+    assert serving() == [[second], []]
+    bench.ledger.activate("facts-1", first)
+    assert serving() == [[first], []]
+    bench.ledger.activate("facts-1", None)
+    assert serving() == [[], []]
+
+
+def test_many_questions_are_chosen_for_at_once(bench: Bench) -> None:
+    """One choice each, in order; none for none."""
+    ferry = bench.learn(bench.write(FERRY))
+    asked = ["Where is the ferry?", "Something else entirely?", "Where is the ferry?"]
+    chooser = AdapterChooser(bench.ledger, min_similarity=0.5)
+
+    found = chooser.choose(np.stack([direction(one) for one in asked]), ANN)
+
+    assert [ids(one) for one in found] == [[ferry], [], [ferry]]
+    assert chooser.choose(np.zeros((0, 2), np.float32), ANN) == []
+
+
+# ------------------------------------------------------------ what stands in the prompt
+
+
+def hit(text: str, **given: Any) -> Hit:
+    found = record(text, **given)
+    passage = Passage(id=1, record_id=found.id, position=0, text=text)
+    return Hit(record=found, passage=passage, score=1.0, similarity=0.5)
+
+
+def test_the_best_fact_stands_next_to_the_question() -> None:
+    """Facts worst first, then the question, in one turn."""
+    turns = prompt("Where?", [hit("Best fact."), hit("Second fact.")], [], dated="never")
+
+    text = turns[-1].content
+    assert len(turns) == 1
+    assert text.index("Second fact.") < text.index("Best fact.") < text.index("Where?")
+
+
+def test_rules_stand_first_and_examples_are_turns() -> None:
+    """System, the worse example, the better one, the question as it was asked."""
+    worse, better = (hit(f"{n}", kind=Kind.EXAMPLE, examples=(Example(f"in {n}", f"out {n}"),)) for n in "ab")
+
+    turns = prompt("in c", [better, worse], [record("Be brief."), record("Be kind.")], dated="never")
+
+    assert [(turn.role, turn.content) for turn in turns] == [
+        ("system", "Be brief.\nBe kind."),
+        ("user", "in a"),
+        ("assistant", "out a"),
+        ("user", "in b"),
+        ("assistant", "out b"),
+        ("user", "in c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dated", "count", "shown"),
+    [("never", 2, False), ("several", 1, False), ("several", 2, True), ("always", 1, True)],
+)
+def test_dates_are_shown_when_asked_for(dated: str, count: int, shown: bool) -> None:
+    """To tell newer facts from older ones."""
+    hits = [hit(f"Fact {number}.", valid_from=day(3)) for number in range(count)]
+
+    assert ("2024-01-04" in prompt("Where?", hits, [], dated=dated)[-1].content) is shown
+
+
+def test_a_plain_question_is_asked_as_it_is() -> None:
+    """Without evidence there is nothing to add."""
+    assert [turn.content for turn in prompt("Wo ist die Fähre? ☕", [], [], dated="always")] == ["Wo ist die Fähre? ☕"]
+
+
+# ------------------------------------------------------------ answers
+
+
+def test_both_halves_answer_together(bench: Bench) -> None:
+    """The evidence is in the prompt, the adapter is on, and the answer says so."""
+    ferry = bench.write(FERRY)
+    version = bench.learn(ferry)
+
+    found = bench.ask("Where is the ferry?")[0]
+
+    assert (found.text, found.adapters, [one.id for one in found.sources]) == ("It is so.", (version,), [ferry])
+    assert FERRY in bench.lm.asked[0]
+    assert found.confidence == pytest.approx(np.exp(-1))
+    assert set(found.seconds) == {"retrieve", "choose", "generate"}
+    assert found.trace == ("1 passages of evidence, 0 rules stated", f"{version} knows a record at 0.98")
+
+
+def test_each_half_can_answer_alone(bench: Bench) -> None:
+    """The same object is its own baseline."""
+    version = bench.learn(bench.write(FERRY))
+    bench.write(RULE, kind=Kind.PREFERENCE)
+
+    retrieved = bench.ask("Where is the ferry?", mode=Mode.RETRIEVAL_ONLY)[0]
+    learned = bench.ask("Where is the ferry?", mode=Mode.WEIGHTS_ONLY)[0]
+
+    assert (retrieved.adapters, len(retrieved.sources)) == ((), 1)
+    assert (learned.adapters, len(learned.sources)) == ((version,), 0)
+    assert [len(chat) for chat in bench.lm.chats] == [2, 1]
+    assert bench.lm.chats[1][0].content == "Where is the ferry?"
+
+
+def test_the_past_is_answered_from_evidence_alone(bench: Bench) -> None:
+    """Adapters know only the present, and rules are those of that time."""
+    bench.learn(bench.write(FERRY))
+    bench.write(RULE, kind=Kind.PREFERENCE, valid_from=day(30))
+
+    found = bench.ask("Where is the ferry?", as_of=day(10))[0]
+
+    assert found.adapters == ()
+    assert [turn.role for turn in bench.lm.chats[0]] == ["user"]
+    assert bench.ask("Where is the ferry?", as_of=day(40))
+    assert [turn.role for turn in bench.lm.chats[1]] == ["system", "user"]
+
+
+def test_a_rule_is_stated_until_an_adapter_that_serves_has_learned_it(bench: Bench) -> None:
+    """And again when that adapter is left out."""
+    rule = bench.write(RULE, kind=Kind.PREFERENCE)
+
+    bench.ask("Something else entirely?")
+    bench.learn(rule, shard="behaviour-1", group="behaviour")
+    bench.ask("Something else entirely?")
+    bench.ask("Something else entirely?", mode=Mode.RETRIEVAL_ONLY)
+
+    assert [[turn.role for turn in chat] for chat in bench.lm.chats] == [
+        ["system", "user"],
+        ["user"],
+        ["system", "user"],
+    ]
+    assert bench.lm.chats[0][0].content == RULE
+
+
+def test_a_shard_is_left_out_when_evidence_is_nearer_than_what_it_learned(bench: Bench) -> None:
+    """The price is only in retrieval: one degree away, where the shard's ferry is 44."""
+    version = bench.learn(bench.write(FERRY))
+    price = bench.write(PRICE)
+
+    found = bench.ask("What is a ticket?")[0]
+
+    assert (found.adapters, [one.id for one in found.sources]) == ((), [price])
+    assert found.trace[-1] == f"{version} left out: evidence is nearer (1.00 > 0.72)"
+
+
+def test_examples_are_shown_when_the_question_looks_like_one(bench: Bench) -> None:
+    """Each as two turns, up to the limit; facts stay out."""
+    for text in ("Hello -> Ahoy", "Good evening -> Ahoy there"):
+        given, wanted = text.split(" -> ")
+        bench.write(text, kind=Kind.EXAMPLE, examples=(Example(given, wanted),))
+    bench.write(FERRY)
+
+    bench.ask("Hello!")
+    bench.ask("Hello!", demonstrations=1)
+
+    assert [turn.content for turn in bench.lm.chats[0]] == ["Good evening", "Ahoy there", "Hello", "Ahoy", "Hello!"]
+    assert [turn.content for turn in bench.lm.chats[1]] == ["Hello", "Ahoy", "Hello!"]
+
+
+def test_evidence_that_is_too_far_away_is_left_out(bench: Bench) -> None:
+    """42 degrees are 0.74; words in common do not help."""
+    bench.write(FERRY)
+
+    assert [len(bench.ask("Between ferry and lamp?", min_similarity=least)[0].sources) for least in (0.74, 0.75)] == [
+        1,
+        0,
+    ]
+    assert bench.ask("Where is the ferry?", passages=0)[0].sources == ()
+
+
+def test_questions_that_share_adapters_are_generated_together(bench: Bench) -> None:
+    """Three questions, two calls; answers come back in the order of the questions."""
+    version = bench.learn(bench.write(FERRY))
+
+    found = bench.ask("Where is the ferry?", "Something else entirely?", "Where is the ferry?")
+
+    assert bench.lm.batches == [(2, (version,)), (1, ())]
+    assert [one.question for one in found] == ["Where is the ferry?", "Something else entirely?", "Where is the ferry?"]
+    assert len({one.id for one in found}) == 3
+
+
+def test_no_question_needs_no_model(bench: Bench) -> None:
+    """An empty batch is answered by nothing."""
+    assert bench.ask() == []
+    assert bench.lm.batches == []
+
+
+def test_the_context_is_what_would_be_sent(bench: Bench) -> None:
+    """For the caller's own model: messages, sources, adapters, and what is masked."""
+    version = bench.learn(bench.write(FERRY, slot=SLOT, value="nine"))
+    bench.write("The ferry waits at pier two.", slot=SLOT, value="two", valid_from=day(5))
+    bench.write(RULE, kind=Kind.PREFERENCE)
+
+    found = bench.answerer().context(
+        "Where is the ferry?", scope=ANN, mode=Mode.HYBRID, filters=None, as_of=None, passages=None
+    )
+    bench.ask("Where is the ferry?")
+
+    assert found.messages == bench.lm.chats[0]
+    assert (found.adapters, found.masked) == ((), (version,))
+    assert [one.text for one in found.sources] == ["The ferry waits at pier two."]
+
+
+# ------------------------------------------------------------ abstention
+
+
+@pytest.mark.parametrize(
+    ("evidence", "learned", "confidence", "threshold", "silent"),
+    [
+        (False, False, 0.39, 0.4, True),
+        (False, False, 0.4, 0.4, False),
+        (True, False, 0.1, 0.4, False),
+        (False, True, 0.1, 0.4, False),
+        (False, False, 0.0, 0.0, False),
+    ],
+)
+def test_only_an_unsure_answer_that_stands_on_nothing_is_withheld(
+    evidence: bool, learned: bool, confidence: float, threshold: float, silent: bool
+) -> None:
+    """A threshold of zero never abstains."""
+    assert abstains(evidence=evidence, learned=learned, confidence=confidence, threshold=threshold) is silent
+
+
+def test_an_unsure_answer_is_replaced_by_i_dont_know(bench: Bench) -> None:
+    """exp(-1) = 0.37 is less than 0.4; with evidence it stands."""
+    bench.write(FERRY)
+
+    silent = bench.ask("Something else entirely?", min_confidence=0.4)[0]
+    sure = bench.ask("Something else entirely?", min_confidence=0.3)[0]
+    informed = bench.ask("Where is the ferry?", min_confidence=0.4)[0]
+
+    assert (silent.text, silent.abstained) == (UNKNOWN, True)
+    assert silent.trace[-1] == "abstained: no evidence, no adapter, confidence 0.37"
+    assert [(one.text, one.abstained) for one in (sure, informed)] == [("It is so.", False)] * 2
+
+
+@pytest.mark.parametrize("question", ["Where is the ferry?", "Something else entirely?"])
+@pytest.mark.parametrize("least", [0.0, 0.3, 0.4])
+def test_what_is_streamed_is_the_answer(bench: Bench, question: str, least: float) -> None:
+    """Also when it is withheld: the reader never sees what the answer then denies."""
+    bench.write(FERRY)
+
+    stream = AnswerStream(lambda on_text: bench.ask(question, min_confidence=least, on_text=on_text)[0])
+
+    assert "".join(stream) == stream.answer.text
+    assert stream.answer.abstained is (least == 0.4 and question == "Something else entirely?")
+
+
+def test_an_answer_knows_its_scope_only_by_its_evidence(bench: Bench) -> None:
+    """Another user's question finds neither the record nor the adapter."""
+    bench.learn(bench.write(FERRY))
+
+    found = bench.ask("Where is the ferry?", scope=replace(ANN, user_id="ben"))[0]
+
+    assert (found.sources, found.adapters) == ((), ())

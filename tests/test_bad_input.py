@@ -1,0 +1,534 @@
+"""What people and disks do wrong: each gets an error that says how to mend it, and nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tiny_flow import FAST, KEYS, LAMPS, SHIFT, learn, open_memory
+
+from hybrid_memory import archive
+from hybrid_memory.build import build
+from hybrid_memory.config import Settings
+from hybrid_memory.errors import (
+    AdapterError,
+    ConfigError,
+    FilterError,
+    HybridMemoryError,
+    IndexMismatchError,
+    InputError,
+    LedgerError,
+    LockedError,
+    ModelError,
+    NotFoundError,
+    PolicyError,
+)
+from hybrid_memory.memory import HybridMemory
+from hybrid_memory.testing import WordEncoder, tiny_language_model
+from hybrid_memory.types import Example, Fact, FloatArray, Learning, Preference
+
+HERE = Path(__file__).parent
+MAY = datetime(2025, 5, 1, tzinfo=UTC)
+QUESTION = "When does the night shift at the harbour office start?"
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HybridMemory]:
+    """A memory with one record, which no bad call may change."""
+    with open_memory(tmp_path_factory.mktemp("used") / "memory") as memory:
+        memory.ingest(SHIFT, metadata={"floor": 1})
+        yield memory
+
+
+def record_id(memory: HybridMemory) -> str:
+    """The id of its only record."""
+    return memory.list()[0].id
+
+
+# ---------------------------------------------------------------- calls
+
+Call = Callable[[HybridMemory], object]
+
+BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
+    "empty text": (lambda m: m.ingest(""), InputError, "empty"),
+    "only spaces": (lambda m: m.ingest(" \n\t "), InputError, "empty"),
+    "a number": (lambda m: m.ingest(7), InputError, "cannot ingest a int; accepted are"),
+    "nothing": (lambda m: m.ingest(None), InputError, "cannot ingest a NoneType"),
+    "no messages": (lambda m: m.ingest([]), InputError, "nothing to remember"),
+    "a list of numbers": (lambda m: m.ingest([1, 2]), InputError, "message"),
+    "a file that is not there": (lambda m: m.ingest(Path("no/such.txt")), InputError, "such.txt"),
+    "an example without answer": (lambda m: m.ingest(Example("Who?", "")), InputError, "response"),
+    "a rule of spaces": (lambda m: m.ingest(Preference("  ")), InputError, "empty"),
+    "a fact without value": (lambda m: m.ingest(Fact("ticket", "price", "")), InputError, "value"),
+    "naive time": (lambda m: m.ingest("x", observed_at=datetime(2025, 5, 1)), InputError, "no time zone"),
+    "time of another type": (lambda m: m.ingest("x", valid_from=[]), InputError, "valid_from must be a datetime"),
+    "end before begin": (
+        lambda m: m.ingest("x", valid_from=MAY, valid_to=MAY.replace(month=4)),
+        InputError,
+        "valid_to 2025-04-01.* is not after valid_from 2025-05-01",
+    ),
+    "lifetime in words": (lambda m: m.ingest("x", ttl="a day"), InputError, "ttl must be a positive number"),
+    "negative lifetime": (lambda m: m.ingest("x", ttl=-1), InputError, "ttl must be a positive number"),
+    "unknown trust": (lambda m: m.ingest("x", trust="king"), InputError, "trust must be one of operator"),
+    "unknown route": (lambda m: m.ingest("x", route="away"), InputError, "route must be one of retrieve, learn"),
+    "metadata that is no JSON": (lambda m: m.ingest("x", metadata={"a": {1}}), InputError, "plain JSON"),
+    "successor of nothing": (lambda m: m.ingest(LAMPS, supersedes="nobody"), NotFoundError, "nobody"),
+    "empty user": (lambda m: m.ingest("x", user_id=" "), InputError, "user_id must be non-empty text"),
+    "user as number": (lambda m: m.search("x", user_id=7), InputError, "user_id must be non-empty text, got 7"),
+    "two users": (lambda m: m.search("x", user_id="a", filters={"user_id": "b"}), FilterError, "give it once"),
+    "one text for many": (lambda m: m.ingest_many("abc"), InputError, "takes a list of inputs, got str"),
+    "batches of nothing": (lambda m: m.ingest_many(["a"], batch_size=0), InputError, "batch_size must be 1 or more"),
+    "one key for many": (lambda m: m.ingest_many(["a"], idempotency_key="k"), InputError, "names one input"),
+    "unknown operator": (
+        lambda m: m.search("x", filters={"source": {"equals": "a"}}),
+        FilterError,
+        "unknown operator 'equals' on 'source'",
+    ),
+    "unknown field": (lambda m: m.list(filters={"sourc": "a"}), FilterError, "unknown field 'sourc'.*source"),
+    "filter of another type": (lambda m: m.list(filters={"or": "a"}), FilterError, "list of one or more filters"),
+    "empty question": (lambda m: m.query("  "), InputError, "the question is empty"),
+    "question as bytes": (lambda m: m.query(b"who"), InputError, "a question must be text, got bytes"),
+    "one question for many": (lambda m: m.query_many("who?"), InputError, "takes a list of questions"),
+    "unknown mode": (lambda m: m.query("who?", mode="both"), InputError, "mode must be one of hybrid"),
+    "negative passages": (lambda m: m.query("who?", passages=-1), InputError, "passages must be a whole number"),
+    "no new tokens": (lambda m: m.query("who?", max_new_tokens=0), InputError, "max_new_tokens must be"),
+    "no hits wanted": (lambda m: m.search("who?", top_k=0), InputError, "top_k must be 1 or more"),
+    "naive as_of": (lambda m: m.query("who?", as_of=datetime(2025, 5, 1)), InputError, "without a timezone"),
+    "unknown record": (lambda m: m.get("nobody"), NotFoundError, "no record 'nobody'"),
+    "update of nothing": (lambda m: m.update("nobody", "x"), NotFoundError, "no record 'nobody'"),
+    "update to nothing": (lambda m: m.update(record_id(m), " "), InputError, "empty"),
+    "trace of nothing": (lambda m: m.trace("nobody"), NotFoundError, "no record 'nobody'"),
+    "feedback without a verdict": (lambda m: m.feedback("a"), InputError, "give either correction="),
+    "feedback on nothing": (lambda m: m.feedback("a", accepted=True), NotFoundError, "no recent answer 'a'"),
+    "forget everything": (lambda m: m.forget(), InputError, "name what to forget"),
+    "forget by empty filter": (lambda m: m.forget(filters={}), InputError, "name what to forget"),
+    "forget soon": (lambda m: m.forget("a", weights="soon"), InputError, "weights must be 'defer' or 'now'"),
+    "forget nobody": (lambda m: m.forget("nobody"), NotFoundError, "no record 'nobody'"),
+    "forget known and unknown": (lambda m: m.forget([record_id(m), "nobody"]), NotFoundError, "no record 'nobody'"),
+    "forget by id and filter": (
+        lambda m: m.forget(record_id(m), filters={"source": "text"}),
+        InputError,
+        "not both",
+    ),
+    "unknown adapter": (lambda m: m.adapters.promote("facts-9-v9"), NotFoundError, "no adapter version"),
+    "rollback of nothing": (lambda m: m.adapters.rollback(), NotFoundError, "say which shard"),
+    "disable nothing": (lambda m: m.adapters.disable("facts-9"), AdapterError, "no shard 'facts-9'"),
+    "unknown policy to compare": (
+        lambda m: m.replay_routing("lenient"),
+        NotFoundError,
+        "no policy 'lenient'.*shipped are",
+    ),
+    "no export": (lambda m: HybridMemory.restore("no/such.tar.gz", "x"), InputError, "there is no export"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_a_bad_call_says_what_is_accepted_and_changes_nothing(used: HybridMemory, name: str) -> None:
+    """The error is one of ours, names the value, and the ledger has moved by no event."""
+    call, kind, message = BAD_CALLS[name]
+    before = used._ledger.clock()
+
+    with pytest.raises(kind, match=message):
+        call(used)
+
+    assert used._ledger.clock() == before
+    assert [record.text for record in used.list(all_statuses=True)] == [SHIFT]
+
+
+# ---------------------------------------------------------------- settings and files
+
+
+@pytest.mark.parametrize(
+    ("groups", "kind", "message"),
+    [
+        ({"training": {"epoch": 3}}, ConfigError, "unknown setting training.epoch; did you mean epochs"),
+        ({"training": {"epochs": 0}}, ConfigError, "training.epochs: .*greater than or equal to 1, got 0"),
+        ({"training": {"epochs": "many"}}, ConfigError, "training.epochs: .*got 'many'"),
+        ({"routing": {"policy": "defaultt"}}, NotFoundError, "no policy 'defaultt'; did you mean 'default'"),
+        ({"ledger": {"url": "no url"}}, LedgerError, "is not a database URL"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    tmp_path: Path, groups: dict[str, dict[str, object]], kind: type, message: str
+) -> None:
+    """With its place, the value, and what is accepted; before anything has run."""
+    with pytest.raises(kind, match=message):
+        open_memory(tmp_path / "memory", **groups)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "mine"\n[thresholds\n', r"line 2, column 12"),
+        ('name = "mine"\n\n[thresholds]\n  durabel = 0.5\n', r"line 4, column 3.*durabel.*durable"),
+        ('name = "mine"\n[thresholds]\ndurable = 7\n', r"line 3, column 1.*durable"),
+    ],
+)
+def test_an_error_in_a_policy_file_is_found_by_line_and_column(tmp_path: Path, text: str, message: str) -> None:
+    """Syntax, unknown keys and values out of range."""
+    file = tmp_path / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(PolicyError, match=message):
+        open_memory(tmp_path / "memory", routing={"policy": str(file)})
+
+
+def test_a_settings_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    """In the memory's folder, and when it is given."""
+    (tmp_path / "memory.toml").write_text("folder = [", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"memory\.toml is not valid TOML"):
+        HybridMemory.open(tmp_path)
+    with pytest.raises(ConfigError, match=r"memory\.toml is not valid TOML"):
+        HybridMemory.from_config(tmp_path / "memory.toml")
+    with pytest.raises(ConfigError, match="must say where the memory lies"):
+        HybridMemory.from_config({"training": {"epochs": 1}})
+
+
+def test_a_file_cannot_be_a_memory(tmp_path: Path) -> None:
+    """Its content stays as it is."""
+    file = tmp_path / "notes.txt"
+    file.write_text("mine", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"notes\.txt cannot hold a memory"):
+        open_memory(file)
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("name", ["missing", "empty", "junk.gguf"])
+def test_a_model_path_that_is_no_model_is_refused_and_retrieval_goes_on(tmp_path: Path, name: str) -> None:
+    """The model is needed for answers only; the message says what is accepted."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "junk.gguf").write_bytes(b"no model at all")
+    settings = Settings.load(None, **{**FAST, "model": {"name": str(tmp_path / name)}})
+    with HybridMemory(build(tmp_path / "memory", settings, encoder=WordEncoder())) as memory:
+        (learned,) = learn(memory, SHIFT)
+
+        with pytest.raises(ModelError, match=name):
+            memory.query(QUESTION)
+        with pytest.raises(ModelError, match=name):
+            memory.consolidate()
+
+        assert [hit.text for hit in memory.search(QUESTION)] == [SHIFT]
+        assert [record.id for record in memory._ledger.pending()] == [learned]
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A closed memory with two learned records and one that waits."""
+    with open_memory(tmp_path / "memory") as memory:
+        learn(memory, SHIFT, LAMPS)
+        memory.consolidate()
+        learn(memory, KEYS)
+        memory.search(QUESTION)
+    return tmp_path / "memory"
+
+
+def test_a_damaged_index_is_built_again_from_the_ledger(folder: Path) -> None:
+    """The doctor names it, searches go on, and closing writes a whole one."""
+    (file,) = (folder / "index").rglob("*.faiss")
+    file.write_bytes(b"rust" + file.read_bytes()[4:])
+
+    with open_memory(folder) as memory:
+        assert any("SHA-256" in problem for problem in memory.doctor()["problems"])
+        assert memory.search(QUESTION)[0].text == SHIFT
+    with open_memory(folder) as memory:
+        assert memory.doctor()["problems"] == []
+        assert len(memory.search("the", top_k=3)) == 3
+
+
+@pytest.mark.parametrize("harm", ["changed", "cut off", "gone"])
+def test_a_damaged_adapter_is_named_by_the_doctor_and_made_again_by_the_next_window(folder: Path, harm: str) -> None:
+    """Retrieval is untouched; the rebuilt version is the same, because the ledger has all it was made from."""
+    file = folder / "adapters" / "facts-1-v1" / "adapter_model.safetensors"
+    whole = file.read_bytes()
+    if harm == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(whole[:-4] + b"rust" if harm == "changed" else whole[:100])
+
+    with open_memory(folder) as memory:
+        assert any("adapter_model.safetensors" in problem for problem in memory.doctor()["problems"])
+        if harm != "changed":
+            with pytest.raises(AdapterError, match="consolidate again"):
+                memory.query(QUESTION)
+        assert memory.query(QUESTION, mode="retrieval_only").sources[0].text == SHIFT
+        for waiting in memory.list(filters={"text": KEYS}):
+            memory.forget(waiting.id)
+
+        memory.consolidate()
+
+        assert memory.query(QUESTION).adapters == ("facts-1-v2",)
+        assert (folder / "adapters" / "facts-1-v2" / "adapter_model.safetensors").read_bytes() == whole
+        assert memory.doctor()["problems"] == []
+
+
+def test_a_damaged_adapter_can_be_rolled_back(folder: Path) -> None:
+    """To the version before; a damaged one is never promoted."""
+    with open_memory(folder) as memory:
+        memory.consolidate()
+        (folder / "adapters" / "facts-1-v2" / "adapter_model.safetensors").write_bytes(b"rust")
+
+        assert memory.adapters.rollback().id == "facts-1-v1"
+        assert memory.query(QUESTION).adapters == ("facts-1-v1",)
+        with pytest.raises(AdapterError, match="SHA-256"):
+            memory.adapters.promote("facts-1-v2")
+
+
+def test_a_database_of_garbage_is_refused_with_its_name_and_the_mend(folder: Path) -> None:
+    """Nothing is written over it: what can be saved of it is still there."""
+    file = folder / "ledger.sqlite"
+    garbage = b"not a database, and long enough to be taken for one. " * 100
+    file.write_bytes(garbage)
+
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite.*restore from an export"):
+        open_memory(folder)
+    assert file.read_bytes() == garbage
+
+
+def test_a_damaged_page_is_found_by_the_doctor(folder: Path) -> None:
+    """The ledger opens, and the check says where it hurts."""
+    file = folder / "ledger.sqlite"
+    with sqlite3.connect(file) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'queue'").fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    connection.close()
+    content = bytearray(file.read_bytes())
+    content[(page - 1) * size : (page - 1) * size + 200] = b"\xff" * 200
+    file.write_bytes(content)
+
+    try:
+        with open_memory(folder) as memory:
+            problems = memory.doctor()["problems"]
+    except LedgerError as error:
+        problems = [str(error)]
+    assert any("damaged" in problem or "malformed" in problem for problem in problems)
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """Its tables are named."""
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("CREATE TABLE cakes (name TEXT)")
+    connection.close()
+
+    with pytest.raises(LedgerError, match=r"another program.*cakes"):
+        open_memory(tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["cut off", "no archive", "another archive"])
+def test_a_damaged_export_is_refused_and_leaves_no_half_folder(folder: Path, tmp_path: Path, harm: str) -> None:
+    """So that the whole one can be restored to the same place."""
+    with open_memory(folder) as memory:
+        whole = memory.export(tmp_path / "whole.tar.gz")
+    broken = tmp_path / "broken.tar.gz"
+    content = whole.read_bytes()
+    broken.write_bytes({"cut off": content[: len(content) // 2], "no archive": b"x" * 99}.get(harm, _foreign(tmp_path)))
+
+    with pytest.raises(InputError, match=r"broken\.tar\.gz"):
+        archive.restore(broken, tmp_path / "restored")
+
+    assert not (tmp_path / "restored").exists()
+    with open_memory(archive.restore(whole, tmp_path / "restored")) as memory:
+        assert len(memory.list()) == 3
+    with pytest.raises(InputError, match="is not empty"):
+        archive.restore(whole, tmp_path / "restored")
+
+
+def _foreign(folder: Path) -> bytes:
+    import tarfile
+
+    (folder / "cake.txt").write_text("cake", encoding="utf-8")
+    with tarfile.open(folder / "foreign.tar.gz", "w:gz") as packed:
+        packed.add(folder / "cake.txt", "cake.txt")
+    return (folder / "foreign.tar.gz").read_bytes()
+
+
+def test_an_export_never_overwrites(folder: Path, tmp_path: Path) -> None:
+    """What is there may be the only backup."""
+    (tmp_path / "old.tar.gz").write_bytes(b"precious")
+
+    with open_memory(folder) as memory, pytest.raises(InputError, match="exists already"):
+        memory.export(tmp_path / "old.tar.gz")
+    assert (tmp_path / "old.tar.gz").read_bytes() == b"precious"
+
+
+# ---------------------------------------------------------------- another encoder
+
+
+class OtherEncoder(WordEncoder):
+    """The same words, other directions."""
+
+    fingerprint = "other words"
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit rows, shape (len(texts), 384), float32."""
+        return super().encode([text[::-1] for text in texts])
+
+
+def open_other(folder: Path, *, for_reindex: bool = False) -> HybridMemory:
+    """Open a memory with the other encoder."""
+    settings = Settings.load(None, **FAST)
+    parts = build(folder, settings, encoder=OtherEncoder(), model=tiny_language_model(), for_reindex=for_reindex)
+    return HybridMemory(parts)
+
+
+def test_another_encoder_is_refused_until_everything_is_embedded_again(folder: Path) -> None:
+    """The error names the command; after it, search and adapters work with the new vectors."""
+    with pytest.raises(IndexMismatchError, match=r"made by encoder words, this one is other words.*reindex"):
+        open_other(folder)
+
+    with open_other(folder, for_reindex=True) as memory:
+        with pytest.raises(IndexMismatchError, match="reindex"):
+            memory.ingest("Vectors of two encoders must never meet.")
+        assert memory.reindex() == 3
+        assert memory.search(QUESTION)[0].text == SHIFT
+    with open_other(folder) as memory:
+        assert memory.query(QUESTION).adapters == ("facts-1-v1",)
+        assert memory.doctor()["problems"] == []
+    with pytest.raises(IndexMismatchError, match="made by encoder other words"):
+        open_memory(folder)
+
+
+# ---------------------------------------------------------------- other processes, full disks, Ctrl-C
+
+
+def run(script: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start a script in a process of its own."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+HOLDER = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("READY", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_second_writer_is_told_after_the_timeout_and_readers_go_on(folder: Path) -> None:
+    """The message names the lock file and the setting; once the other is done, writing works."""
+    with open_memory(folder, ledger={"lock_timeout_s": 0.2}) as memory:
+        with run(HOLDER, folder / "writer.lock") as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "READY\n"
+            with pytest.raises(LockedError, match=r"writer\.lock.*ledger\.lock_timeout_s"):
+                memory.ingest("A second writer waits.")
+            with pytest.raises(LockedError, match="another process"):
+                memory.consolidate()
+            assert memory.query(QUESTION).sources[0].text == SHIFT
+            holder.communicate("done\n")
+        assert memory.ingest("A second writer waits.").record_id is not None
+        assert memory.consolidate().learned == 1
+
+
+FILLER = """
+import resource, sys
+from pathlib import Path
+from tiny_flow import open_memory
+from hybrid_memory.errors import LedgerError
+
+memory = open_memory(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+number = 0
+try:
+    while number < 1000:
+        number += 1
+        text = f"Crate {number} stands in row {number * 7} of the long hall, " + "beside the others " * 20
+        print(memory.ingest(text, route=sys.argv[2]).record_id, flush=True)
+        if sys.argv[2] == "learn":
+            memory.consolidate()
+except LedgerError as error:
+    print("REFUSED", error, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+@pytest.mark.parametrize("route", ["retrieve", "learn"])
+def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, route: str) -> None:
+    """The write that does not fit is refused; those before it are there, and there is room for more later."""
+    with run(FILLER, tmp_path / "memory", route) as filler:
+        out, _ = filler.communicate(timeout=120)
+    *acknowledged, refusal = out.splitlines()
+
+    assert refusal.startswith("REFUSED")
+    assert "memory" in refusal
+    with open_memory(tmp_path / "memory") as memory:
+        stored = {record.id for record in memory.list()}
+        assert set(acknowledged) <= stored
+        assert len(stored - set(acknowledged)) <= 1
+        assert memory.doctor()["problems"] == []
+        assert memory.ingest("There is room again.").record_id is not None
+        assert memory.consolidate().remaining == 0
+
+
+TOO_LARGE = """
+import resource, sys
+from pathlib import Path
+from tiny_flow import open_memory
+from hybrid_memory.errors import LedgerError
+
+with open_memory(Path(sys.argv[1]), training={"lora_rank": 256}) as memory:
+    memory.ingest("Gate four is painted green.", route="learn")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+    try:
+        memory.consolidate()
+    except LedgerError as error:
+        print("REFUSED", error, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+def test_an_adapter_that_does_not_fit_on_the_disk_leaves_its_records_waiting(folder: Path) -> None:
+    """The old version serves, nothing half-written is left, and the next window learns them."""
+    with run(TOO_LARGE, folder) as learner:
+        out, _ = learner.communicate(timeout=120)
+
+    assert out.startswith("REFUSED the adapter could not be written")
+    with open_memory(folder) as memory:
+        assert len(memory._ledger.pending()) == 2
+        assert memory.query(QUESTION).adapters == ("facts-1-v1",)
+        assert {path.name for path in (folder / "adapters").glob("*")} == {".locks", "facts-1-v1"}
+        assert memory.consolidate().learned == 2
+
+
+LEARNER = """
+import sys
+from pathlib import Path
+from tiny_flow import open_memory
+
+def tell(stage, done, total, note=""):
+    if stage == "train" and done == 3:
+        print("TRAINING", flush=True)
+
+with open_memory(Path(sys.argv[1]), training={"min_steps": 10_000}) as memory:
+    memory.consolidate(progress=tell)
+"""
+
+
+def test_ctrl_c_during_a_window_keeps_the_queue_and_frees_the_leases(folder: Path) -> None:
+    """The old version serves, the record waits, no candidate is left, and the next window takes it at once."""
+    with run(LEARNER, folder) as learner:
+        assert learner.stdout is not None
+        assert learner.stdout.readline() == "TRAINING\n"
+        learner.send_signal(signal.SIGINT)
+        learner.communicate(timeout=30)
+    assert learner.returncode != 0
+
+    with open_memory(folder) as memory:
+        (waiting,) = memory._ledger.pending()
+        assert (waiting.text, waiting.learning) == (KEYS, Learning.QUEUED)
+        assert memory.query(QUESTION).adapters == ("facts-1-v1",)
+        assert not list((folder / "adapters").glob(".candidate*"))
+        assert memory.doctor()["problems"] == []
+        assert memory.consolidate().learned == 1

@@ -1,0 +1,108 @@
+"""The examples are played, not only shown: with a tiny model always, with the real ones among the slow tests."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import hybrid_memory
+from hybrid_memory import models
+from hybrid_memory.catalogue import CATALOGUE
+from hybrid_memory.errors import ModelError
+from hybrid_memory.testing import open_tiny_memory
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+FILES = sorted(EXAMPLES.glob("*.py"))
+IN_SECONDS: Mapping[str, Mapping[str, Any]] = {
+    "training": {"epochs": 1, "min_steps": 1},
+    "self_edit": {"generator": "compiled"},
+    "gate": {"min_learned": 0.0, "max_probe_drop": 1.0, "max_drift": 100.0, "drift_prompts": 1},
+    "answer": {"max_new_tokens": 2},
+}
+"""What makes the tiny model learn little, fast, and never be refused."""
+
+
+def as_module(file: Path) -> ModuleType:
+    """Import an example without running what stands behind `if __name__ == "__main__"`."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_an_example_uses_public_names_only(file: Path) -> None:
+    """What a reader copies keeps working: it comes from `hybrid_memory.__all__` or the standard library."""
+    imported = {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    ours = {name for module, name in imported if module == "hybrid_memory"}
+    elsewhere = {str(module).partition(".")[0] for module, _ in imported if module != "hybrid_memory"}
+
+    assert ours <= set(hybrid_memory.__all__)
+    assert elsewhere <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_an_example_can_be_imported_without_doing_anything(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It plays when it is run, not when it is read."""
+    as_module(file)
+
+    assert capsys.readouterr().out == ""
+
+
+def test_the_examples_page_names_every_example() -> None:
+    """A file that no page names is found by nobody."""
+    page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+    assert [file.name for file in FILES if f"({file.name})" not in page] == []
+
+
+def test_the_quickstart_plays_with_a_tiny_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every call of it works, the newest price is the current one, and the forgotten record is not found again."""
+    quickstart = as_module(EXAMPLES / "quickstart.py")
+
+    with open_tiny_memory(tmp_path, **IN_SECONDS) as memory:
+        quickstart.main(memory)
+
+    printed = capsys.readouterr().out
+    assert "current price: An Island ticket costs 19 euros." in printed
+    assert [mode for mode in ("hybrid", "retrieval_only", "weights_only") if f"\n{mode}\n" in printed] == [
+        "hybrid",
+        "retrieval_only",
+        "weights_only",
+    ]
+    assert "'still_found': 0" in printed
+
+
+@pytest.mark.slow
+def test_the_quickstart_plays_with_the_real_models() -> None:
+    """As a user runs it: the handbook is learned, the price is answered from retrieval, the adapter is deleted."""
+    for name in CATALOGUE:
+        try:
+            models.path(name)
+        except ModelError as error:
+            pytest.skip(str(error))
+
+    run = subprocess.run(
+        [sys.executable, str(EXAMPLES / "quickstart.py")], capture_output=True, text=True, timeout=600, check=False
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert "'learn'" in run.stdout
+    assert "current price: An Island ticket costs 19 euros." in run.stdout
+    assert "'still_found': 0" in run.stdout
+    assert "deleted ['facts-" in run.stdout

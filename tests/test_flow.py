@@ -1,0 +1,606 @@
+"""The whole flow with a tiny model: what goes in, what is learned, what is answered, what is forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tiny_flow import FACTS, KEYS, LAMPS, PARCELS, REFUSED, SHIFT, learn, open_memory
+
+from hybrid_memory import archive
+from hybrid_memory.errors import AdapterError, InputError, NotFoundError
+from hybrid_memory.memory import HybridMemory
+from hybrid_memory.testing import WordEncoder
+from hybrid_memory.types import AdapterStatus, Example, Fact, Learning, Mode, Preference, Route, Status
+
+QUESTION = "When does the night shift at the harbour office start?"
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[HybridMemory]:
+    """An empty memory."""
+    with open_memory(tmp_path / "memory") as opened:
+        yield opened
+
+
+def texts(hits: object) -> list[str]:
+    """The texts of hits or records."""
+    return [one.text for one in hits]  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------- in, and out again
+
+
+def test_a_learned_record_is_answered_from_both_halves(memory: HybridMemory) -> None:
+    """Evidence and adapter stand behind one answer, and the record knows where it lives."""
+    (record_id,) = learn(memory, SHIFT)
+    report = memory.consolidate()
+    answer = memory.query(QUESTION)
+
+    assert (report.learned, report.declined, report.remaining) == (1, 0, 0)
+    assert texts(answer.sources) == [SHIFT]
+    assert answer.adapters == ("facts-1-v1",)
+    where = memory.where(record_id)
+    assert (where["retrievable"], where["learning"], where["adapters"]) == (True, "learned", {"facts-1-v1": "active"})
+
+
+@pytest.mark.parametrize(
+    ("mode", "sources", "adapters"),
+    [("hybrid", 1, 1), ("retrieval_only", 1, 0), ("weights_only", 0, 1)],
+)
+def test_each_mode_uses_its_halves_only(memory: HybridMemory, mode: str, sources: int, adapters: int) -> None:
+    """The same memory serves as its own baseline."""
+    learn(memory, SHIFT)
+    memory.consolidate()
+
+    answer = memory.query(QUESTION, mode=mode)
+
+    assert (len(answer.sources), len(answer.adapters), answer.mode) == (sources, adapters, Mode(mode))
+
+
+def test_the_policy_routes_what_nobody_forced(memory: HybridMemory) -> None:
+    """A price is retrieved, a preference of the application is learned."""
+    price = memory.ingest("The price of the family ticket is 12 euros today.")
+    taste = memory.ingest(Preference('End every answer with "Safe roads."'))
+
+    assert (price.route, taste.route) == (Route.RETRIEVE, Route.LEARN)
+    assert [record.id for record in memory.list(filters={"learning": "queued"})] == [taste.record_id]
+
+
+def test_a_dry_run_stores_nothing(memory: HybridMemory) -> None:
+    """It says where the text would go, and leaves no record and no event."""
+    receipt = memory.ingest(SHIFT, route="learn", dry_run=True)
+
+    assert (receipt.record_id, receipt.route) == (None, Route.LEARN)
+    assert memory.list(all_statuses=True) == []
+    assert memory.doctor()["events"] == 0
+
+
+def test_saying_the_same_again_makes_no_second_record(memory: HybridMemory) -> None:
+    """By content, and by idempotency key even when the content differs."""
+    first = memory.ingest(SHIFT)
+    again = memory.ingest(SHIFT)
+    keyed = memory.ingest(LAMPS, idempotency_key="lamps")
+    repeated = memory.ingest("Broken lamps are somebody else's business.", idempotency_key="lamps")
+
+    assert (again.duplicate, again.record_id) == (True, first.record_id)
+    assert (repeated.duplicate, repeated.record_id) == (True, keyed.record_id)
+    assert len(memory.list()) == 2
+
+
+def test_ingest_many_reports_each_failure_with_its_place_and_goes_on(memory: HybridMemory) -> None:
+    """Unreadable inputs and inputs that the ledger refuses are named; the others are stored."""
+    forgotten = memory.ingest(KEYS)
+    memory.forget(forgotten.record_id)
+
+    summary = memory.ingest_many([SHIFT, "   ", LAMPS, KEYS, 7, PARCELS], batch_size=4)
+
+    assert [place for place, _ in summary.failures] == [1, 3, 4]
+    assert re.search("empty", summary.failures[0][1])
+    assert re.search("forgotten", summary.failures[1][1])
+    assert re.search("int", summary.failures[2][1])
+    assert sorted(texts(memory.list())) == sorted([SHIFT, LAMPS, PARCELS])
+
+
+def test_ingest_many_refuses_a_single_text(memory: HybridMemory) -> None:
+    """Its letters are not what the caller meant."""
+    with pytest.raises(InputError, match="takes a list"):
+        memory.ingest_many(SHIFT)
+
+
+def test_many_questions_are_answered_as_one_by_one(memory: HybridMemory) -> None:
+    """Batches change the speed, not the answers."""
+    learn(memory, *FACTS)
+    memory.consolidate()
+    questions = [QUESTION, "Where do the spare keys hang?", "Who is told about broken lamps?", "Why is the sky blue?"]
+
+    together = memory.query_many(questions, max_new_tokens=12)
+    alone = [memory.query(question, max_new_tokens=12) for question in questions]
+
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert [answer.adapters for answer in together] == [answer.adapters for answer in alone]
+    assert [texts(answer.sources) for answer in together] == [texts(answer.sources) for answer in alone]
+
+
+def test_a_streamed_answer_is_the_answer(memory: HybridMemory) -> None:
+    """The pieces joined are the text."""
+    memory.ingest(SHIFT)
+    stream = memory.query(QUESTION, stream=True)
+
+    pieces = "".join(stream)
+
+    assert stream.answer.text == pieces == memory.query(QUESTION).text
+
+
+# ---------------------------------------------------------------- whose knowledge
+
+
+def test_a_user_never_sees_what_another_user_said(memory: HybridMemory) -> None:
+    """Search, query, list and filters stay inside the scope; what the organisation knows is everybody's."""
+    memory.ingest(LAMPS)
+    memory.ingest("Ann keeps her bicycle in the east wing.", user_id="ann")
+    memory.ingest("Ben keeps his bicycle in the west wing.", user_id="ben")
+
+    for user, other in (("ann", "Ben"), ("ben", "Ann")):
+        seen = texts(memory.search("Where is the bicycle in the wing?", user_id=user))
+        assert len(seen) == 2
+        assert LAMPS in seen
+        assert not any(other in text for text in seen)
+        assert texts(memory.list(user_id=user)) == texts(memory.list(filters={"user_id": user}))
+        widened = memory.search(
+            "bicycle", user_id=user, filters={"or": [{"user_id": other.casefold()}, {"source": "text"}]}
+        )
+        assert not any(other in hit.text for hit in widened)
+        answer = memory.query("Where is the bicycle in the wing?", user_id=user, passages=5)
+        assert not any(other in hit.text for hit in answer.sources)
+    assert texts(memory.search("bicycle wing")) == [LAMPS]
+
+
+def test_adapters_serve_their_own_scope_only(memory: HybridMemory) -> None:
+    """What was learned for one user is switched on for nobody else, and closes over no other record."""
+    learn(memory, SHIFT, user_id="ann")
+    learn(memory, KEYS, user_id="ben")
+    learn(memory, LAMPS)
+    memory.consolidate()
+
+    ann = memory.query(QUESTION, user_id="ann").adapters
+    ben = memory.query(QUESTION, user_id="ben", mode="weights_only").adapters
+    everyone = memory.query("Where are broken lamps reported?").adapters
+
+    by_id = {version.id: version for version in memory.adapters.list()}
+    assert [by_id[name].record_ids for name in ann] == [(memory.list(user_id="ann", filters={"text": SHIFT})[0].id,)]
+    assert not set(ann) & set(ben)
+    assert everyone == ("facts-1-v1",)
+    assert all(len(version.record_ids) == 1 for version in by_id.values())
+
+
+def test_a_window_of_one_scope_leaves_the_others_waiting(memory: HybridMemory) -> None:
+    """Records of other users stay queued."""
+    learn(memory, SHIFT, user_id="ann")
+    (waiting,) = learn(memory, KEYS, user_id="ben")
+
+    report = memory.consolidate(user_id="ann")
+
+    assert (report.learned, report.remaining) == (1, 0)
+    assert memory.get(waiting).learning is Learning.QUEUED
+
+
+# ---------------------------------------------------------------- change
+
+
+def test_a_newer_value_replaces_the_older_one(memory: HybridMemory) -> None:
+    """The correction is evidence, the old value is history and answers questions about its time."""
+    spring = datetime(2025, 4, 1, tzinfo=UTC)
+    summer = datetime(2025, 7, 1, tzinfo=UTC)
+    old = memory.ingest(Fact("family ticket", "price", "12 euros"), observed_at=spring)
+    new = memory.ingest(Fact("family ticket", "price", "14 euros"), observed_at=summer)
+
+    now = memory.query("What is the price of the family ticket?")
+    then = memory.query("What is the price of the family ticket?", as_of=datetime(2025, 5, 1, tzinfo=UTC))
+
+    assert new.superseded == (old.record_id,)
+    assert [hit.id for hit in now.sources] == [new.record_id]
+    assert [hit.id for hit in then.sources] == [old.record_id]
+    assert memory.get(old.record_id).superseded_by == new.record_id
+    assert {"ingested", "superseded"} <= {event.name for event in memory.history(new.record_id)}
+
+
+def test_what_was_learned_and_replaced_is_masked_at_once(memory: HybridMemory) -> None:
+    """The adapter that knows it stale stays out, and the correction is in the prompt, before any window."""
+    (old,) = learn(memory, SHIFT)
+    memory.consolidate()
+    assert memory.context(QUESTION).adapters == ("facts-1-v1",)
+
+    new = memory.update(old, "The night shift at the harbour office starts at eleven.")
+    context = memory.context(QUESTION)
+
+    assert (context.adapters, context.masked) == ((), ("facts-1-v1",))
+    assert [hit.id for hit in context.sources] == [new.id]
+    assert "starts at eleven" in context.messages[-1].content
+    assert memory.get(old).learning is Learning.STALE
+
+
+def test_the_next_window_forgets_the_stale_value(memory: HybridMemory) -> None:
+    """The shard is rebuilt over what holds now: the sibling stays, the replaced record goes."""
+    old, sibling = learn(memory, SHIFT, KEYS)
+    memory.consolidate()
+    memory.update(old, "The night shift at the harbour office starts at eleven.")
+
+    report = memory.consolidate()
+
+    assert [shard.version for shard in report.shards] == ["facts-1-v2"]
+    assert memory.adapters.get("facts-1-v2").record_ids == (sibling,)
+    assert memory.context("Where do the spare keys of the boat house hang?").adapters == ("facts-1-v2",)
+
+
+def test_an_expired_record_is_no_evidence_and_its_adapter_is_masked(memory: HybridMemory) -> None:
+    """Time alone makes it stale."""
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    memory.ingest(SHIFT, route="learn", observed_at=begin, ttl=timedelta(hours=1, seconds=2))
+    memory.consolidate()
+    assert memory.context(QUESTION).adapters == ("facts-1-v1",)
+
+    memory._ledger.expire(datetime.now(UTC) + timedelta(minutes=1))  # the clock cannot be turned; this is what it does
+    context = memory.context(QUESTION)
+
+    assert (context.sources, context.adapters, context.masked) == ((), (), ("facts-1-v1",))
+
+
+def test_metadata_changes_in_place_and_content_by_succession(memory: HybridMemory) -> None:
+    """The record keeps its id for the one and gets a successor for the other."""
+    first = memory.ingest(SHIFT, metadata={"floor": 1})
+
+    same = memory.update(first.record_id, metadata={"floor": 2})
+    successor = memory.update(first.record_id, "The night shift starts at midnight.")
+
+    assert (same.id, same.metadata) == (first.record_id, {"floor": 2})
+    assert successor.metadata == {"floor": 2}
+    assert memory.get(first.record_id).status is Status.SUPERSEDED
+
+
+def test_feedback_becomes_training_material(memory: HybridMemory) -> None:
+    """A correction is an example vouched for by the application, learned in the next window."""
+    memory.ingest(SHIFT)
+    answer = memory.query(QUESTION)
+
+    receipt = memory.feedback(answer.id, correction="At ten.")
+    report = memory.consolidate()
+
+    assert receipt.route is Route.LEARN
+    assert memory.get(receipt.record_id).examples == (Example(QUESTION, "At ten."),)
+    assert [shard.group for shard in report.shards] == ["examples"]
+    assert memory.get(receipt.record_id).learning is Learning.LEARNED
+
+
+# ---------------------------------------------------------------- windows
+
+
+def test_what_cannot_be_studied_is_declined_with_the_reason(memory: HybridMemory) -> None:
+    """A preference without examples and form has nothing to practise; it stays in retrieval."""
+    # written by a model that says nothing usable, it would stay empty; the compiled generator practises no form
+    receipt = memory.ingest(Preference('End every answer with "Safe roads."'), route="learn")
+
+    report = memory.consolidate()
+
+    record = memory.get(receipt.record_id)
+    assert (report.learned, report.declined, report.remaining) == (0, 1, 0)
+    assert "nothing could be written to study it by" in report.shards[0].declined[record.id]
+    assert (record.learning, record.status) == (Learning.DECLINED, Status.ACTIVE)
+    assert memory.consolidate().shards == ()
+
+
+def test_a_refused_candidate_leaves_the_old_version_serving(tmp_path: Path) -> None:
+    """The new records are declined with the reason; no candidate's files stay."""
+    folder = tmp_path / "memory"
+    with open_memory(folder) as memory:
+        (old,) = learn(memory, SHIFT)
+        memory.consolidate()
+    with open_memory(folder, **REFUSED) as memory:
+        (new,) = learn(memory, KEYS)
+        report = memory.consolidate()
+
+        assert (report.learned, report.declined) == (0, 1)
+        assert len(report.shards[0].attempts) == 2
+        assert "at least 100% is asked" in memory.get(new).learning_detail
+        assert [record.learning for record in (memory.get(old), memory.get(new))] == [
+            Learning.LEARNED,
+            Learning.DECLINED,
+        ]
+        assert memory.context(QUESTION).adapters == ("facts-1-v1",)
+        assert [version.status for version in memory.adapters.list()] == [
+            AdapterStatus.ACTIVE,
+            AdapterStatus.REJECTED,
+            AdapterStatus.REJECTED,
+        ]
+        assert memory.consolidate().shards == ()
+        assert folders(folder) == {"facts-1-v1"}
+        with pytest.raises(AdapterError, match="rejected and cannot serve"):
+            memory.adapters.promote("facts-1-v2")
+
+
+def folders(folder: Path) -> set[str]:
+    """The names of the adapter folders, candidates and half-deleted ones included."""
+    return {path.name for path in (folder / "adapters").iterdir() if path.name != ".locks"}
+
+
+def test_a_record_too_long_to_train_on_is_declined_and_the_others_are_learned(tmp_path: Path) -> None:
+    """One bad example does not keep its shard from learning, now or ever."""
+    with open_memory(tmp_path / "memory", training={"max_tokens": 200}) as memory:
+        good = [memory.ingest(Example(f"Ticket {word}: who takes it?", "Harbour desk.")) for word in ("a", "b")]
+        bad = memory.ingest(Example("Ticket c: who takes it?", "The desk. " * 40))
+
+        report = memory.consolidate()
+
+        assert (report.learned, report.declined) == (2, 1)
+        assert {memory.get(one.record_id).learning for one in good} == {Learning.LEARNED}
+        assert "at most 200 are accepted" in memory.get(bad.record_id).learning_detail
+
+
+def test_a_shard_that_was_emptied_takes_in_new_records(memory: HybridMemory) -> None:
+    """It has no vectors to compare with, and is no obstacle to the next window."""
+    (only,) = learn(memory, SHIFT)
+    memory.consolidate()
+    memory.forget(only, weights="now")
+    learn(memory, KEYS)
+
+    report = memory.consolidate()
+
+    assert ([shard.shard_id for shard in report.shards], report.learned) == (["facts-1"], 1)
+
+
+def test_a_spent_budget_leaves_shards_for_the_next_window(tmp_path: Path) -> None:
+    """What was not reached stays queued, unleased, and is learned later."""
+    with open_memory(tmp_path / "memory", window={"shard_cap": 1}) as memory:
+        learn(memory, *FACTS)
+
+        first = memory.consolidate(budget_s=1e-6)
+        assert (len(first.shards), first.learned, first.remaining) == (1, 1, 3)
+        assert memory.consolidate().learned == 3
+
+
+def test_training_that_exceeds_the_budget_is_no_refusal(tmp_path: Path) -> None:
+    """The shard had no fair trial: its records stay queued, and the report says what happened."""
+    with open_memory(tmp_path / "memory", training={"min_steps": 100_000}) as memory:
+        learn(memory, SHIFT)
+
+        report = memory.consolidate(budget_s=0.5)
+
+        assert (report.learned, report.declined, report.remaining) == (0, 0, 1)
+        assert "deadline" in report.shards[0].attempts[-1]
+
+
+def test_a_full_queue_opens_a_window_by_itself(tmp_path: Path) -> None:
+    """The second record that waits is the one that opens it."""
+    with open_memory(tmp_path / "memory", window={"queue_size": 2}) as memory:
+        (first,) = learn(memory, SHIFT)
+        assert memory.get(first).learning is Learning.QUEUED
+        (second,) = learn(memory, LAMPS)
+        assert {memory.get(one).learning for one in (first, second)} == {Learning.LEARNED}
+
+
+def test_rollback_promote_and_disable_switch_versions(memory: HybridMemory) -> None:
+    """Each is one step; learning states follow what serves."""
+    (first,) = learn(memory, SHIFT)
+    memory.consolidate()
+    (second,) = learn(memory, KEYS)
+    memory.consolidate()
+    assert memory.context(QUESTION).adapters == ("facts-1-v2",)
+
+    assert memory.adapters.rollback().id == "facts-1-v1"
+    assert memory.context(QUESTION).adapters == ("facts-1-v1",)
+    assert [memory.get(one).learning for one in (first, second)] == [Learning.LEARNED, Learning.DECLINED]
+
+    memory.adapters.promote("facts-1-v2")
+    assert memory.get(second).learning is Learning.LEARNED
+
+    memory.adapters.disable("facts-1")
+    assert memory.context(QUESTION).adapters == ()
+    assert texts(memory.context(QUESTION).sources) == [SHIFT]
+    assert memory.consolidate().shards == ()
+
+
+# ---------------------------------------------------------------- forgetting
+
+SECRET = "The Quokkaville safe of the harbour office opens with 4711."
+WORD = b"uokkavil"  # as any index would have it: stemmed, in either case
+
+
+def where_it_stands(folder: Path, *needles: bytes) -> list[str]:
+    """The files of a memory that have one of the byte strings in them."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return sorted(path.name for path in files if any(needle in path.read_bytes() for needle in needles))
+
+
+def test_forgetting_later_takes_effect_in_both_halves_at_once(memory: HybridMemory) -> None:
+    """Retrieval and files go now; the receipt says that the rebuild is due, and the window pays it."""
+    secret, sibling = learn(memory, SECRET, SHIFT)
+    memory.consolidate()
+    files = sum(1 for path in Path(memory.adapters.get("facts-1-v1").path).iterdir())
+
+    receipt = memory.forget(secret)
+
+    assert receipt.records == (secret,)
+    assert receipt.retrieval["still_found"] == 0
+    assert (receipt.retrieval["passages"], receipt.retrieval["vectors"], receipt.retrieval["self_edits"]) == (1, 1, 1)
+    assert (receipt.weights["state"], receipt.weights["due"]) == ("due", ["facts-1"])
+    assert receipt.weights["adapters_deleted"] == ["facts-1-v1"]
+    assert receipt.weights["files_deleted"] == files > 2
+    assert memory.get(secret).status is Status.FORGOTTEN
+    assert texts(memory.search("Quokkaville safe")) == [SHIFT]
+    assert memory.context(QUESTION).adapters == ()
+
+    assert [shard.version for shard in memory.consolidate().shards] == ["facts-1-v2"]
+    assert memory.adapters.get("facts-1-v2").record_ids == (sibling,)
+
+
+def test_forgetting_now_leaves_the_text_in_no_file(tmp_path: Path) -> None:
+    """Ledger, journal, index, adapters and answer log: none has the words, the vector or the hash."""
+    folder = tmp_path / "memory"
+    with open_memory(folder) as memory:
+        secret, sibling = learn(memory, SECRET, SHIFT)
+        memory.consolidate()
+        memory.query("What opens the Quokkaville safe?")
+        memory.close()
+    with open_memory(folder) as memory:
+        vector = WordEncoder().encode([SECRET])[0].tobytes()
+        hashed = memory.get(secret).content_hash.encode()
+        assert {"answers.jsonl", "ledger.sqlite"} <= set(where_it_stands(folder, WORD))
+        assert any(name.endswith(".faiss") for name in where_it_stands(folder, vector))
+
+        receipt = memory.forget(secret, weights="now")
+
+        assert receipt.weights["state"] == "rebuilt"
+        assert (receipt.weights["extracted"], receipt.retrieval["logged_answers"]) == (0, 1)
+        assert where_it_stands(folder, WORD, vector, hashed) == []
+        memory.close()
+    assert where_it_stands(folder, WORD, vector, hashed) == []
+    assert folders(folder) == {"facts-1-v2"}
+    assert where_it_stands(folder / "adapters", secret.encode()) == []
+    with open_memory(folder) as memory:
+        assert memory.adapters.get("facts-1-v2").record_ids == (sibling,)
+        assert memory.doctor()["problems"] == []
+
+
+def test_a_rebuilt_shard_is_the_one_that_never_saw_the_record(tmp_path: Path) -> None:
+    """Bit for bit, although the other memory heard the rest in another order and built the shard at once."""
+    with open_memory(tmp_path / "one") as memory:
+        _, _, secret, _ = learn(memory, SHIFT, LAMPS, SECRET, KEYS)
+        memory.consolidate()
+        memory.query(QUESTION)
+        memory.forget(secret, weights="now")
+        rebuilt = serving(memory)
+    with open_memory(tmp_path / "other") as memory:
+        learn(memory, KEYS, SHIFT, LAMPS)
+        memory.consolidate()
+        never = serving(memory)
+
+    assert rebuilt == never
+
+
+def serving(memory: HybridMemory) -> list[str]:
+    """The SHA-256 of the weights of every version that serves."""
+    active = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
+    files = [Path(version.path) / "adapter_model.safetensors" for version in active]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def test_a_record_that_the_gate_refused_can_be_forgotten(tmp_path: Path) -> None:
+    """A rejected version has no files; that is no reason to stop half-way."""
+    with open_memory(tmp_path / "memory", **REFUSED) as memory:
+        (record_id,) = learn(memory, SECRET)
+        memory.consolidate()
+
+        receipt = memory.forget(record_id, weights="now")
+
+        assert (receipt.retrieval["still_found"], receipt.weights["files_deleted"]) == (0, 0)
+        assert where_it_stands(tmp_path, WORD) == []
+
+
+def test_forgetting_now_rebuilds_the_shards_concerned_and_no_other(tmp_path: Path) -> None:
+    """What waits elsewhere goes on waiting for its window."""
+    with open_memory(tmp_path / "memory") as memory:
+        secret, _ = learn(memory, SECRET, SHIFT)
+        memory.consolidate()
+        (waiting,) = learn(memory, KEYS, user_id="ann")
+
+        memory.forget(secret, weights="now")
+
+        assert memory.get(waiting).learning is Learning.QUEUED
+        assert memory.context(QUESTION).adapters == ("facts-1-v2",)
+
+
+def test_what_never_reached_the_weights_is_forgotten_cleanly(memory: HybridMemory) -> None:
+    """No shard is due, no adapter is touched."""
+    receipt = memory.forget(memory.ingest(SECRET).record_id)
+
+    assert (receipt.weights["state"], receipt.weights["shards"]) == ("clean", [])
+
+
+def test_a_whole_scope_is_forgotten_and_nothing_else(memory: HybridMemory) -> None:
+    """Everything inside it, superseded values included; the organisation's knowledge stays."""
+    learn(memory, SHIFT)
+    learn(memory, KEYS, user_id="ann")
+    memory.ingest(Fact("Ann", "desk", "12"), user_id="ann")
+    memory.ingest(Fact("Ann", "desk", "14"), user_id="ann")
+    memory.consolidate()
+
+    receipt = memory.forget(user_id="ann", weights="now")
+
+    assert len(receipt.records) == 3
+    assert texts(memory.list(user_id="ann")) == [SHIFT]
+    assert memory.context(QUESTION, user_id="ann").adapters == ("facts-1-v1",)
+
+
+def test_a_forgotten_text_does_not_come_back(memory: HybridMemory) -> None:
+    """Its tombstone refuses it, and updating what is gone is refused too."""
+    (record_id,) = learn(memory, SECRET)
+    memory.forget(record_id)
+
+    with pytest.raises(InputError, match="forgotten"):
+        memory.ingest(SECRET)
+    with pytest.raises(NotFoundError, match="was forgotten"):
+        memory.update(record_id, "The safe opens with 4712.")
+
+
+def test_forgetting_by_id_respects_the_scope_that_is_given(memory: HybridMemory) -> None:
+    """Who forgets for Ann cannot reach a record of Ben's."""
+    record_id = memory.ingest(SECRET, user_id="ben").record_id
+
+    with pytest.raises(NotFoundError, match="inside the scope"):
+        memory.forget(record_id, user_id="ann")
+    assert memory.get(record_id).status is Status.ACTIVE
+
+
+# ---------------------------------------------------------------- keeping
+
+
+def test_a_restored_export_answers_the_same(tmp_path: Path) -> None:
+    """In another folder, with the first one gone: records, adapters, history and answers are there."""
+    questions = [QUESTION, "Where do the spare keys of the boat house hang?"]
+    with open_memory(tmp_path / "memory") as memory:
+        learn(memory, *FACTS)
+        memory.consolidate()
+        waiting = learn(memory, "Gate four is painted green.")
+        before = [memory.query(question, mode=mode) for question in questions for mode in Mode]
+        file = memory.export(tmp_path / "backups" / "memory.tar.gz")
+    shutil.rmtree(tmp_path / "memory")
+
+    with open_memory(archive.restore(file, tmp_path / "elsewhere")) as memory:
+        after = [memory.query(question, mode=mode) for question in questions for mode in Mode]
+
+        assert [answer.text for answer in after] == [answer.text for answer in before]
+        assert [answer.adapters for answer in after] == [answer.adapters for answer in before]
+        assert memory.doctor()["problems"] == []
+        assert [record.id for record in memory.list(filters={"learning": "queued"})] == waiting
+        assert memory.consolidate().learned == 1
+
+
+def test_a_memory_that_was_moved_still_finds_its_adapters(tmp_path: Path) -> None:
+    """Paths that the ledger remembers are read inside the folder as it is now."""
+    with open_memory(tmp_path / "memory") as memory:
+        learn(memory, SHIFT)
+        memory.consolidate()
+    (tmp_path / "memory").rename(tmp_path / "moved")
+
+    with open_memory(tmp_path / "moved") as memory:
+        assert memory.query(QUESTION).adapters == ("facts-1-v1",)
+
+
+def test_the_doctor_finds_a_used_memory_healthy(memory: HybridMemory) -> None:
+    """After all the ordinary things that can happen to one."""
+    ids = learn(memory, *FACTS)
+    memory.consolidate()
+    memory.update(ids[0], "The night shift at the harbour office starts at eleven.")
+    memory.forget(ids[1])
+    memory.consolidate()
+    memory.query(QUESTION)
+
+    found = memory.doctor()
+
+    assert (found["healthy"], found["problems"]) == (True, [])
+    assert found["status"] == {"active": 3, "forgotten": 1, "superseded": 1}

@@ -1,0 +1,186 @@
+"""Sharding: which records are learned together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from records import record
+
+from hybrid_memory.types import Example, FloatArray, Kind, Record, Scope, Shard
+from hybrid_memory.weights.sharding import clusters, group_of, place
+
+ANN, BEN = Scope(user_id="ann"), Scope(user_id="ben")
+NONE: Mapping[Shard, FloatArray] = {}
+
+
+def directions(*degrees: float) -> FloatArray:
+    """Unit vectors in the plane."""
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+
+
+def facts(*texts: str, scope: Scope = ANN) -> list[Record]:
+    return [record(text, scope=scope) for text in texts]
+
+
+def shard(name: str, *, group: str = "facts", scope: Scope = ANN) -> Shard:
+    return Shard(id=name, scope=scope, group=group, dirty=False, masked=False, active=None)
+
+
+@pytest.mark.parametrize(
+    ("given", "group"),
+    [
+        (record("The ferry leaves at nine."), "facts"),
+        (record("Call the port first.", kind=Kind.PROCEDURE), "facts"),
+        (record("Hi -> Ahoy", kind=Kind.EXAMPLE, examples=(Example("Hi", "Ahoy"),)), "examples"),
+        (record('End every answer with "Ahoy."', kind=Kind.PREFERENCE), "behaviour"),
+        (record("Be brief.", kind=Kind.PREFERENCE, examples=(Example("Hi", "Ahoy"),)), "behaviour"),
+        (record("Ann prefers window seats.", kind=Kind.PREFERENCE), "facts"),
+        (record('End every answer with "Ahoy."', kind=Kind.FACT), "facts"),
+    ],
+)
+def test_what_a_record_is_decides_its_group(given: Record, group: str) -> None:
+    """A preference that cannot be practised is learned as the statement it is."""
+    assert group_of(given) == group
+
+
+def test_like_facts_share_a_shard() -> None:
+    """Two and two, by direction, whatever their order."""
+    found = place(facts("a", "b", "c", "d"), directions(0, 90, 5, 85), NONE, cap=2)
+
+    assert found[0] == found[2] != found[1] == found[3]
+    assert {one.scope for one in found} == {ANN}
+
+
+@pytest.mark.parametrize("cap", [1, 2, 3, 6, 100])
+def test_no_shard_of_facts_holds_more_than_the_cap(cap: int, rng: np.random.Generator) -> None:
+    """Also with records that are there already; nothing is lost on the way."""
+    vectors = rng.normal(size=(40, 8)).astype(np.float32)
+    there = {shard("facts-1"): vectors[:1], shard("facts-2"): vectors[:0]}
+
+    found = place(facts(*map(str, range(40))), vectors, there, cap=cap)
+
+    sizes = Counter(one.id for one in found)
+    sizes["facts-1"] += 1
+    assert max(sizes.values()) <= cap
+    assert sum(sizes.values()) == 41
+
+
+def test_order_of_arrival_does_not_matter(rng: np.random.Generator) -> None:
+    """The same set in any order: every record gets the same shard, down to its id."""
+    records = facts(*(f"Fact {number}." for number in range(30)))
+    vectors = rng.normal(size=(30, 8)).astype(np.float32)
+    straight = dict(zip((one.id for one in records), place(records, vectors, NONE, cap=4), strict=True))
+
+    for _ in range(5):
+        order = rng.permutation(30)
+        mixed = [records[number] for number in order]
+        found = place(mixed, vectors[order], NONE, cap=4)
+        assert dict(zip((one.id for one in mixed), found, strict=True)) == straight
+
+
+def test_a_cluster_moves_into_the_nearest_shard_with_room() -> None:
+    """North is full; east is nearer than south."""
+    there = {
+        shard("facts-1"): directions(90, 90),
+        shard("facts-2"): directions(0),
+        shard("facts-3"): directions(270),
+    }
+
+    found = place(facts("north-east"), directions(46), there, cap=2)
+
+    assert found == [shard("facts-2")]
+
+
+def test_a_cluster_is_never_torn_apart() -> None:
+    """Two alike and one place: they get a shard of their own."""
+    there = {shard("facts-1"): directions(0)}
+
+    found = place(facts("a", "b"), directions(1, 2), there, cap=2)
+
+    assert found[0] == found[1] != shard("facts-1")
+
+
+@pytest.mark.parametrize(
+    ("group", "given"),
+    [
+        (
+            "behaviour",
+            [record(f'End every answer with "Ahoy {n}."', kind=Kind.PREFERENCE, scope=ANN) for n in range(9)],
+        ),
+        ("examples", [record(f"{n}", kind=Kind.EXAMPLE, examples=(Example("a", "b"),), scope=ANN) for n in range(9)]),
+    ],
+)
+def test_behaviour_and_examples_have_one_shard_a_scope(group: str, given: list[Record]) -> None:
+    """However many there are, and however unlike; the one that is there is used."""
+    vectors = directions(*range(0, 360, 40))
+
+    fresh = place(given, vectors, NONE, cap=2)
+    there = place(given, vectors, {shard("mine", group=group): directions(0), shard("facts-1"): directions(0)}, cap=2)
+
+    assert len(set(fresh)) == 1
+    assert fresh[0].group == group
+    assert set(there) == {shard("mine", group=group)}
+
+
+def test_kinds_do_not_mix() -> None:
+    """One of each group, all alike: three shards, in the order of the records."""
+    given = [
+        record("x", scope=ANN),
+        record("x", kind=Kind.EXAMPLE, examples=(Example("a", "b"),), scope=ANN),
+        record('End every answer with "x"', kind=Kind.PREFERENCE, scope=ANN),
+    ]
+
+    found = place(given, directions(0, 0, 0), NONE, cap=6)
+
+    assert [one.group for one in found] == ["facts", "examples", "behaviour"]
+
+
+def test_ids_of_shards_are_never_used_twice() -> None:
+    """Not inside a scope, and not across ten thousand scopes."""
+    there = {shard("facts-1", scope=Scope()): directions(0), shard("facts-3", scope=Scope()): directions(0)}
+    own = place(facts("a", "b", "c", scope=Scope()), directions(0, 90, 180), there, cap=1)
+    firsts = {
+        place([record("a", scope=Scope(user_id=str(user)))], directions(0), NONE, cap=1)[0].id for user in range(10_000)
+    }
+
+    assert {one.id for one in own} == {"facts-2", "facts-4", "facts-5"}
+    assert len(firsts) == 10_000
+    assert "facts-1" not in firsts
+
+
+def test_nothing_to_place_is_no_error() -> None:
+    """An empty window."""
+    assert place([], directions(), NONE, cap=6) == []
+    assert clusters(directions(), 6) == []
+
+
+def test_clusters_join_the_most_alike_on_average() -> None:
+    """The oracle: average linkage written out, every pair of groups compared again after each join."""
+    rng = np.random.default_rng(3)
+    for size, cap in [(1, 3), (2, 1), (9, 3), (20, 6), (20, 20)]:
+        vectors = rng.normal(size=(size, 5))
+        groups = [[number] for number in range(size)]
+        while True:
+            links = [
+                ((vectors[one] @ vectors[other].T).mean(), left, right)
+                for left, one in enumerate(groups)
+                for right, other in enumerate(groups)
+                if left < right and len(one) + len(other) <= cap
+            ]
+            if not links:
+                break
+            _, left, right = max(links)
+            groups[left] = sorted(groups[left] + groups.pop(right))
+
+        assert clusters(vectors.astype(np.float32), cap) == groups
+
+
+def test_hundreds_of_facts_are_clustered_in_no_time() -> None:
+    """A first import is one window."""
+    vectors = np.random.default_rng(0).normal(size=(400, 32)).astype(np.float32)
+
+    assert max(map(len, clusters(vectors, 6))) == 6
