@@ -125,7 +125,7 @@ class Consolidation:
 
     def _free(self, worker: str) -> None:
         """Give back what a dead worker had leased."""
-        queued = self._ledger.find(scope=None, filters={"learning": Learning.QUEUED.value})
+        queued = self._ledger.find(scope=None, filters={"learning": Learning.QUEUED.value}, all_statuses=True)
         self._ledger.unlease([record.id for record in queued], worker=worker)
 
     def _tidy(self) -> None:

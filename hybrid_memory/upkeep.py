@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hybrid_memory.errors import AdapterError
 from hybrid_memory.protocols import AdapterStore, LanguageModel, Ledger
-from hybrid_memory.types import AdapterStatus, AdapterVersion, Status
+from hybrid_memory.types import AdapterStatus, AdapterVersion
 
 __all__ = ["Upkeep"]
 
 log = logging.getLogger(__name__)
+
+PART = 5_000
+"""Ids in one filter; the ledger accepts twice as many."""
 
 _GONE = (AdapterStatus.PURGED, AdapterStatus.REJECTED)
 
@@ -43,10 +46,12 @@ class Upkeep:
     def delete_those_that_saw_forgotten_records(self) -> None:
         """Finish what a process began that died while forgetting, or that forgot during another one's training."""
         kept = self._kept()
-        if not any(version.record_ids for version in kept):
-            return
-        found = self._ledger.find(scope=None, filters={"status": Status.FORGOTTEN.value}, all_statuses=True)
-        forgotten = {record.id for record in found}
+        seen = sorted({record_id for version in kept for record_id in version.record_ids})
+        forgotten = set(seen)
+        for start in range(0, len(seen), PART):
+            part = seen[start : start + PART]
+            found = self._ledger.find(scope=None, filters={"id": {"in": part}}, all_statuses=True)
+            forgotten -= {record.id for record in found}  # the ledger finds everything but what is forgotten
         self.delete([version for version in kept if not forgotten.isdisjoint(version.record_ids)])
 
     def delete_damaged(self) -> None:

@@ -6,6 +6,8 @@ an operation, each by one system call: a kill cannot take it back.
 
 mode   "time:0.25"   kill -9 from outside, so many seconds after the child is at work
        "file:37"     the child kills itself at its 37th file operation inside the memory's folder
+       "forget:12"   the same, counted from the beginning of a forgetting; at its end at the latest
+       "window:12"   the same for a learning window
 """
 
 from __future__ import annotations
@@ -116,8 +118,15 @@ def child(folder: Path, seed: int, mode: str, ready: int, model: object) -> None
         die_at(int(value), folder)
     memory = open_memory(folder, model)
     os.write(ready, b"!")
+    worker = Worker(memory, folder.with_suffix(".log"), seed)
     try:
-        Worker(memory, folder.with_suffix(".log"), seed).work()
+        if kind in ("forget", "window"):
+            for act in (worker.ingest, worker.ingest, worker.consolidate, worker.ask, worker.ingest, worker.correct):
+                act()
+            die_at(int(value), folder)
+            worker.forget() if kind == "forget" else worker.consolidate()
+            os.kill(os.getpid(), signal.SIGKILL)
+        worker.work()
     except NotFoundError as error:
         print(error, file=sys.stderr)
 

@@ -439,7 +439,7 @@ from tiny_flow import open_memory
 from hybrid_memory.errors import LedgerError
 
 memory = open_memory(Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 number = 0
 try:
     while number < 1000:
@@ -480,7 +480,7 @@ from hybrid_memory.errors import LedgerError
 
 with open_memory(Path(sys.argv[1]), training={"lora_rank": 256}) as memory:
     memory.ingest("Gate four is painted green.", route="learn")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
     try:
         memory.consolidate()
     except LedgerError as error:
@@ -511,7 +511,7 @@ def tell(stage, done, total, note=""):
     if stage == "train" and done == 3:
         print("TRAINING", flush=True)
 
-with open_memory(Path(sys.argv[1]), training={"min_steps": 10_000}) as memory:
+with open_memory(Path(sys.argv[1]), training={"min_steps": 2_000}) as memory:
     memory.consolidate(progress=tell)
 """
 

@@ -556,6 +556,53 @@ def test_forgetting_by_id_respects_the_scope_that_is_given(memory: HybridMemory)
     assert memory.get(record_id).status is Status.ACTIVE
 
 
+def test_a_forgetting_that_was_cut_short_is_finished_when_the_memory_is_opened(tmp_path: Path) -> None:
+    """The ledger's half was done when the process died; the adapter that saw the record goes before anybody asks."""
+    folder = tmp_path / "memory"
+    with open_memory(folder) as memory:
+        secret, _ = learn(memory, SECRET, SHIFT)
+        memory.consolidate()
+        memory._ledger.forget([secret])
+        assert folders(folder) == {"facts-1-v1"}
+
+    with open_memory(folder) as memory:
+        assert memory.adapters.get("facts-1-v1").status is AdapterStatus.PURGED
+        assert folders(folder) == set()
+        assert memory.consolidate().shards[0].version == "facts-1-v2"
+
+
+def test_a_record_forgotten_while_it_is_learned_stays_in_no_adapter(memory: HybridMemory) -> None:
+    """The candidate that saw it is deleted at the end of the window; the next one learns the rest."""
+    secret, sibling = learn(memory, SECRET, SHIFT)
+
+    def forget_it(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "train" and done == 1:
+            memory.forget(secret)
+
+    memory.consolidate(progress=forget_it)
+
+    assert memory.adapters.get("facts-1-v1").status is AdapterStatus.PURGED
+    assert folders(Path(str(memory.doctor()["folder"]))) == set()
+    memory.consolidate()
+    assert memory.adapters.get("facts-1-v2").record_ids == (sibling,)
+
+
+def test_a_window_sweeps_away_what_dead_processes_left(memory: HybridMemory) -> None:
+    """Candidates, half-deleted versions, and versions that were never promoted."""
+    learn(memory, SHIFT)
+    memory.consolidate()
+    adapters = Path(str(memory.doctor()["folder"])) / "adapters"
+    for name in (".candidate-facts-1-v2", ".facts-1-v7.gone", "facts-1-v2"):
+        (adapters / name).mkdir()
+        (adapters / name / "adapter_model.safetensors").write_bytes(b"left")
+    learn(memory, KEYS)
+
+    memory.consolidate()
+
+    assert {path.name for path in adapters.iterdir()} == {".locks", "facts-1-v1", "facts-1-v2"}
+    assert memory.doctor()["problems"] == []
+
+
 # ---------------------------------------------------------------- keeping
 
 

@@ -154,12 +154,17 @@ def read_self_edit(row: Row | RowMapping) -> SelfEdit:
     """Return the self-edit of a row of `self_edits`."""
     return SelfEdit(
         record_id=row["record_id"],
-        items=tuple(StudyItem(**{**item, "evidence": tuple(item["evidence"])}) for item in row["items"]),
+        items=tuple(_study_item(item) for item in row["items"]),
         generator=row["generator"],
         seed=row["seed"],
         directives=Directives(learning_rate=row["learning_rate"], epochs=row["epochs"], loss_on=row["loss_on"]),
         dropped=row["dropped"],
     )
+
+
+def _study_item(data: Mapping[str, Any]) -> StudyItem:
+    shots = tuple(Example(**shot) for shot in data.get("shots", ()))
+    return StudyItem(**{**data, "evidence": tuple(data["evidence"]), "shots": shots})
 
 
 def read_shard(row: Row | RowMapping) -> Shard:
