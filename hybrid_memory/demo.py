@@ -36,7 +36,7 @@ COLUMNS = (
     "s per query",
 )
 RECEIPT = "forget-receipt.json"
-TO_FORGET = 3
+TO_FORGET = -1
 """Place of the fact that is forgotten at the end."""
 
 
@@ -105,8 +105,8 @@ def run(folder: Path, *, progress: Progress | None = None, quick: bool = False) 
         quick: fewer facts, tickets and questions.
     """
     company = json.loads((files("hybrid_memory") / "data" / "demo_company.json").read_text(encoding="utf-8"))
-    if quick:
-        company["facts"], company["tickets"]["train"] = company["facts"][:4], company["tickets"]["train"][:24]
+    facts, tickets = (4, 24) if quick else (10, 48)
+    company["facts"], company["tickets"]["train"] = company["facts"][:facts], company["tickets"]["train"][:tickets]
     seconds: dict[str, float] = {}
     with HybridMemory.open(folder / "memory") as memory:
         started = time.monotonic()
@@ -161,7 +161,7 @@ def _plain(text: str) -> str:
 def _batches(company: Mapping[str, Any]) -> list[list[tuple[object, datetime | None]]]:
     """Return what comes before each window, with the time from which it is true."""
     facts = [(fact["statement"], None) for fact in company["facts"]]
-    early = 2 * len(facts) // 3
+    early = 6 * len(facts) // 10
     preference = company["preference"]
     shown = tuple(Example(one["prompt"], one["response"]) for one in preference["train"])
     tickets = [(Example(one["text"], one["label"]), None) for one in company["tickets"]["train"]]

@@ -3,10 +3,11 @@
 Flow:    question vector -> [adapter choice] -> generation
 Imports: types, protocols.
 
-A behaviour shard of the scope is always on. Of the other shards the one whose nearest record is
-closest to the question is used, if it is close enough (MEGa's gate, parametric.md finding 8, with one
-key per record). If that record was superseded, has expired or was forgotten since, the shard is
-masked for this question: what it would say is what is no longer true (design, promise 5).
+A behaviour shard of the scope is always on. Of the other shards the one whose nearest record is closest to
+the question is used, if it is close enough (MEGa's gate, parametric.md finding 8, with one key per record); the
+one that learned labelled examples only if the question is of their kind. If the nearest record was superseded, has
+expired or was forgotten since, its shard is masked for this question: what it would say is what is no longer
+true (design, promise 5).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope
 __all__ = ["AdapterChooser", "Choice"]
 
 BEHAVIOUR = "behaviour"
+EXAMPLES = "examples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class _Keys:
     vectors: FloatArray
     owners: tuple[AdapterVersion, ...]
     stale: tuple[bool, ...]
+    tasks: frozenset[str]
+    """Ids of the versions that learned labelled examples."""
 
 
 class AdapterChooser:
@@ -63,25 +67,36 @@ class AdapterChooser:
         self._keys: dict[Scope, _Keys] = {}
         self._clock = -1
 
-    def choose(self, vectors: FloatArray, scope: Scope) -> list[Choice]:
-        """Return one choice per question vector, shape (n, dim), unit rows."""
+    def choose(self, vectors: FloatArray, scope: Scope, labelled: Sequence[bool] | None = None) -> list[Choice]:
+        """Return one choice per question.
+
+        Args:
+            vectors: shape (n, dim), unit rows.
+            scope: who asks.
+            labelled: whether each question looks like the prompts of the examples; others pass by their
+                shard. None: all may be.
+        """
         keys = self._current(scope)
         if not keys.owners:
             return [Choice(keys.always, (), (), -1.0, "no shard of facts or examples serves this scope")] * len(vectors)
-        similarities = vectors @ keys.vectors.T
-        return [self._pick(keys, row) for row in similarities]
+        may_be = [True] * len(vectors) if labelled is None else labelled
+        return [
+            self._pick(keys, similarities, frozenset() if one else keys.tasks)
+            for similarities, one in zip(vectors @ keys.vectors.T, may_be, strict=True)
+        ]
 
-    def _pick(self, keys: _Keys, similarities: FloatArray) -> Choice:
-        nearest = int(similarities.argmax())
-        similarity = float(similarities[nearest])
-        owner = keys.owners[nearest]
-        if similarity < self._min_similarity:
-            return Choice(keys.always, (), (), similarity, f"nearest learned record is too far ({similarity:.2f})")
-        if keys.stale[nearest]:
-            return Choice(
-                keys.always, (), (owner.id,), similarity, f"{owner.id} is masked: what it learned here is stale"
-            )
-        return Choice(keys.always, (owner,), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
+    def _pick(self, keys: _Keys, similarities: FloatArray, unlike: frozenset[str]) -> Choice:
+        for place in np.argsort(-similarities, kind="stable").tolist():
+            similarity, owner = float(similarities[place]), keys.owners[place]
+            if similarity < self._min_similarity:
+                return Choice(keys.always, (), (), similarity, f"nearest learned record is too far ({similarity:.2f})")
+            if owner.id in unlike:
+                continue
+            if keys.stale[place]:
+                reason = f"{owner.id} is masked: what it learned here is stale"
+                return Choice(keys.always, (), (owner.id,), similarity, reason)
+            return Choice(keys.always, (owner,), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
+        return Choice(keys.always, (), (), -1.0, "near to examples only, and not of their kind")
 
     def _current(self, scope: Scope) -> _Keys:
         clock = self._ledger.clock()
@@ -100,7 +115,8 @@ class AdapterChooser:
         always = tuple(versions[shard.id] for shard in serving if shard.group == BEHAVIOUR and shard.id in versions)
         routed = [versions[shard.id] for shard in serving if shard.group != BEHAVIOUR and shard.id in versions]
         vectors, owners, stale = self._record_keys(routed)
-        return _Keys(always, vectors, owners, stale)
+        tasks = {versions[shard.id].id for shard in serving if shard.group == EXAMPLES and shard.id in versions}
+        return _Keys(always, vectors, owners, stale, frozenset(tasks))
 
     def _record_keys(
         self, versions: Sequence[AdapterVersion]
