@@ -105,7 +105,7 @@ def run(folder: Path, *, progress: Progress | None = None, quick: bool = False) 
         quick: fewer facts, tickets and questions.
     """
     company = json.loads((files("hybrid_memory") / "data" / "demo_company.json").read_text(encoding="utf-8"))
-    facts, tickets = (4, 24) if quick else (10, 48)
+    facts, tickets = (4, 24) if quick else (10, 72)
     company["facts"], company["tickets"]["train"] = company["facts"][:facts], company["tickets"]["train"][:tickets]
     seconds: dict[str, float] = {}
     with HybridMemory.open(folder / "memory") as memory:

@@ -17,7 +17,7 @@ from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.protocols import Encoder, Ledger
 from hybrid_memory.types import FloatArray, Kind, Record, Scope
 
-__all__ = ["Likeness", "LabelledTasks", "fit_likeness"]
+__all__ = ["LabelledTasks", "Likeness", "fit_likeness"]
 
 RIDGE = 1.0
 """Weight of the penalty on the line's direction; vectors have length 1."""
