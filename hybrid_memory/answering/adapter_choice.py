@@ -5,7 +5,7 @@ Imports: types, protocols.
 
 A behaviour shard of the scope is always on. Of the other shards the one whose nearest record is closest to
 the question is used, if it is close enough (MEGa's gate, parametric.md finding 8, with one key per record); the
-one that learned labelled examples only if the question is of their kind. If the nearest record was superseded, has
+shard must also be of the question's kind. If the nearest record was superseded, has
 expired or was forgotten since, its shard is masked for this question: what it would say is what is no longer
 true (design, promise 5).
 """
@@ -23,7 +23,6 @@ from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope
 __all__ = ["AdapterChooser", "Choice"]
 
 BEHAVIOUR = "behaviour"
-EXAMPLES = "examples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,8 @@ class _Keys:
     vectors: FloatArray
     owners: tuple[AdapterVersion, ...]
     stale: tuple[bool, ...]
-    tasks: frozenset[str]
-    """Ids of the versions that learned labelled examples."""
+    groups: tuple[str, ...]
+    """Group of the shard behind each row."""
 
 
 class AdapterChooser:
@@ -67,36 +66,33 @@ class AdapterChooser:
         self._keys: dict[Scope, _Keys] = {}
         self._clock = -1
 
-    def choose(self, vectors: FloatArray, scope: Scope, labelled: Sequence[bool] | None = None) -> list[Choice]:
+    def choose(self, vectors: FloatArray, scope: Scope, unlike: Sequence[frozenset[str]] | None = None) -> list[Choice]:
         """Return one choice per question.
 
         Args:
             vectors: shape (n, dim), unit rows.
             scope: who asks.
-            labelled: whether each question looks like the prompts of the examples; others pass by their
-                shard. None: all may be.
+            unlike: the groups of shards that each question is not of; None: it may be of any.
         """
         keys = self._current(scope)
         if not keys.owners:
             return [Choice(keys.always, (), (), -1.0, "no shard of facts or examples serves this scope")] * len(vectors)
-        may_be = [True] * len(vectors) if labelled is None else labelled
-        return [
-            self._pick(keys, similarities, frozenset() if one else keys.tasks)
-            for similarities, one in zip(vectors @ keys.vectors.T, may_be, strict=True)
-        ]
+        passed_by = [frozenset[str]()] * len(vectors) if unlike is None else unlike
+        similarities = vectors @ keys.vectors.T
+        return [self._pick(keys, row, groups) for row, groups in zip(similarities, passed_by, strict=True)]
 
-    def _pick(self, keys: _Keys, similarities: FloatArray, unlike: frozenset[str]) -> Choice:
+    def _pick(self, keys: _Keys, similarities: FloatArray, passed_by: frozenset[str]) -> Choice:
         for place in np.argsort(-similarities, kind="stable").tolist():
             similarity, owner = float(similarities[place]), keys.owners[place]
             if similarity < self._min_similarity:
                 return Choice(keys.always, (), (), similarity, f"nearest learned record is too far ({similarity:.2f})")
-            if owner.id in unlike:
+            if keys.groups[place] in passed_by:
                 continue
             if keys.stale[place]:
                 reason = f"{owner.id} is masked: what it learned here is stale"
                 return Choice(keys.always, (), (owner.id,), similarity, reason)
             return Choice(keys.always, (owner,), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
-        return Choice(keys.always, (), (), -1.0, "near to examples only, and not of their kind")
+        return Choice(keys.always, (), (), -1.0, "near to what was learned, but not of its kind")
 
     def _current(self, scope: Scope) -> _Keys:
         clock = self._ledger.clock()
@@ -115,8 +111,8 @@ class AdapterChooser:
         always = tuple(versions[shard.id] for shard in serving if shard.group == BEHAVIOUR and shard.id in versions)
         routed = [versions[shard.id] for shard in serving if shard.group != BEHAVIOUR and shard.id in versions]
         vectors, owners, stale = self._record_keys(routed)
-        tasks = {versions[shard.id].id for shard in serving if shard.group == EXAMPLES and shard.id in versions}
-        return _Keys(always, vectors, owners, stale, frozenset(tasks))
+        group = {shard.id: shard.group for shard in serving}
+        return _Keys(always, vectors, owners, stale, tuple(group[owner.shard_id] for owner in owners))
 
     def _record_keys(
         self, versions: Sequence[AdapterVersion]

@@ -17,7 +17,7 @@ from ulid import ULID
 
 from hybrid_memory.answering.abstention import UNKNOWN, abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
-from hybrid_memory.answering.likeness import LabelledTasks
+from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.forms import shapes_behaviour
@@ -69,7 +69,7 @@ class Answerer:
         self._language_model = language_model
         self._settings = settings
         self._chooser = AdapterChooser(ledger, min_similarity=settings.shard_similarity)
-        self._tasks = LabelledTasks(ledger, encoder)
+        self._kinds = QuestionKinds(ledger, encoder)
 
     def answer(
         self,
@@ -146,16 +146,16 @@ class Answerer:
         started = time.monotonic()
         vectors = self._encoder.encode(questions)
         cases = [_Case(question) for question in questions]
-        labelled = self._tasks.hold(vectors, scope)
+        unlike = self._kinds.unlike(vectors, scope)
         if mode is not Mode.WEIGHTS_ONLY:
             wanted = self._settings.passages if passages is None else passages
-            for case, vector, may_be in zip(cases, vectors, labelled, strict=True):
-                sought = filters if may_be else _without_examples(filters)
+            for case, vector, groups in zip(cases, vectors, unlike, strict=True):
+                sought = _without_examples(filters) if EXAMPLES in groups else filters
                 case.hits = self._evidence(case.question, vector, scope, sought, as_of, wanted)
         seconds["retrieve"] = time.monotonic() - started
         started = time.monotonic()
         if mode is not Mode.RETRIEVAL_ONLY and as_of is None:  # the weights know only the present
-            for case, choice in zip(cases, self._chooser.choose(vectors, scope, labelled), strict=True):
+            for case, choice in zip(cases, self._chooser.choose(vectors, scope, unlike), strict=True):
                 case.choice = _unless_evidence_is_nearer(choice, case.hits)
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
         for case in cases:
