@@ -5,7 +5,7 @@
 #   make check       ruff and mypy
 #   make slow        tests with the real models (pulls them first)
 #   make wheel-test  build the wheel, install it elsewhere, use it
-#   make bench       every benchmark, or one: make bench ONLY=routing
+#   make bench       every benchmark, or one: make bench ONLY=main_job, make bench ONLY=routing DATA=folder
 #
 # PYTHON=… chooses another interpreter for .venv.
 
@@ -62,8 +62,10 @@ wheel-test: dev
 	$(BIN)/python -m pytest -m slow tests/test_wheel.py
 
 bench: dev models
-	@for file in $(BENCHMARKS); do \
-		echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	@for file in $(BENCHMARKS); do name=$$(basename $$file .py); public=; \
+		if [ $$name = routing ]; then public="--data-dir $(DATA)"; \
+			[ -n "$(DATA)" ] || { echo "== $$file needs DATA=folder of the public sets"; continue; }; fi; \
+		echo "== $$file"; $(BIN)/python -m benchmarks.$$name $$public || exit 1; done
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-memory hybrid-memory-demo

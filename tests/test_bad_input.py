@@ -503,6 +503,7 @@ def test_an_adapter_that_does_not_fit_on_the_disk_leaves_its_records_waiting(fol
 
 
 LEARNER = """
+import signal
 import sys
 from pathlib import Path
 from tiny_flow import open_memory
@@ -511,6 +512,7 @@ def tell(stage, done, total, note=""):
     if stage == "train" and done == 3:
         print("TRAINING", flush=True)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
 with open_memory(Path(sys.argv[1]), training={"min_steps": 2_000}) as memory:
     memory.consolidate(progress=tell)
 """

@@ -19,6 +19,7 @@ import hashlib
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -298,7 +299,9 @@ class LocalLanguageModel:
     def _add(self, name: str, config: LoraConfig) -> PeftModel:
         self._unfold()
         if self.peft is None:
-            self.peft = get_peft_model(self.base, config, adapter_name=name)
+            with warnings.catch_warnings():  # peft 0.21 reads a name that transformers 5.20 renamed; harmless
+                warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+                self.peft = get_peft_model(self.base, config, adapter_name=name)
         else:
             self.peft.add_adapter(name, config)
         return self.peft

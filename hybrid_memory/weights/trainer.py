@@ -3,7 +3,7 @@
 Flow:    self-edits -> [trainer] -> gate
 Imports: errors, types, protocols, config, evidence; the language model of this stage.
 
-What makes it fast on a CPU, all measured in benchmarks/inner_loop_speed.py:
+What makes it fast on a CPU (docs/decisions.md):
 rows of like length together and padding in no loss; logits only where there is loss; LoRA in the
 upper half of the layers, so that what the lower half computes is the same in every epoch and is
 computed once (948 instead of 397 tokens per second on 2 cores, SmolLM2-135M).
