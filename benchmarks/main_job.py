@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -181,6 +182,25 @@ def differences(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
     return found
 
 
+def as_result(runs: Sequence[Run], names: Sequence[str], seeds: Sequence[int]) -> dict[str, object]:
+    """Return everything that was measured, ready for one JSON line."""
+    return {
+        "benchmark": "main_job",
+        "companies": list(names[: len(runs)]),
+        "seeds": list(seeds[: len(runs)]),
+        "settings": Settings().fingerprint(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "hybrid-memory-sdk")},
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "means": {row: {column: float(np.mean(pooled(runs, row, column))) for column in COLUMNS} for row in ROWS},
+        "prompt tokens": {row: float(np.mean([run.tokens[row] for run in runs])) for row in ROWS},
+        "s per query": {row: float(np.mean([run.seconds_per_query[row] for run in runs])) for row in ROWS},
+        "differences": differences(runs),
+        "consolidation": [run.facts for run in runs],
+        "ledger": [run.ledger for run in runs],
+        "outcomes": [run.outcomes for run in runs],
+    }
+
+
 def main() -> None:
     """Run, print the table and one JSON line, keep both in results/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,30 +216,15 @@ def main() -> None:
         runs.append(run_company(company.part(5) if options.smoke else company, seed))
         print(f"\n{name}, seed {seed}, {time.monotonic() - started:.0f} s: {runs[-1].facts} {runs[-1].ledger}")
         print(table(runs[-1:]), flush=True)
-    result = {
-        "benchmark": "main_job",
-        "companies": names,
-        "seeds": options.seeds[: len(names)],
-        "settings": Settings().fingerprint(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "hybrid-memory-sdk")},
-        "machine": f"{platform.machine()}, {platform.system()}",
-        "means": {row: {column: float(np.mean(pooled(runs, row, column))) for column in COLUMNS} for row in ROWS},
-        "prompt tokens": {row: float(np.mean([run.tokens[row] for run in runs])) for row in ROWS},
-        "s per query": {row: float(np.mean([run.seconds_per_query[row] for run in runs])) for row in ROWS},
-        "differences": differences(runs),
-        "consolidation": [run.facts for run in runs],
-        "ledger": [run.ledger for run in runs],
-        "outcomes": [run.outcomes for run in runs],
-    }
+        if not options.smoke and "dev" not in names:  # kept after each company: a long run may be cut short
+            RESULTS.mkdir(exist_ok=True)
+            line = json.dumps(as_result(runs, names, options.seeds))
+            (RESULTS / "main_job.json").write_text(line + "\n", encoding="utf-8")
     print("\nAll companies together")
     print(table(runs))
     for name, (mean, low, high) in differences(runs).items():
         print(f"{name}: {100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]")
-    line = json.dumps(result)
-    print(line)
-    if not options.smoke and "dev" not in names:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "main_job.json").write_text(line + "\n", encoding="utf-8")
+    print(json.dumps(as_result(runs, names, options.seeds)))
 
 
 def _note(stage: str, done: int, total: int, note: str = "") -> None:
