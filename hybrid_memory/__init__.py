@@ -3,6 +3,7 @@
 Importing this loads neither torch nor faiss nor transformers; opening a memory does.
 """
 
+from hybrid_memory.asynchronous import AsyncHybridMemory
 from hybrid_memory.config import Settings
 from hybrid_memory.errors import (
     AdapterError,
@@ -44,6 +45,7 @@ __all__ = [
     "AdapterError",
     "AdapterVersion",
     "Answer",
+    "AsyncHybridMemory",
     "ConfigError",
     "ConsolidationError",
     "ConsolidationReport",

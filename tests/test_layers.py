@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"consolidation", "adapters", "answer_log", "archive", "scoping", "schedule", "streaming"},
     {"forgetting"},
     {"memory"},
+    {"asynchronous"},
     {"distributed"},
     {"build"},
     {"__init__"},

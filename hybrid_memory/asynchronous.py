@@ -1,0 +1,84 @@
+"""The same memory for asyncio: one thin layer that runs each call in a thread.
+
+Flow:    event loop -> [thread] -> memory
+Imports: types, the memory. No logic of its own, so that nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from hybrid_memory.memory import HybridMemory
+from hybrid_memory.types import Answer, IngestSummary
+
+__all__ = ["AsyncHybridMemory"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _in_a_thread(
+    method: Callable[Concatenate[HybridMemory, Arguments], Result],
+) -> Callable[Concatenate[AsyncHybridMemory, Arguments], Coroutine[Any, Any, Result]]:
+    async def call(self: AsyncHybridMemory, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return await asyncio.to_thread(method, self.memory, *args, **kwargs)
+
+    call.__doc__ = method.__doc__
+    call.__name__ = method.__name__
+    return call
+
+
+class AsyncHybridMemory:
+    """HybridMemory with awaitable methods of the same names, arguments and errors.
+
+    `async with await AsyncHybridMemory.open("./acme") as memory:` opens and closes it; `memory.memory` is the
+    synchronous one. Searches go on while a window trains; the language model serves one call at a time.
+    """
+
+    def __init__(self, memory: HybridMemory) -> None:
+        """Wrap an open memory."""
+        self.memory = memory
+
+    @classmethod
+    async def open(
+        cls, folder: Path | str, *, for_reindex: bool = False, **groups: Mapping[str, Any]
+    ) -> AsyncHybridMemory:
+        """Open the memory in a folder; see HybridMemory.open."""
+        return cls(await asyncio.to_thread(lambda: HybridMemory.open(folder, for_reindex=for_reindex, **groups)))
+
+    ingest = add = _in_a_thread(HybridMemory.ingest)
+    route = _in_a_thread(HybridMemory.route)
+    search = _in_a_thread(HybridMemory.search)
+    query_many = _in_a_thread(HybridMemory.query_many)
+    context = _in_a_thread(HybridMemory.context)
+    feedback = _in_a_thread(HybridMemory.feedback)
+    consolidate = _in_a_thread(HybridMemory.consolidate)
+    forget = delete = _in_a_thread(HybridMemory.forget)
+    get = _in_a_thread(HybridMemory.get)
+    update = _in_a_thread(HybridMemory.update)
+    history = _in_a_thread(HybridMemory.history)
+    list = _in_a_thread(HybridMemory.list)
+    where = _in_a_thread(HybridMemory.where)
+    trace = _in_a_thread(HybridMemory.trace)
+    doctor = _in_a_thread(HybridMemory.doctor)
+    export = _in_a_thread(HybridMemory.export)
+    close = _in_a_thread(HybridMemory.close)
+
+    async def ingest_many(self, inputs: Iterable[object], **options: Any) -> IngestSummary:
+        """Ingest many inputs; see HybridMemory.ingest_many."""
+        return await asyncio.to_thread(self.memory.ingest_many, inputs, **options)
+
+    async def query(self, question: str, **options: Any) -> Answer:
+        """Answer one question; see HybridMemory.query_many for the options."""
+        return (await self.query_many([question], **options))[0]
+
+    async def __aenter__(self) -> AsyncHybridMemory:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close."""
+        await self.close()
