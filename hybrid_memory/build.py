@@ -21,6 +21,7 @@ from hybrid_memory.config import Settings, home
 from hybrid_memory.consolidation import Consolidation, Workshop
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.forgetting import Forgetting
+from hybrid_memory.intake import Intake
 from hybrid_memory.memory import Parts
 from hybrid_memory.protocols import Encoder, LanguageModel, Router, SelfEditGenerator
 from hybrid_memory.types import Json, SelfEdit
@@ -130,10 +131,15 @@ def build(
     return Parts(
         folder=folder,
         settings=settings,
-        reader=Reader(chunk_tokens=settings.ingest.chunk_tokens, max_chars=settings.ingest.max_chars),
-        screens=(InstructionScreen(), SecretScreen(), PersonalScreen()),
-        router=router,
-        load_router=load_router,
+        intake=Intake(
+            reader=Reader(chunk_tokens=settings.ingest.chunk_tokens, max_chars=settings.ingest.max_chars),
+            screens=(InstructionScreen(), SecretScreen(), PersonalScreen()),
+            router=router,
+            load_router=load_router,
+            encoder=encoder,
+            ledger=ledger,
+            retriever=retriever,
+        ),
         encoder=encoder,
         ledger=ledger,
         retriever=retriever,

@@ -6,16 +6,15 @@ Imports: types, protocols, config, errors, and the flow modules beside it. Knows
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
@@ -23,17 +22,9 @@ from hybrid_memory.config import Settings
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import HybridMemoryError, InputError, LedgerError, NotFoundError
 from hybrid_memory.forgetting import Forgetting
-from hybrid_memory.protocols import (
-    AdapterStore,
-    Encoder,
-    Filters,
-    LanguageModel,
-    Ledger,
-    Progress,
-    Retriever,
-    Router,
-    Screen,
-)
+from hybrid_memory.inspection import problems, trace, where
+from hybrid_memory.intake import Intake
+from hybrid_memory.protocols import AdapterStore, Answerer, Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.scoping import read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
@@ -41,16 +32,12 @@ from hybrid_memory.types import (
     ConsolidationReport,
     Context,
     Decision,
-    Draft,
-    Entry,
     Event,
     Example,
-    FloatArray,
     Hit,
     IngestReceipt,
     IngestSummary,
     Json,
-    Learning,
     Mode,
     Move,
     Receipt,
@@ -68,65 +55,13 @@ log = logging.getLogger(__name__)
 Word = TypeVar("Word", Route, Mode)
 
 
-class Reader(Protocol):
-    """Turns one input into drafts; see hybrid_memory.ingest.reader."""
-
-    def read(
-        self,
-        x: object,
-        *,
-        scope: Scope,
-        source: str | None = None,
-        observed_at: datetime | None = None,
-        valid_from: datetime | None = None,
-        valid_to: datetime | None = None,
-        ttl_s: float | None = None,
-        trust: Trust | str | None = None,
-        supersedes: str | None = None,
-        metadata: Mapping[str, Json] | None = None,
-        idempotency_key: str | None = None,
-    ) -> list[Draft]: ...
-
-
-class Answerer(Protocol):
-    """Turns questions into answers; see hybrid_memory.answering.answerer."""
-
-    def answer(
-        self,
-        questions: Sequence[str],
-        *,
-        scope: Scope,
-        mode: Mode,
-        filters: Filters | None,
-        as_of: datetime | None,
-        passages: int | None,
-        max_new_tokens: int | None,
-        on_text: Callable[[str], None] | None,
-        progress: Progress | None,
-    ) -> list[Answer]: ...
-
-    def context(
-        self,
-        question: str,
-        *,
-        scope: Scope,
-        mode: Mode,
-        filters: Filters | None,
-        as_of: datetime | None,
-        passages: int | None,
-    ) -> Context: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """The stages of one memory, as build.py puts them together."""
 
     folder: Path
     settings: Settings
-    reader: Reader
-    screens: Sequence[Screen]
-    router: Router
-    load_router: Callable[[str], Router]
+    intake: Intake
     encoder: Encoder
     ledger: Ledger
     retriever: Retriever
@@ -236,27 +171,23 @@ class HybridMemory:
             LockedError: another process holds the writer lock too long.
         """
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
-        forced = _member(Route, "route", route)
-        drafts = self._parts.reader.read(
+        receipt = self._parts.intake.ingest(
             x,
+            forced=_member(Route, "route", route),
+            dry_run=dry_run,
             scope=scope,
             source=source,
             observed_at=observed_at,
             valid_from=valid_from,
             valid_to=valid_to,
-            ttl_s=ttl.total_seconds() if isinstance(ttl, timedelta) else ttl,
+            ttl_s=_seconds(ttl),
             trust=trust,
             supersedes=supersedes,
             metadata=metadata,
             idempotency_key=idempotency_key,
         )
-        entries = self._decide(drafts, forced)
-        if dry_run:
-            return IngestReceipt(record_id=None, route=entries[0].decision.route, decision=entries[0].decision)
-        receipts = self._ledger.write(entries)
-        ids = tuple(receipt.record_id for receipt in receipts if receipt.record_id is not None)
         self._open_window_when_full()
-        return replace(receipts[0], records=ids)
+        return receipt
 
     add = ingest
 
@@ -285,8 +216,8 @@ class HybridMemory:
         receipts: list[IngestReceipt] = []
         failures: list[tuple[int, str]] = []
         for start in range(0, len(everything), batch_size):
-            batch = everything[start : start + batch_size]
-            receipts += self._ingest_batch(batch, start, failures, **stamp)
+            batch = dict(enumerate(everything[start : start + batch_size], start=start))
+            receipts += self._parts.intake.ingest_batch(batch, failures, **_read_stamp(**stamp))
             if progress is not None:
                 progress("ingest", start + len(batch), len(everything), f"{len(failures)} failed")
         self._open_window_when_full()
@@ -298,45 +229,6 @@ class HybridMemory:
             seconds=time.monotonic() - started,
         )
 
-    def _ingest_batch(
-        self,
-        batch: Sequence[object],
-        start: int,
-        failures: list[tuple[int, str]],
-        *,
-        tenant_id: str | None = None,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        route: Route | str | None = None,
-        ttl: timedelta | float | None = None,
-        **stamp: Any,
-    ) -> list[IngestReceipt]:
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
-        forced = _member(Route, "route", route)
-        ttl_s = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-        read: dict[int, list[Draft]] = {}
-        for place, x in enumerate(batch, start=start):
-            try:
-                read[place] = self._parts.reader.read(x, scope=scope, ttl_s=ttl_s, **stamp)
-            except HybridMemoryError as error:
-                failures.append((place, str(error)))
-        decided = iter(self._decide([draft for drafts in read.values() for draft in drafts], forced) if read else [])
-        return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
-
-    def _write_batch(self, entries: Mapping[int, list[Entry]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:
-        """Write all in one transaction; when one of them is refused, each input in its own."""
-        try:
-            return self._ledger.write([entry for several in entries.values() for entry in several]) if entries else []
-        except (InputError, NotFoundError) as error:
-            if len(entries) == 1:
-                failures.append((next(iter(entries)), str(error)))
-                return []
-        receipts: list[IngestReceipt] = []
-        for place, several in entries.items():
-            receipts += self._write_batch({place: several}, failures)
-        return receipts
-
     def route(self, text: str, *, policy: str | None = None, trust: Trust | str = Trust.USER) -> Decision:
         """Explain where a text would go, without storing anything.
 
@@ -345,55 +237,11 @@ class HybridMemory:
             policy: a shipped policy's name or a file; None is this memory's own.
             trust: who would vouch for it.
         """
-        drafts = self._parts.reader.read(text, scope=Scope(), trust=trust)
-        router = self._parts.router if policy is None else self._parts.load_router(policy)
-        return self._decisions(drafts, router)[0][0]
+        return self._parts.intake.route(text, policy=policy, trust=trust)
 
     def replay_routing(self, policy: str) -> list[Move]:
         """Return what would move under another policy; nothing moves."""
-        router = self._parts.load_router(policy)
-        moves: list[Move] = []
-        for record in self._ledger.find(scope=None):
-            draft = _as_draft(record)
-            decision = self._decisions([draft], router)[0][0]
-            if decision.route is not record.decision.route:
-                moves.append(
-                    Move(
-                        record_id=record.id,
-                        text=record.text,
-                        before=record.decision.route,
-                        after=decision.route,
-                        reasons=decision.reasons,
-                    )
-                )
-        return moves
-
-    def _decide(self, drafts: Sequence[Draft], forced: Route | None) -> list[Entry]:
-        self._parts.retriever.require_same_encoder()
-        entries = []
-        for draft, (decision, vectors) in zip(drafts, self._decisions(drafts, self._parts.router), strict=True):
-            if forced is not None and forced is not decision.route:
-                reason = f"the caller asked for {forced.value}; the policy said {decision.route.value}"
-                decision = replace(decision, route=forced, reasons=(*decision.reasons, reason))
-            entries.append(
-                Entry(draft=draft, decision=decision, vectors=vectors, encoder=self._parts.encoder.fingerprint)
-            )
-        return entries
-
-    def _decisions(self, drafts: Sequence[Draft], router: Router) -> list[tuple[Decision, FloatArray]]:
-        """Return decision and passage vectors of each draft; every passage is embedded once, in one batch."""
-        passages = [passage for draft in drafts for passage in draft.passages]
-        vectors = self._parts.encoder.encode(passages)
-        ends = [0]
-        for draft in drafts:
-            ends.append(ends[-1] + len(draft.passages))
-        of_draft = [vectors[first:last] for first, last in itertools.pairwise(ends)]
-        findings = [
-            tuple(finding for screen in self._parts.screens for finding in screen.screen(draft.text))
-            for draft in drafts
-        ]
-        decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
-        return list(zip(decisions, of_draft, strict=True))
+        return self._parts.intake.replay(policy)
 
     # ------------------------------------------------------------ query
 
@@ -700,31 +548,11 @@ class HybridMemory:
 
     def where(self, record_id: str) -> Mapping[str, Json]:
         """Return where a record lives now: retrieval, queue, adapters."""
-        record = self._ledger.get(record_id)
-        versions = [version for version in self._ledger.versions() if record_id in version.record_ids]
-        return {
-            "record": record_id,
-            "status": record.status.value,
-            "retrievable": record.status is Status.ACTIVE,
-            "waits_for_window": record.learning is Learning.QUEUED,
-            "learning": record.learning.value,
-            "learning_detail": record.learning_detail,
-            "shard": record.shard_id,
-            "adapters": {version.id: version.status.value for version in versions},
-        }
+        return where(self._ledger, record_id)
 
     def trace(self, id: str) -> Mapping[str, Json]:
         """Return everything known about a record's way, or about an adapter version's making."""
-        version = next((version for version in self._ledger.versions() if version.id == id), None)
-        if version is not None:
-            return version.to_json()
-        edits = self._ledger.self_edits([id])
-        return {
-            "record": self._ledger.get(id).to_json(),
-            "where": self.where(id),
-            "history": [event.to_json() for event in self.history(id)],
-            "self_edit": edits[0].to_json() if edits else None,
-        }
+        return trace(self._ledger, id)
 
     def studied(self, record_id: str) -> tuple[str, ...]:
         """Return the prompts that were written to learn a record by, held-out ones included."""
@@ -732,19 +560,13 @@ class HybridMemory:
 
     def doctor(self) -> Mapping[str, Json]:
         """Check ledger, index and adapters; return counts and problems, each with what mends it."""
-        problems = [*self._ledger.check(), *self._parts.retriever.check()]
-        for version in self._ledger.versions():
-            if version.status.value in ("active", "retired"):
-                try:
-                    self._parts.store.verify(version.path)
-                except HybridMemoryError as error:
-                    problems.append(str(error))
+        found = problems(self._ledger, self._parts.retriever, self._parts.store)
         return {
-            "healthy": not problems,
-            "problems": problems,
+            "healthy": not found,
+            "problems": found,
             "folder": str(self._parts.folder),
             "settings": self._parts.settings.fingerprint(),
-            "policy": self._parts.router.name,
+            "policy": self._parts.intake.policy,
             "encoder": self._parts.encoder.fingerprint,
             **self._ledger.counts(),
         }
@@ -798,6 +620,25 @@ def _question(text: str) -> str:
     return text.strip()
 
 
+def _seconds(ttl: timedelta | float | None) -> float | None:
+    return ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+
+
+def _read_stamp(
+    *,
+    tenant_id: str | None = None,
+    user_id: str | None = None,
+    agent_id: str | None = None,
+    run_id: str | None = None,
+    route: Route | str | None = None,
+    ttl: timedelta | float | None = None,
+    **rest: Any,
+) -> dict[str, Any]:
+    """Return the keyword arguments of `ingest` as the intake takes them."""
+    scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+    return {"scope": scope, "forced": _member(Route, "route", route), "ttl_s": _seconds(ttl), **rest}
+
+
 def _at_least(name: str, value: int | None, least: int) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise InputError(f"{name} must be a whole number of {least} or more, got {value!r}")
@@ -811,22 +652,3 @@ def _member(kind: type[Word], name: str, value: Word | str | None) -> Word | Non
     except ValueError:
         names = ", ".join(member.value for member in kind)
         raise InputError(f"{name} must be one of {names}; got {value!r}") from None
-
-
-def _as_draft(record: Record) -> Draft:
-    """Return the record as it would be ingested today."""
-    return Draft(
-        text=record.text,
-        kind=record.kind,
-        scope=record.scope,
-        source=record.source,
-        trust=record.trust,
-        observed_at=record.observed_at,
-        valid_from=record.valid_from,
-        valid_to=record.valid_to,
-        slot=record.slot,
-        value=record.value,
-        examples=record.examples,
-        passages=(record.text,),
-        metadata=record.metadata,
-    )

@@ -15,6 +15,8 @@ from typing import Protocol, TypeAlias
 
 from hybrid_memory.types import (
     AdapterVersion,
+    Answer,
+    Context,
     Decision,
     Directives,
     Draft,
@@ -28,24 +30,28 @@ from hybrid_memory.types import (
     IngestReceipt,
     Json,
     Learning,
+    Mode,
     Passage,
     Record,
     Scope,
     SelfEdit,
     Shard,
     StudyItem,
+    Trust,
     Turn,
     Verdict,
 )
 
 __all__ = [
     "AdapterStore",
+    "Answerer",
     "Encoder",
     "Filters",
     "Gate",
     "LanguageModel",
     "Ledger",
     "Progress",
+    "Reader",
     "Retriever",
     "Router",
     "Screen",
@@ -85,6 +91,28 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Return an array of shape (len(texts), dim), float32; row i belongs to texts[i]."""
+        ...
+
+
+class Reader(Protocol):
+    """Turns one input into drafts."""
+
+    def read(
+        self,
+        x: object,
+        *,
+        scope: Scope,
+        source: str | None = None,
+        observed_at: datetime | None = None,
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        ttl_s: float | None = None,
+        trust: Trust | str | None = None,
+        supersedes: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[Draft]:
+        """Return one draft per record the input becomes; the arguments are those of `HybridMemory.ingest`."""
         ...
 
 
@@ -205,6 +233,39 @@ class LanguageModel(Protocol):
 
     def release(self, adapter_id: str) -> None:
         """Drop an adapter from memory; nothing happens when it is not loaded."""
+        ...
+
+
+class Answerer(Protocol):
+    """Turns questions into answers."""
+
+    def answer(
+        self,
+        questions: Sequence[str],
+        *,
+        scope: Scope,
+        mode: Mode,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+        max_new_tokens: int | None,
+        on_text: Callable[[str], None] | None,
+        progress: Progress | None,
+    ) -> list[Answer]:
+        """Return one answer per question; the arguments are those of `HybridMemory.query_many`."""
+        ...
+
+    def context(
+        self,
+        question: str,
+        *,
+        scope: Scope,
+        mode: Mode,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+    ) -> Context:
+        """Return what would be sent to the model."""
         ...
 
 

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"models"},
     STAGES,
     {"upkeep", "workers"},
-    {"consolidation", "adapters", "answer_log", "archive", "scoping", "schedule", "streaming"},
+    {"consolidation", "adapters", "answer_log", "archive", "inspection", "intake", "scoping", "schedule", "streaming"},
     {"forgetting"},
     {"memory"},
     {"asynchronous"},

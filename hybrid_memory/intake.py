@@ -1,0 +1,168 @@
+"""Read, screen, route and store what comes in.
+
+Flow:    input -> drafts -> screens -> decisions -> one ledger transaction
+Imports: errors, types, protocols. Knows reader, screens, router and encoder by their protocols only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
+from hybrid_memory.protocols import Encoder, Ledger, Reader, Retriever, Router, Screen
+from hybrid_memory.types import (
+    Decision,
+    Draft,
+    Entry,
+    FloatArray,
+    IngestReceipt,
+    Move,
+    Record,
+    Route,
+    Scope,
+    Trust,
+)
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """The way of every input into the ledger, and of a question about where it would go."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        screens: Sequence[Screen],
+        router: Router,
+        load_router: Callable[[str], Router],
+        encoder: Encoder,
+        ledger: Ledger,
+        retriever: Retriever,
+    ) -> None:
+        """`load_router` gives the router of another policy, by its name or file."""
+        self._reader = reader
+        self._screens = screens
+        self._router = router
+        self._load_router = load_router
+        self._encoder = encoder
+        self._ledger = ledger
+        self._retriever = retriever
+
+    @property
+    def policy(self) -> str:
+        """Name and fingerprint of the policy in force."""
+        return self._router.name
+
+    def ingest(self, x: object, *, forced: Route | None, dry_run: bool, **stamp: Any) -> IngestReceipt:
+        """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `forced` overrules the policy."""
+        entries = self._decide(self._reader.read(x, **stamp), forced)
+        if dry_run:
+            return IngestReceipt(record_id=None, route=entries[0].decision.route, decision=entries[0].decision)
+        receipts = self._ledger.write(entries)
+        ids = tuple(receipt.record_id for receipt in receipts if receipt.record_id is not None)
+        return replace(receipts[0], records=ids)
+
+    def ingest_batch(
+        self, batch: Mapping[int, object], failures: list[tuple[int, str]], *, forced: Route | None, **stamp: Any
+    ) -> list[IngestReceipt]:
+        """Take inputs in, all embedded and stored at once; a bad one is noted in `failures` with its place.
+
+        Args:
+            batch: place in the caller's list -> input.
+            failures: gets (place, message).
+            forced: overrules the policy.
+            stamp: the keyword arguments of `Reader.read`.
+        """
+        read: dict[int, list[Draft]] = {}
+        for place, x in batch.items():
+            try:
+                read[place] = self._reader.read(x, **stamp)
+            except HybridMemoryError as error:
+                failures.append((place, str(error)))
+        decided = iter(self._decide([draft for drafts in read.values() for draft in drafts], forced) if read else [])
+        return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
+
+    def _write_batch(self, entries: Mapping[int, list[Entry]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:
+        """Write all in one transaction; when one of them is refused, each input in its own."""
+        try:
+            return self._ledger.write([entry for several in entries.values() for entry in several]) if entries else []
+        except (InputError, NotFoundError) as error:
+            if len(entries) == 1:
+                failures.append((next(iter(entries)), str(error)))
+                return []
+        receipts: list[IngestReceipt] = []
+        for place, several in entries.items():
+            receipts += self._write_batch({place: several}, failures)
+        return receipts
+
+    def route(self, text: str, *, policy: str | None, trust: Trust | str) -> Decision:
+        """Explain where a text would go under a policy (None: the one in force), without storing anything."""
+        drafts = self._reader.read(text, scope=Scope(), trust=trust)
+        router = self._router if policy is None else self._load_router(policy)
+        return self._decisions(drafts, router)[0][0]
+
+    def replay(self, policy: str) -> list[Move]:
+        """Return what would move under another policy; nothing moves."""
+        router = self._load_router(policy)
+        moves: list[Move] = []
+        for record in self._ledger.find(scope=None):
+            draft = _as_draft(record)
+            decision = self._decisions([draft], router)[0][0]
+            if decision.route is not record.decision.route:
+                moves.append(
+                    Move(
+                        record_id=record.id,
+                        text=record.text,
+                        before=record.decision.route,
+                        after=decision.route,
+                        reasons=decision.reasons,
+                    )
+                )
+        return moves
+
+    def _decide(self, drafts: Sequence[Draft], forced: Route | None) -> list[Entry]:
+        self._retriever.require_same_encoder()
+        entries = []
+        for draft, (decision, vectors) in zip(drafts, self._decisions(drafts, self._router), strict=True):
+            if forced is not None and forced is not decision.route:
+                reason = f"the caller asked for {forced.value}; the policy said {decision.route.value}"
+                decision = replace(decision, route=forced, reasons=(*decision.reasons, reason))
+            entries.append(Entry(draft=draft, decision=decision, vectors=vectors, encoder=self._encoder.fingerprint))
+        return entries
+
+    def _decisions(self, drafts: Sequence[Draft], router: Router) -> list[tuple[Decision, FloatArray]]:
+        """Return decision and passage vectors of each draft; every passage is embedded once, in one batch."""
+        passages = [passage for draft in drafts for passage in draft.passages]
+        vectors = self._encoder.encode(passages)
+        ends = [0]
+        for draft in drafts:
+            ends.append(ends[-1] + len(draft.passages))
+        of_draft = [vectors[first:last] for first, last in itertools.pairwise(ends)]
+        findings = [
+            tuple(finding for screen in self._screens for finding in screen.screen(draft.text)) for draft in drafts
+        ]
+        decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
+        return list(zip(decisions, of_draft, strict=True))
+
+
+def _as_draft(record: Record) -> Draft:
+    """Return the record as it would be ingested today."""
+    return Draft(
+        text=record.text,
+        kind=record.kind,
+        scope=record.scope,
+        source=record.source,
+        trust=record.trust,
+        observed_at=record.observed_at,
+        valid_from=record.valid_from,
+        valid_to=record.valid_to,
+        slot=record.slot,
+        value=record.value,
+        examples=record.examples,
+        passages=(record.text,),
+        metadata=record.metadata,
+    )
