@@ -18,12 +18,13 @@ from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.archive import ADAPTERS, LEDGER
 from hybrid_memory.catalogue import CATALOGUE
 from hybrid_memory.config import Settings, home
-from hybrid_memory.consolidation import Consolidation, Workshop
+from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.intake import Intake
 from hybrid_memory.memory import Parts
 from hybrid_memory.protocols import Encoder, LanguageModel, Router, SelfEditGenerator
+from hybrid_memory.rebuilding import Rebuilding, Workshop
 from hybrid_memory.types import Json, SelfEdit
 from hybrid_memory.upkeep import Upkeep
 from hybrid_memory.workers import Workers
@@ -118,15 +119,22 @@ def build(
         ledger.close()
         raise
     answers = AnswerLog(folder / "answers.jsonl")
+    workshop = cache(lambda: _workshop(settings, encoder, language_model()))
     consolidation = Consolidation(
         ledger=ledger,
-        store=store,
         upkeep=upkeep,
         workers=Workers(folder / "windows"),
-        workshop=cache(lambda: _workshop(settings, encoder, language_model())),
+        workshop=workshop,
+        rebuilding=Rebuilding(
+            ledger=ledger,
+            store=store,
+            upkeep=upkeep,
+            workshop=workshop,
+            keep_versions=settings.window.keep_versions,
+            seed=settings.training.seed,
+            provenance=_provenance(settings),
+        ),
         window=settings.window,
-        seed=settings.training.seed,
-        provenance=_provenance(settings),
     )
     return Parts(
         folder=folder,

@@ -66,6 +66,11 @@ class Upkeep:
                 if version.status is AdapterStatus.ACTIVE:
                     self._ledger.assign([], shard=shards[version.shard_id])  # nothing new, but due
 
+    def retain(self, shard_id: str, count: int) -> None:
+        """Delete the oldest retired versions of a shard beyond the `count` kept for rollback."""
+        versions = self._ledger.versions(shard_id=shard_id)
+        self.delete([version for version in versions if version.status is AdapterStatus.RETIRED][:-count])
+
     def delete(self, versions: Sequence[AdapterVersion]) -> int:
         """Take versions out of service and delete their files; return how many files there were."""
         for version in versions:
