@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hybrid_memory.errors import ConfigError
 
@@ -156,7 +156,23 @@ class TrainingSettings(_Group):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     max_tokens: Annotated[int, Field(ge=8)] = 1024
     """Longest training sequence; longer ones are refused, not cut."""
+    directive_targets: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "o_proj")
+    """The layers that a self-edit's directives may name."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, more time."""
+    seal_compat: bool = False
+    """Train as SEAL was released (q/v LoRA r32 a64 in all layers, 1e-3, 10 epochs, batch 1, padding to 2048 in the
+    loss), for comparison. It fixes the recipe: no other training setting but the seed may be given with it."""
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _released_recipe_is_whole(self) -> TrainingSettings:
+        others = sorted(self.model_fields_set - {"seal_compat", "seed"})
+        if self.seal_compat and others:
+            raise ValueError(
+                f"seal_compat fixes the whole recipe; leave out {', '.join(others)}, or set seal_compat to false"
+            )
+        return self
 
 
 class GateSettings(_Group):

@@ -299,10 +299,17 @@ def _join(edits: Sequence[SelfEdit]) -> SelfEdit:
 
 
 def _agreed(material: Sequence[SelfEdit]) -> Directives:
-    """Return the gentlest of what the self-edits of a shard ask for."""
-    rates = [edit.directives.learning_rate for edit in material if edit.directives.learning_rate is not None]
-    epochs = [edit.directives.epochs for edit in material if edit.directives.epochs is not None]
-    return Directives(learning_rate=min(rates, default=None), epochs=min(epochs, default=None))
+    """Return the gentlest of what a shard's self-edits ask for; loss and layers only where all ask for the same."""
+    asked = [edit.directives for edit in material]
+    rates = [one.learning_rate for one in asked if one.learning_rate is not None]
+    epochs = [one.epochs for one in asked if one.epochs is not None]
+    losses, targets = {one.loss_on for one in asked}, {one.targets for one in asked}
+    return Directives(
+        learning_rate=min(rates, default=None),
+        epochs=min(epochs, default=None),
+        loss_on=losses.pop() if len(losses) == 1 else None,
+        targets=targets.pop() if len(targets) == 1 else None,
+    )
 
 
 def _blank(shard: Shard) -> ShardReport:

@@ -531,6 +531,10 @@ class Directives(Value):
     epochs: int | None = None
     loss_on: str | None = None
     """"answer" or "all"."""
+    targets: tuple[str, ...] | None = None
+    """Linear layers that get LoRA, by name."""
+    augmentations: tuple[str, ...] | None = None
+    """Forms in which the material is studied once more, such as "reverse"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_adapters import FERRY, LAMP, asked, logits, trained, trainer, version, weights
+from tiny_adapters import FERRY, LAMP, asked, logits, settings, trained, trainer, version, weights
 from torch.func import functional_call
 
 from hybrid_memory.errors import ConsolidationError, InputError
@@ -18,6 +18,7 @@ from hybrid_memory.protocols import Trainer
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Example, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
+from hybrid_memory.weights.objective import ResponseLoss
 
 RECORDED = Path(__file__).parent / "data" / "adapters"
 LONG = StudyItem(
@@ -233,10 +234,9 @@ def test_loss_and_gradients_equal_the_full_forward(
     with lm.adapted([begun]):  # loaded, then folded out again
         pass
 
-    ours = trainer(lm, frozen_layers=frozen_layers)
-    rows = ours._rows(items)
+    ours = trainer(lm, frozen_layers=frozen_layers)._objective(items, settings(frozen_layers=frozen_layers), "answer")
     with lm.training(begun.id):
-        loss = ours._loss(rows)
+        loss = ours.loss(range(len(items)))
         loss.backward()  # type: ignore[no-untyped-call]
 
     assert lm.peft is not None
@@ -261,7 +261,7 @@ def test_evidence_and_shots_stand_before_the_question(lm: LocalLanguageModel) ->
         shots=(Example("Where is Ann?", "At home."),),
     )
 
-    row = trainer(lm)._rows([item])[0]
+    row = ResponseLoss(lm, settings(), loss_on="answer").read([item])._rows[0]
 
     text = lm.tokenizer.decode(row.ids)
     assert (

@@ -37,9 +37,13 @@ def version(name: str, folder: Path, **manifest: Any) -> AdapterVersion:
     )
 
 
-def trainer(lm: LocalLanguageModel, **given: Any) -> LoraTrainer:
+def settings(**given: Any) -> TrainingSettings:
     quick: dict[str, Any] = {"epochs": 1, "min_steps": 60, "learning_rate": 2e-2, "lora_rank": 4, "lora_alpha": 8.0}
-    return LoraTrainer(lm, TrainingSettings(**{**quick, **given}))
+    return TrainingSettings(**{**quick, **given})
+
+
+def trainer(lm: LocalLanguageModel, **given: Any) -> LoraTrainer:
+    return LoraTrainer(lm, settings(**given))
 
 
 def trained(

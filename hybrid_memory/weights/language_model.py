@@ -137,10 +137,17 @@ class LocalLanguageModel:
         """The transformer body without its output layer."""
         return self.base.get_decoder()
 
-    @property
-    def head(self) -> Any:
-        """The output layer: hidden states to logits."""
-        return self.base.get_output_embeddings()
+    def head(self, hidden: Tensor) -> Tensor:
+        """Return the logits of hidden states, with the scale or the cap that some models put on them."""
+        config = self.base.config
+        logits: Tensor = self.base.get_output_embeddings()(hidden)
+        if scale := getattr(config, "logit_scale", None):  # Cohere
+            logits = logits * scale
+        if divisor := getattr(config, "logits_scaling", None):  # Granite
+            logits = logits / divisor
+        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+            logits = cap * torch.tanh(logits / cap)
+        return logits
 
     # ------------------------------------------------------------ writing
 

@@ -1,0 +1,73 @@
+"""What a self-edit asks of the inner loop: honoured, bounded by the settings, and told in the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_adapters import FERRY, LAMP, settings, trainer, weights
+
+from hybrid_memory.testing import tiny_language_model
+from hybrid_memory.types import Directives
+from hybrid_memory.weights.language_model import LocalLanguageModel
+
+
+@pytest.fixture
+def lm() -> LocalLanguageModel:
+    torch.set_num_threads(1)
+    return tiny_language_model()
+
+
+def test_loss_on_all_tokens_is_the_loss_of_prompt_and_response(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """The first loss is the base model's mean over every next token of both rows."""
+    report = trainer(lm, min_steps=1).train(
+        [FERRY, LAMP], seed=0, folder=tmp_path, directives=Directives(loss_on="all")
+    )
+
+    total, count = 0.0, 0
+    for item in (FERRY, LAMP):
+        objective = trainer(lm)._objective([item], settings(), "all")
+        length = objective.lengths[0]
+        total, count = total + objective.loss([0]).item() * (length - 1), count + length - 1
+    assert report["loss_on"] == "all"
+    assert report["first_loss"] == pytest.approx(total / count, abs=1e-3)
+
+
+def test_the_default_is_the_loss_of_the_response(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """As it is without directives: the same bytes."""
+    for name, directives in (("none", None), ("answer", Directives(loss_on="answer"))):
+        (tmp_path / name).mkdir()
+        trainer(lm, min_steps=2).train([FERRY], seed=0, folder=tmp_path / name, directives=directives)
+
+    assert weights(tmp_path / "none") == weights(tmp_path / "answer")
+
+
+def test_targets_are_those_asked_for(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """The adapter has no other layers."""
+    report = trainer(lm, min_steps=1).train(
+        [FERRY], seed=0, folder=tmp_path, directives=Directives(targets=("q_proj", "down_proj"))
+    )
+
+    layers = {name.split(".lora")[0].rpartition(".")[2] for name in load_file(tmp_path / "adapter_model.safetensors")}
+    assert layers == {"q_proj", "down_proj"}
+    assert report["targets"] == ["q_proj", "down_proj"]
+
+
+def test_targets_that_the_settings_do_not_list_are_not_followed(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """A self-edit cannot put LoRA on the output layer, or on everything by an empty list."""
+    report = trainer(lm, min_steps=1).train(
+        [FERRY], seed=0, folder=tmp_path, directives=Directives(targets=("lm_head", "embed_tokens"))
+    )
+
+    assert report["targets"] == ["gate_proj", "up_proj", "down_proj"]
+
+
+def test_a_rate_and_epochs_beyond_the_settings_are_cut_to_them(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """Never more than the settings' rate and twice their epochs, whatever a self-edit asks for."""
+    report = trainer(lm, epochs=3, learning_rate=1e-3).train(
+        [FERRY], seed=0, folder=tmp_path, directives=Directives(learning_rate=10.0, epochs=10_000)
+    )
+
+    assert (report["learning_rate"], report["epochs"], report["steps"]) == (1e-3, 6, 6)
