@@ -24,7 +24,8 @@ from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.intake import Intake
 from hybrid_memory.memory import Parts
 from hybrid_memory.protocols import Encoder, LanguageModel, Router, SelfEditGenerator
-from hybrid_memory.rebuilding import Rebuilding, Workshop
+from hybrid_memory.rebuilding import Rebuilding
+from hybrid_memory.trials import Trials, Workshop
 from hybrid_memory.types import Json, SelfEdit
 from hybrid_memory.upkeep import Upkeep
 from hybrid_memory.workers import Workers
@@ -127,12 +128,19 @@ def build(
         workshop=workshop,
         rebuilding=Rebuilding(
             ledger=ledger,
-            store=store,
-            upkeep=upkeep,
+            trials=Trials(
+                ledger=ledger,
+                store=store,
+                upkeep=upkeep,
+                workshop=workshop,
+                scales=settings.gate.scales,
+                keep_versions=settings.window.keep_versions,
+                seed=settings.training.seed,
+                provenance=_provenance(settings),
+            ),
             workshop=workshop,
-            keep_versions=settings.window.keep_versions,
+            gate=settings.gate,
             seed=settings.training.seed,
-            provenance=_provenance(settings),
         ),
         window=settings.window,
     )
@@ -217,9 +225,11 @@ def _router(policy: str) -> Router:
 
 
 def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Workshop:
+    from hybrid_memory.selfedit.deference import with_deference
     from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
     from hybrid_memory.selfedit.verification import verify
     from hybrid_memory.weights.gate import Gate
+    from hybrid_memory.weights.scaling import scale_adapter
     from hybrid_memory.weights.sharding import place
     from hybrid_memory.weights.trainer import LoraTrainer
 
@@ -235,6 +245,7 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Work
         read = with_evidence(
             kept, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence
         )
+        read = with_deference(read, seed=seed, count=chosen.deference)
         return with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
 
     return Workshop(
@@ -242,7 +253,8 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Work
         generators=_generators(settings, encoder, language_model),
         prepare=prepared,
         trainer=LoraTrainer(language_model, settings.training),
-        gate=Gate(language_model, settings.gate),
+        scale=scale_adapter,
+        gate=Gate(language_model, settings.gate, encoder=encoder, min_similarity=settings.answer.shard_similarity),
         place=partial(place, cap=settings.window.shard_cap),
     )
 

@@ -130,6 +130,8 @@ class SelfEditSettings(_Group):
     """Questions per record studied again with the own statement in evidence, among others."""
     missed_evidence: Annotated[int, Field(ge=0)] = 1
     """Questions per record studied again with only other statements in evidence."""
+    deference: Annotated[int, Field(ge=0)] = 0
+    """Questions per record studied again with evidence that contradicts the record, which is then the answer."""
     shots: Annotated[int, Field(ge=0)] = 3
     """Nearest examples shown before a demonstration that is studied again."""
     shot_repeats: Annotated[int, Field(ge=0)] = 1
@@ -190,6 +192,20 @@ class GateSettings(_Group):
     """Largest accepted mean KL(base || adapted) on unrelated prompts, nats per token."""
     max_probe_drop: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest accepted loss on the grammar and common-sense probe, as a fraction of 1."""
+    max_following_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Largest accepted loss of answers that follow evidence against what was learned, as a fraction of 1."""
+    max_abstention_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Largest accepted loss of doubt about unanswerable questions, as a fraction of 1."""
+    canaries: tuple[tuple[str, str], ...] = ()
+    """(question, answer) pairs whose answer must stay as likely; asked of every shard that would answer them."""
+    max_canary_loss: Annotated[float, Field(ge=0)] = 0.5
+    """Largest accepted fall of a canary's answer, nats per token."""
+    scales: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.7, 0.5)
+    """Parts of its strength that a candidate which does too much is tried at, without training again."""
+    rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5,)
+    """Parts of the learning rate for further trials after that."""
+    most_trials: Annotated[int, Field(ge=1)] = 8
+    """Most trainings of one shard in a window, those that look for the records to decline included."""
 
 
 class AnswerSettings(_Group):

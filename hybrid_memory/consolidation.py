@@ -1,7 +1,7 @@
 """One window: what waits in the queue becomes adapters, or is declined and stays in retrieval.
 
 Flow:    queue -> lease -> place in shards -> rebuild each shard that is due -> report
-Imports: types, protocols, config, rebuilding, upkeep, workers.
+Imports: types, protocols, config, rebuilding, trials, upkeep, workers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from hybrid_memory.config import WindowSettings
 from hybrid_memory.protocols import Ledger, Progress
-from hybrid_memory.rebuilding import Rebuilding, Workshop
+from hybrid_memory.rebuilding import Rebuilding
+from hybrid_memory.trials import Workshop
 from hybrid_memory.types import (
     ConsolidationReport,
     FloatArray,

@@ -1,6 +1,7 @@
 """Ordinary prompts and sentences, unrelated to any memory: half to study with, half to probe with.
 
-Flow:    selfedit practises preferences on the study half; the gate measures drift on the probe half.
+Flow:    selfedit practises preferences on the study half; the gate measures drift on the probe half, and doubt on
+         questions that nothing answers.
 Imports: types. All texts are self-authored (hybrid_memory/data).
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-__all__ = ["minimal_pairs", "probe_prompts", "study_prompts"]
+__all__ = ["minimal_pairs", "probe_prompts", "study_prompts", "unanswerable_questions"]
 
 
 def study_prompts() -> list[str]:
@@ -29,8 +30,13 @@ def minimal_pairs() -> list[tuple[str, str]]:
     return [(pair["good"], pair["bad"]) for pair in map(json.loads, _lines("probes.jsonl"))]
 
 
-def _prompts() -> list[str]:
-    return [json.loads(line)["prompt"] for line in _lines("general.jsonl")]
+def unanswerable_questions() -> list[str]:
+    """Return questions about private matters that no model can know."""
+    return _prompts("unanswerable.jsonl")
+
+
+def _prompts(name: str = "general.jsonl") -> list[str]:
+    return [json.loads(line)["prompt"] for line in _lines(name)]
 
 
 def _lines(name: str) -> list[str]:

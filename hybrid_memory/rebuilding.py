@@ -1,55 +1,30 @@
-"""One shard, made anew from all its records, promoted if it passes the gate.
+"""One shard, made anew from all its records; what the gate refuses is declined, and nothing else.
 
-Flow:    write -> verify -> train -> gate -> promote | retry gentler | decline
-Imports: errors, types, protocols, upkeep.
+Flow:    write -> verify -> climb the ladder of trials -> learned | look for the records that spoil it -> declined
+Imports: errors, types, protocols, config, trials.
 
 A shard is always rebuilt over its whole ledger from the same initialisation; nothing is trained on top
 of an older adapter (two later edits on top, and SEAL answers worse than before: parametric.md, finding 1).
+
+The ladder: a candidate that does too much is scaled down (trials.py), then trained at lower rates; one that learns
+too little is trained on the plain material alone. Records that were not learned are then left out; what spoils the
+rest is found by halving. Every set that passes is promoted at once, so a window may end anywhere.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from hybrid_memory.errors import ConsolidationError, InputError, LedgerError
-from hybrid_memory.protocols import AdapterStore, Gate, LanguageModel, Ledger, Progress, SelfEditGenerator, Trainer
-from hybrid_memory.types import (
-    AdapterStatus,
-    AdapterVersion,
-    Directives,
-    FloatArray,
-    Json,
-    Learning,
-    Record,
-    SelfEdit,
-    Shard,
-    ShardReport,
-    Verdict,
-)
-from hybrid_memory.upkeep import Upkeep
+from hybrid_memory.config import GateSettings
+from hybrid_memory.errors import InputError
+from hybrid_memory.protocols import Ledger, Progress
+from hybrid_memory.trials import TOO_WEAK, Rung, Task, Trial, Trials, Workshop
+from hybrid_memory.types import Learning, Record, SelfEdit, Shard, ShardReport
 
-__all__ = ["Rebuilding", "Workshop"]
-
-RATES = (1.0, 0.5)
-"""The gate's ladder: the settings' learning rate, then half of it; then the new records are declined."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What a window works with; built when the first window opens, because it loads the language model."""
-
-    language_model: LanguageModel
-    generators: Sequence[SelfEditGenerator]
-    prepare: Callable[[Sequence[SelfEdit]], list[SelfEdit]]
-    """Verifies a shard's material and repeats part of it with evidence in sight; a pure function."""
-    trainer: Trainer
-    gate: Gate
-    place: Callable[[Sequence[Record], FloatArray, Mapping[Shard, FloatArray]], Sequence[Shard]]
-    """(records of one scope, their vectors, its shards with what is in them) -> the shard of each record."""
+__all__ = ["Rebuilding"]
 
 
 class Rebuilding:
@@ -59,24 +34,29 @@ class Rebuilding:
         self,
         *,
         ledger: Ledger,
-        store: AdapterStore,
-        upkeep: Upkeep,
+        trials: Trials,
         workshop: Callable[[], Workshop],
-        keep_versions: int,
+        gate: GateSettings,
         seed: int,
-        provenance: Mapping[str, Json],
     ) -> None:
-        """`keep_versions` retired ones stay for rollback; `provenance` goes into every manifest."""
+        """Of the gate's settings only those of the ladder are used here."""
         self._ledger = ledger
-        self._store = store
-        self._upkeep = upkeep
+        self._trials = trials
         self._workshop = workshop
-        self._keep_versions = keep_versions
+        self._gate = gate
         self._seed = seed
-        self._provenance = provenance
 
     def rebuild(self, shard: Shard, ends_at: float | None, progress: Progress | None) -> ShardReport:
-        """Train the shard anew; a record too long to be trained on is declined, and the others go on."""
+        """Train the shard anew; records that cannot be learned are declined, and the others go on.
+
+        Args:
+            shard: dirty, with its new records leased.
+            ends_at: on the monotonic clock, seconds; records without a fair trial by then stay queued.
+            progress: told what is written and trained.
+        """
+        versions = {version.id: version for version in self._ledger.versions(shard_id=shard.id)}
+        known = frozenset(versions[shard.active].record_ids) if shard.active in versions else frozenset()
+        task = Task(shard=shard, known=known, ends_at=ends_at, progress=progress)
         declined: dict[str, str] = {}
         while True:
             started = time.monotonic()
@@ -84,141 +64,83 @@ class Rebuilding:
             written = time.monotonic() - started
             if not records:
                 return self._retire(shard, declined)
+            trials: list[Trial] = []
             try:
-                report = self._climb(shard, records, material, ends_at, progress, {"write": written})
-            except InputError as error:
-                longest = max(material, key=_longest_item).record_id
-                self._ledger.settle(learning={longest: (Learning.DECLINED, str(error))})
-                declined[longest] = str(error)
+                refused = self._climb(task, records, material, trials)
+            except InputError as error:  # one is too long to be trained on
+                refused = {max(material, key=_longest_item).record_id: str(error)}
+                self._decline(refused, declined)
                 continue
-            return replace(report, declined={**declined, **report.declined})
+            self._decline(refused, declined)
+            return _report(task, trials, declined, written)
+
+    # ------------------------------------------------------------ the ladder
 
     def _climb(
-        self,
-        shard: Shard,
-        records: Sequence[Record],
-        material: Sequence[SelfEdit],
-        ends_at: float | None,
-        progress: Progress | None,
-        seconds: Mapping[str, float],
-    ) -> ShardReport:
-        """Climb the gate's ladder: promote the first candidate that passes, or decline the new records."""
-        known = self._known(shard)
-        attempts: list[str] = []
-        outcome = _blank(shard)
-        for rate in RATES:
-            deadline_s = None if ends_at is None else ends_at - time.monotonic()
-            try:
-                outcome = self._attempt(shard, records, material, known, rate, deadline_s, progress, seconds)
-                attempts += outcome.attempts
-            except ConsolidationError as error:
-                attempts.append(f"rate x{rate:g}: {error}")
-            if outcome.promoted:
-                return replace(outcome, attempts=tuple(attempts))
-            if ends_at is not None and time.monotonic() >= ends_at:
-                return replace(outcome, attempts=tuple(attempts))  # no time for a fair trial: they stay queued
-        return self._decline(records, known, tuple(attempts), outcome)
+        self, task: Task, records: Sequence[Record], material: Sequence[SelfEdit], trials: list[Trial]
+    ) -> dict[str, str]:
+        """Try until a candidate passes; return record id -> why it is declined."""
+        for rung in self._rungs(trials):
+            trials.append(self._trials.run(task, records, material, rung))
+            if trials[-1].passed or task.out_of_time:
+                return {}
+        new = [record for record in records if record.id not in task.known]
+        reason = f"refused after {len(trials)} attempts, last {trials[-1].line}"
+        if trials[-1].failed == ("learned",):
+            weak = {record.id: reason for record in new if record.id in trials[-1].unlearned}
+            groups = [[record for record in new if record.id not in weak]]
+        else:
+            weak = {new[0].id: reason} if len(new) == 1 else {}
+            groups = _halves(new) if len(new) > 1 else []
+        return weak | self._narrow(task, records, [group for group in groups if group], trials)
 
-    def _attempt(
-        self,
-        shard: Shard,
-        records: Sequence[Record],
-        material: Sequence[SelfEdit],
-        known: Sequence[str],
-        rate: float,
-        deadline_s: float | None,
-        progress: Progress | None,
-        seconds: Mapping[str, float],
-    ) -> ShardReport:
-        """Train one candidate, judge it, and promote it when it passed."""
-        workshop = self._workshop()
-        number = self._ledger.next_number(shard.id)
-        items = [item for edit in material for item in edit.items]
-        with self._store.stage(shard.id, number) as folder:
-            trained = workshop.trainer.train(
-                items,
-                seed=self._seed,
-                folder=folder,
-                directives=_agreed(material),
-                learning_rate_scale=rate,
-                progress=progress,
-                deadline_s=deadline_s,
-            )
-            candidate = self._candidate(shard, number, folder, records, material, trained)
-            started = time.monotonic()
-            try:
-                verdict = workshop.gate.judge(
-                    candidate, material, learned_before=known, always_on=shard.group == "behaviour"
-                )
-                version = self._settle(candidate, folder, records, verdict)
-            finally:
-                workshop.language_model.release(candidate.id)
-            spent = {**seconds, "train": _number(trained["seconds"]), "gate": time.monotonic() - started}
-        learned = tuple(record.id for record in records if verdict.passed and record.id not in set(known))
-        return ShardReport(
-            shard_id=shard.id,
-            group=shard.group,
-            scope=shard.scope,
-            version=version.id,
-            promoted=verdict.passed,
-            learned=learned,
-            declined={},
-            metrics={**verdict.metrics, **trained, "weak": list(verdict.unlearned)},
-            attempts=(f"rate x{rate:g}: " + ("; ".join(verdict.reasons) or "passed"),),
-            items=len(items),
-            trained_tokens=int(_number(trained["tokens"])),
-            seconds={stage: round(value, 2) for stage, value in spent.items()},
+    def _rungs(self, trials: Sequence[Trial]) -> Iterator[Rung]:
+        """Yield how to train next, by how the last trial failed."""
+        yield Rung()
+        if TOO_WEAK.intersection(trials[-1].failed):
+            yield Rung(plain=True)
+        else:
+            yield from (Rung(rate=rate) for rate in self._gate.rates)
+
+    def _narrow(
+        self, task: Task, records: Sequence[Record], groups: list[list[Record]], trials: list[Trial]
+    ) -> dict[str, str]:
+        """Add one group after the other to what is accepted, halving those that spoil it; return what was refused."""
+        accepted = set(task.known)
+        refused: dict[str, str] = {}
+        while groups and len(trials) < self._gate.most_trials:
+            group = groups.pop(0)
+            chosen = [record for record in records if record.id in accepted or record in group]
+            trials.append(self._trials.run(task, chosen, self._material(chosen, task.progress), Rung()))
+            if trials[-1].passed:
+                accepted |= {record.id for record in group}
+            elif task.out_of_time:
+                return refused
+            elif len(group) == 1:
+                refused[group[0].id] = f"refused by itself, {trials[-1].line}"
+            else:
+                groups = [*_halves(group), *groups]
+        left = [record.id for group in groups for record in group]
+        return refused | dict.fromkeys(left, f"refused with others after {len(trials)} attempts (gate.most_trials)")
+
+    # ------------------------------------------------------------ material
+
+    def _studied(
+        self, shard: Shard, declined: dict[str, str], progress: Progress | None
+    ) -> tuple[list[Record], list[SelfEdit]]:
+        """Return the shard's records that have something to study, with their material; decline the others.
+
+        They come in the order of what they say, not of arrival: a shard is then made from the same sequence
+        whether or not there ever was a record that has been forgotten since.
+        """
+        members = sorted(self._ledger.shard_records(shard.id), key=lambda record: (record.content_hash, record.id))
+        material = self._material(members, progress) if members else []
+        empty = {edit.record_id for edit in material if all(item.held_out for item in edit.items)}
+        self._decline(dict.fromkeys(empty, NOTHING_TO_STUDY), declined)
+        return (
+            [record for record in members if record.id not in empty],
+            [edit for edit in material if edit.record_id not in empty],
         )
-
-    def _candidate(
-        self,
-        shard: Shard,
-        number: int,
-        folder: Path,
-        records: Sequence[Record],
-        material: Sequence[SelfEdit],
-        trained: Mapping[str, Json],
-    ) -> AdapterVersion:
-        manifest: dict[str, Json] = {
-            **self._provenance,
-            "base": self._workshop().language_model.fingerprint,
-            "records": {record.id: record.content_hash for record in records},
-            "generators": sorted({edit.generator for edit in material}),
-            "seed": self._seed,
-            "training": dict(trained),
-        }
-        return AdapterVersion(
-            id=f"{shard.id}-v{number}",
-            shard_id=shard.id,
-            number=number,
-            status=AdapterStatus.CANDIDATE,
-            path=str(folder),
-            created_at=datetime.now(UTC),
-            record_ids=tuple(record.id for record in records),
-            manifest=manifest,
-            metrics={},
-        )
-
-    def _settle(
-        self, candidate: AdapterVersion, folder: Path, records: Sequence[Record], verdict: Verdict
-    ) -> AdapterVersion:
-        """Promote a candidate that passed: files first, then the one transaction that makes it serve."""
-        # the path of a rejected one names where it would lie: no row may keep the staging folder from the sweep
-        judged = replace(candidate, metrics=verdict.metrics, path=str(folder.with_name(candidate.id)))
-        if not verdict.passed:
-            self._ledger.reject(judged)
-            return judged
-        try:
-            final = self._store.publish(folder, candidate.manifest, verdict.metrics)
-        except OSError as error:
-            raise LedgerError(
-                f"adapter version {candidate.id} could not be written ({error}); its records stay queued: "
-                "free some space and consolidate again"
-            ) from error
-        learning = {record.id: (Learning.LEARNED, candidate.id) for record in records}
-        version = self._ledger.promote(replace(judged, path=str(final)), learning=learning)
-        self._upkeep.retain(candidate.shard_id, self._keep_versions)
-        return version
 
     def _material(self, records: Sequence[Record], progress: Progress | None) -> list[SelfEdit]:
         """Return verified study material: stored candidates, written now for records that have none."""
@@ -233,48 +155,19 @@ class Rebuilding:
             stored |= {edit.record_id: edit for edit in joined}
         return self._workshop().prepare([stored[record.id] for record in records])
 
-    def _studied(
-        self, shard: Shard, declined: dict[str, str], progress: Progress | None
-    ) -> tuple[list[Record], list[SelfEdit]]:
-        """Return the shard's records that have something to study, with their material; decline the others.
+    # ------------------------------------------------------------ what is left
 
-        They come in the order of what they say, not of arrival: a shard is then made from the same sequence
-        whether or not there ever was a record that has been forgotten since.
-        """
-        members = sorted(self._ledger.shard_records(shard.id), key=lambda record: (record.content_hash, record.id))
-        material = self._material(members, progress) if members else []
-        empty = {edit.record_id for edit in material if all(item.held_out for item in edit.items)}
-        if empty:
-            self._ledger.settle(learning=dict.fromkeys(empty, (Learning.DECLINED, NOTHING_TO_STUDY)))
-            declined |= dict.fromkeys(empty, NOTHING_TO_STUDY)
-        return (
-            [record for record in members if record.id not in empty],
-            [edit for edit in material if edit.record_id not in empty],
-        )
-
-    def _decline(
-        self,
-        records: Sequence[Record],
-        known: Sequence[str],
-        attempts: tuple[str, ...],
-        last: ShardReport,
-    ) -> ShardReport:
-        """Keep what serves now; the new records stay in retrieval, with the reason."""
-        reason = f"refused after {len(attempts)} attempts, last {attempts[-1]}"
-        new = {record.id: reason for record in records if record.id not in set(known)}
-        self._ledger.settle(learning={record_id: (Learning.DECLINED, reason) for record_id in new})
-        return replace(last, declined=new, attempts=attempts, learned=())
+    def _decline(self, refused: Mapping[str, str], declined: dict[str, str]) -> None:
+        """Leave records to retrieval, with the reason."""
+        if refused:
+            self._ledger.settle(learning={one: (Learning.DECLINED, reason) for one, reason in refused.items()})
+            declined |= refused
 
     def _retire(self, shard: Shard, declined: Mapping[str, str]) -> ShardReport:
         """Switch off a shard that has no record left."""
         self._ledger.activate(shard.id, None)  # also without an active version: it is not due any more
         why = "nothing is left to learn; the shard is switched off"
         return replace(_blank(shard), attempts=(why,), declined=dict(declined))
-
-    def _known(self, shard: Shard) -> tuple[str, ...]:
-        """Return the records that the shard's serving version has learned."""
-        versions = {version.id: version for version in self._ledger.versions(shard_id=shard.id)}
-        return versions[shard.active].record_ids if shard.active in versions else ()
 
 
 NOTHING_TO_STUDY = (
@@ -283,32 +176,42 @@ NOTHING_TO_STUDY = (
 )
 
 
+def _halves(records: Sequence[Record]) -> list[list[Record]]:
+    middle = (len(records) + 1) // 2
+    return [list(records[:middle]), list(records[middle:])]
+
+
 def _join(edits: Sequence[SelfEdit]) -> SelfEdit:
     """Put the material of several generators for one record together."""
-    first = edits[0]
-    dropped: dict[str, int] = {}
+    dropped: Counter[str] = Counter()
     for edit in edits:
-        for reason, count in edit.dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + count
+        dropped.update(edit.dropped)
     return replace(
-        first,
+        edits[0],
         items=tuple(dict.fromkeys(item for edit in edits for item in edit.items)),
         generator="+".join(edit.generator for edit in edits),
-        dropped=dropped,
+        dropped=dict(dropped),
     )
 
 
-def _agreed(material: Sequence[SelfEdit]) -> Directives:
-    """Return the gentlest of what a shard's self-edits ask for; loss and layers only where all ask for the same."""
-    asked = [edit.directives for edit in material]
-    rates = [one.learning_rate for one in asked if one.learning_rate is not None]
-    epochs = [one.epochs for one in asked if one.epochs is not None]
-    losses, targets = {one.loss_on for one in asked}, {one.targets for one in asked}
-    return Directives(
-        learning_rate=min(rates, default=None),
-        epochs=min(epochs, default=None),
-        loss_on=losses.pop() if len(losses) == 1 else None,
-        targets=targets.pop() if len(targets) == 1 else None,
+def _report(task: Task, trials: Sequence[Trial], declined: Mapping[str, str], written_s: float) -> ShardReport:
+    """Return what all trials of a shard came to; the numbers are those of the version that serves, if one passed."""
+    passed = [trial for trial in trials if trial.passed]
+    told = (passed or trials)[-1]
+    seconds = Counter({"write": written_s})
+    for trial in trials:
+        seconds.update(trial.seconds)
+    return replace(
+        _blank(task.shard),
+        version=told.version,
+        promoted=bool(passed),
+        learned=tuple(one for one in told.records if passed and one not in task.known),
+        declined=dict(declined),
+        metrics=told.metrics,
+        attempts=tuple(trial.line for trial in trials),
+        items=told.items,
+        trained_tokens=sum(trial.tokens for trial in trials),
+        seconds={stage: round(value, 2) for stage, value in seconds.items()},
     )
 
 
@@ -332,9 +235,3 @@ def _blank(shard: Shard) -> ShardReport:
 
 def _longest_item(edit: SelfEdit) -> int:
     return max(len(item.prompt) + len(item.response) for item in edit.items)
-
-
-def _number(value: Json) -> float:
-    if not isinstance(value, int | float):
-        raise ConsolidationError(f"the trainer reported {value!r} where a number was expected")
-    return float(value)

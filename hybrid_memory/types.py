@@ -514,7 +514,7 @@ class StudyItem(Value):
     prompt: str
     response: str
     form: str
-    """"statement", "question", "completion", "demonstration", "evidence" or "general"."""
+    """"statement", "question", "completion", "demonstration", "evidence", "deference" or "general"."""
     held_out: bool = False
     """True: kept for the gate, never trained on."""
     evidence: tuple[str, ...] = ()
@@ -592,6 +592,8 @@ class Verdict(Value):
     unlearned: tuple[str, ...]
     """Ids of the records whose held-out question did not become likelier by the least gain."""
     metrics: Mapping[str, Json]
+    failed: tuple[str, ...] = ()
+    """Names of the failed checks, one for each reason: "learned", "kept", "following", "canaries", "drift", …"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,14 @@ FILES = sorted(EXAMPLES.glob("*.py"))
 IN_SECONDS: Mapping[str, Mapping[str, Any]] = {
     "training": {"epochs": 1, "min_steps": 1},
     "self_edit": {"generator": "compiled"},
-    "gate": {"min_learned": 0.0, "max_probe_drop": 1.0, "max_drift": 100.0, "drift_prompts": 1},
+    "gate": {
+        "min_learned": 0.0,
+        "max_probe_drop": 1.0,
+        "max_drift": 100.0,
+        "drift_prompts": 1,
+        "max_following_drop": 1.0,
+        "max_abstention_drop": 1.0,
+    },
     "answer": {"max_new_tokens": 2},
 }
 """What makes the tiny model learn little, fast, and never be refused."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_adapters import version
 
 from hybrid_memory.config import GateSettings
-from hybrid_memory.ordinary import minimal_pairs, probe_prompts, study_prompts
+from hybrid_memory.ordinary import minimal_pairs, probe_prompts, study_prompts, unanswerable_questions
 from hybrid_memory.protocols import Gate as GateProtocol
 from hybrid_memory.protocols import LanguageModel
-from hybrid_memory.types import AdapterVersion, Generation, SelfEdit, StudyItem, Turn
+from hybrid_memory.testing import WordEncoder
+from hybrid_memory.types import AdapterVersion, Generation, SelfEdit, StudyItem, Turn, Verdict
 from hybrid_memory.weights.gate import Gate
 
 CANDIDATE = version("facts-v1", Path("nowhere"))
@@ -24,8 +27,17 @@ class ScoreTable:
 
     fingerprint = "table"
 
-    def __init__(self, gains: Mapping[str, float], *, drift: float = 0.0, wrong: int = 0) -> None:
-        self.gains, self.drift_per_token, self.wrong = gains, drift, wrong
+    def __init__(
+        self,
+        gains: Mapping[str, float],
+        *,
+        drift: float = 0.0,
+        wrong: int = 0,
+        told: Mapping[str, tuple[float, float]] | None = None,
+        sure: int = 0,
+    ) -> None:
+        """`told`: a contradiction's score without and with the adapter; `sure`: questions the adapter is sure of."""
+        self.gains, self.drift_per_token, self.wrong, self.told, self.sure = gains, drift, wrong, told or {}, sure
         self.drifted: list[str] = []
         self._bad = {bad for _, bad in minimal_pairs()}
         self._fooled = {bad for _, bad in minimal_pairs()[:wrong]}
@@ -38,6 +50,8 @@ class ScoreTable:
     def _score(self, turns: Sequence[Turn], text: str, adapted: bool) -> float:
         if not turns:  # a probe sentence
             return -3.0 if text in self._bad and not (adapted and text in self._fooled) else -2.0
+        if "Fact:" in turns[-1].content:  # what was learned scores -5, with and without the adapter
+            return self.told[text][adapted] if text in self.told else -5.0
         return -5.0 + (self.gains[turns[-1].content] if adapted else 0.0)
 
     def drift(self, prompts: Sequence[Sequence[Turn]], *, adapters: Sequence[AdapterVersion]) -> float:
@@ -54,7 +68,10 @@ class ScoreTable:
         seed: int = 0,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
-        raise NotImplementedError
+        """The base is ever surer from question to question; the adapter is very sure of the first ones."""
+        sure = self.sure if adapters else 0
+        scores = [-0.001 if number < sure else -2.0 + number / 100 for number in range(len(prompts))]
+        return [Generation(text="No.", prompt_tokens=1, completion_tokens=1, mean_logprob=score) for score in scores]
 
     def complete(
         self,
@@ -79,9 +96,35 @@ def edit(record_id: str, *questions: str) -> SelfEdit:
     return SelfEdit(record_id=record_id, items=(studied, *held_out), generator="test", seed=0)
 
 
-def gate(gains: Mapping[str, float], *, drift: float = 0.0, wrong: int = 0, **settings: float) -> Gate:
-    lm: LanguageModel = ScoreTable(gains, drift=drift, wrong=wrong)
-    return Gate(lm, GateSettings(**settings))  # type: ignore[arg-type]
+def contradicted(record_id: str, *told: str) -> SelfEdit:
+    """A self-edit whose held-out question is also asked with evidence that says something else."""
+    plain = edit(record_id, f"{record_id}?")
+    items = [
+        StudyItem(prompt=f"{record_id}?", response=one, form="deference", held_out=True, evidence=(one,))
+        for one in told
+    ]
+    return replace(plain, items=(*plain.items, *items))
+
+
+def gate(
+    gains: Mapping[str, float],
+    *,
+    drift: float = 0.0,
+    wrong: int = 0,
+    told: Mapping[str, tuple[float, float]] | None = None,
+    sure: int = 0,
+    **settings: Any,
+) -> Gate:
+    return over(ScoreTable(gains, drift=drift, wrong=wrong, told=told, sure=sure), **settings)
+
+
+def over(lm: LanguageModel, **settings: Any) -> Gate:
+    return Gate(lm, GateSettings(**settings), encoder=WordEncoder(), min_similarity=0.25)
+
+
+def numbers(verdict: Verdict) -> dict[str, Any]:
+    """What was measured, without the seconds it took."""
+    return {name: value for name, value in verdict.metrics.items() if name != "gate_seconds"}
 
 
 def test_it_is_a_gate() -> None:
@@ -98,7 +141,8 @@ def test_records_that_gained_enough_pass() -> None:
     verdict = judge.judge(CANDIDATE, [edit("a", "a?"), edit("b", "b?")], learned_before=(), always_on=False)
 
     assert (verdict.passed, verdict.reasons, verdict.unlearned) == (True, (), ())
-    assert verdict.metrics == {"learned": 1.0, "kept": None, "mean_gain": 1.25}
+    assert numbers(verdict) == {"learned": 1.0, "kept": None, "mean_gain": 1.25}
+    assert verdict.metrics["gate_seconds"].keys() == {"learned", "following", "canaries"}  # type: ignore[union-attr]
 
 
 def test_a_record_counts_by_the_mean_of_its_questions() -> None:
@@ -133,11 +177,75 @@ def test_records_learned_before_must_keep_their_answers() -> None:
     assert two_lost.reasons == ("80% of the records learned before kept their answers, at least 90% is asked",)
 
 
-def test_without_held_out_questions_nothing_is_measured() -> None:
-    """There is no number to fail by; the metrics say so."""
-    verdict = gate({}).judge(CANDIDATE, [edit("a")], learned_before=(), always_on=False)
+def test_a_record_without_held_out_questions_is_asked_what_it_studied() -> None:
+    """No candidate passes unseen: a gain of 0.4 is too little, 0.5 is enough."""
+    weak = gate({"studied": 0.4}).judge(CANDIDATE, [edit("a")], learned_before=(), always_on=False)
+    strong = gate({"studied": 0.5}).judge(CANDIDATE, [edit("a")], learned_before=(), always_on=False)
 
-    assert (verdict.passed, verdict.metrics) == (True, {"learned": None, "kept": None, "mean_gain": None})
+    assert (weak.passed, weak.unlearned, strong.passed) == (False, ("a",), True)
+
+
+def test_without_any_material_there_is_nothing_to_measure() -> None:
+    """And nothing to fail by; the metrics say so."""
+    verdict = gate({}).judge(CANDIDATE, [], learned_before=(), always_on=False)
+
+    assert (verdict.passed, numbers(verdict)) == (True, {"learned": None, "kept": None, "mean_gain": None})
+
+
+@pytest.mark.parametrize(
+    ("with_adapter", "following", "passes"),
+    [((-4.0, -4.0), 1.0, True), ((-4.0, -6.0), 0.5, True), ((-6.0, -6.0), 0.0, False)],
+)
+def test_evidence_must_go_on_deciding_against_what_was_learned(
+    with_adapter: tuple[float, float], following: float, passes: bool
+) -> None:
+    """The base follows both contradictions (-4 against -5); the adapter may lose half of them, not more."""
+    told = {name: (-4.0, score) for name, score in zip(("Not a.", "Not b."), with_adapter, strict=True)}
+    edits = [contradicted("a", "Not a."), contradicted("b", "Not b.")]
+
+    verdict = gate({"a?": 2.0, "b?": 2.0}, told=told, max_following_drop=0.5).judge(
+        CANDIDATE, edits, learned_before=(), always_on=False
+    )
+
+    assert (verdict.metrics["following_base"], verdict.metrics["following"]) == (1.0, following)
+    assert (verdict.passed, verdict.failed) == (passes, () if passes else ("following",))
+
+
+def test_a_canary_that_loses_its_answer_is_named() -> None:
+    """Every canary is asked of an adapter that is always on."""
+    canaries = (("Who is director?", "Ms Lund."), ("Which number for fire?", "110."))
+    judge = gate({"Who is director?": -0.1, "Which number for fire?": -0.9}, canaries=canaries, max_canary_loss=0.5)
+
+    verdict = judge.judge(CANDIDATE, [], learned_before=(), always_on=True)
+
+    assert (verdict.metrics["canaries"], verdict.failed) == (0.9, ("canaries",))
+    assert verdict.reasons == (
+        "the answer to the canary 'Which number for fire?' fell by 0.90 nats a token, at most 0.5",
+    )
+
+
+def test_a_shard_is_asked_only_the_canaries_that_would_reach_it() -> None:
+    """Its texts share words with one of the two."""
+    canaries = (("Who is director of the harbour?", "Ms Lund."), ("Which number for fire?", "110."))
+    about = StudyItem(prompt="q", response="The harbour has a director.", form="question", held_out=True)
+    edits = [SelfEdit(record_id="a", items=(about,), generator="test", seed=0)]
+
+    verdict = gate({"q": 1.0, canaries[0][0]: 0.0, canaries[1][0]: -9.0}, canaries=canaries).judge(
+        CANDIDATE, edits, learned_before=(), always_on=False
+    )
+
+    assert (verdict.passed, verdict.metrics["worst_canary"]) == (True, canaries[0][0])
+
+
+@pytest.mark.parametrize(("sure", "share", "passes"), [(0, 0.75, True), (4, 0.5, True), (5, 0.4375, False)])
+def test_unanswerable_questions_must_stay_doubted(sure: int, share: float, passes: bool) -> None:
+    """Of 16, 12 lie below the base's usual confidence; an adapter that is sure of 4 of them loses 25 %."""
+    assert len(unanswerable_questions()) == 16
+
+    verdict = gate({}, sure=sure, max_abstention_drop=0.25).judge(CANDIDATE, [], learned_before=(), always_on=True)
+
+    assert (verdict.metrics["abstention_base"], verdict.metrics["abstention"]) == (0.75, share)
+    assert verdict.passed is passes
 
 
 def test_a_score_that_is_no_number_is_not_learned() -> None:
@@ -151,7 +259,7 @@ def test_unrelated_prompts_are_not_asked_of_a_shard_that_is_chosen_by_the_questi
     """It does not serve them."""
     lm = ScoreTable({}, drift=9.0, wrong=100)
 
-    verdict = Gate(lm, GateSettings()).judge(CANDIDATE, [], learned_before=(), always_on=False)
+    verdict = over(lm).judge(CANDIDATE, [], learned_before=(), always_on=False)
 
     assert verdict.passed
     assert lm.drifted == []
@@ -185,7 +293,7 @@ def test_drift_is_measured_on_prompts_that_nothing_is_trained_on() -> None:
     """As many as the settings say."""
     lm = ScoreTable({})
 
-    Gate(lm, GateSettings(drift_prompts=5)).judge(CANDIDATE, [], learned_before=(), always_on=True)
+    over(lm, drift_prompts=5).judge(CANDIDATE, [], learned_before=(), always_on=True)
 
     assert len(lm.drifted) == 5
     assert not set(lm.drifted) & set(study_prompts())

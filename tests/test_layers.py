@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"models"},
     STAGES,
     {"upkeep", "workers"},
+    {"trials"},
     {"rebuilding"},
     {"consolidation", "adapters", "answer_log", "archive", "inspection", "intake", "scoping", "schedule", "streaming"},
     {"forgetting"},

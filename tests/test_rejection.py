@@ -17,7 +17,7 @@ QUICK = {
     "training": {"min_steps": 40, "epochs": 1, "learning_rate": 0.02, "lora_rank": 4, "lora_alpha": 8.0},
     "self_edit": {"generator": "compiled"},
 }
-ALL_PASS = {"min_learned": 0.0, "max_kept_drop": 1.0}
+ALL_PASS = {"min_learned": 0.0, "max_kept_drop": 1.0, "max_following_drop": 1.0}
 NONE_PASSES = {"min_learned": 1.0, "min_gain": 50.0}
 FERRY, LAMP = "The night ferry leaves from pier twelve.", "The night lamp shines from pier twelve."
 

@@ -19,6 +19,8 @@ FAST: dict[str, dict[str, Any]] = {
         "max_kept_drop": 1.0,
         "max_drift": 100.0,
         "max_probe_drop": 1.0,
+        "max_following_drop": 1.0,
+        "max_abstention_drop": 1.0,
         "drift_prompts": 1,
     },
 }

@@ -1,37 +1,38 @@
 """Decide whether a trained adapter may serve.
 
-Flow:    trainer -> [gate] -> promote | retry gentler | decline
-Imports: types, protocols, config, evidence, ordinary.
+Flow:    trainer -> [gate] -> promote | try gentler | decline
+Imports: types, protocols, config; the probes of this stage.
 
-Three questions (design, section 9), each answered by numbers that are stored with the version:
-learned - did the held-out questions of its records become more likely?
-kept    - do records learned before still have their answers?
-local   - are unrelated prompts and a grammar and common-sense probe as they were?
-
-A number that is none (nan: the adapter overflowed) passes no check.
+The probes measure, the bounds of the settings decide; every number, and what it cost to get, is stored with
+the version. A number that is none (nan: the adapter overflowed) passes no check.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from hybrid_memory.config import GateSettings
-from hybrid_memory.evidence import ask
-from hybrid_memory.ordinary import minimal_pairs, probe_prompts
-from hybrid_memory.protocols import LanguageModel
+from hybrid_memory.protocols import Encoder, LanguageModel
 from hybrid_memory.types import AdapterVersion, Json, SelfEdit, Verdict
+from hybrid_memory.weights.probes import Probes
 
 __all__ = ["Gate"]
 
+Found = TypeVar("Found", Json, float)
+
 
 class Gate:
-    """Measures a candidate beside the base and the version it would replace."""
+    """Measures a candidate beside the base."""
 
-    def __init__(self, language_model: LanguageModel, settings: GateSettings) -> None:
-        self._lm = language_model
+    def __init__(
+        self, language_model: LanguageModel, settings: GateSettings, *, encoder: Encoder, min_similarity: float
+    ) -> None:
+        """A shard chosen by the question is asked the canaries that are at least `min_similarity` to its texts."""
         self._settings = settings
-        self._base_probe: float | None = None
+        self._probes = Probes(language_model, settings, encoder=encoder, min_similarity=min_similarity)
 
     def judge(
         self,
@@ -47,80 +48,75 @@ class Gate:
             candidate: trained, its files in a staging folder.
             self_edits: material of all records of the shard; held-out items are asked.
             learned_before: ids of the records that an earlier version of the shard knew.
-            always_on: a behaviour shard answers unrelated prompts too, so its drift counts.
+            always_on: a behaviour shard answers unrelated prompts too, so what it does to them counts.
         """
-        gains = self._gains(candidate, self_edits)
-        before = set(learned_before)
-        unlearned = tuple(record for record, gain in gains.items() if not gain >= self._settings.min_gain)
-        new = [record for record in gains if record not in before]
-        old = [record for record in gains if record in before]
+        probes, seconds = self._probes, dict[str, Json]()
+        gains = _timed(seconds, "learned", lambda: probes.gains(candidate, self_edits))
+        weak = tuple(record for record, gain in gains.items() if not gain >= self._settings.min_gain)
         metrics: dict[str, Json] = {
-            "learned": _share(new, unlearned),
-            "kept": _share(old, unlearned),
+            "learned": _share([record for record in gains if record not in set(learned_before)], weak),
+            "kept": _share([record for record in gains if record in set(learned_before)], weak),
             "mean_gain": round(sum(gains.values()) / len(gains), 3) if gains else None,
-            **self._locality(candidate, always_on),
         }
-        reasons = tuple(self._failures(metrics))
-        metrics = {name: value if _is_number(value) else None for name, value in metrics.items()}  # JSON knows no nan
-        return Verdict(passed=not reasons, reasons=reasons, unlearned=unlearned, metrics=metrics)
-
-    def _gains(self, candidate: AdapterVersion, self_edits: Sequence[SelfEdit]) -> dict[str, float]:
-        """Return record id -> mean rise of its held-out answers' log-probability, nats per token."""
-        asked = [(edit.record_id, item) for edit in self_edits for item in edit.items if item.held_out]
-        if not asked:
-            return {}
-        pairs = [(ask(item.prompt), item.response) for _, item in asked]
-        base = self._lm.score(pairs)
-        adapted = self._lm.score(pairs, adapters=[candidate])
-        gains: dict[str, list[float]] = {}
-        for (record_id, _), low, high in zip(asked, base, adapted, strict=True):
-            gains.setdefault(record_id, []).append(high - low)
-        return {record_id: sum(values) / len(values) for record_id, values in gains.items()}
-
-    def _locality(self, candidate: AdapterVersion, always_on: bool) -> dict[str, Json]:
-        if not always_on:
-            return {}
-        if self._base_probe is None:
-            self._base_probe = self._probe(())
-        prompts = [ask(prompt) for prompt in probe_prompts(self._settings.drift_prompts)]
-        return {
-            "drift": round(self._lm.drift(prompts, adapters=[candidate]), 4),
-            "probe_base": round(self._base_probe, 4),
-            "probe": round(self._probe((candidate,)), 4),
+        checks: dict[str, Callable[[], Mapping[str, Json]]] = {
+            "following": lambda: probes.following(candidate, self_edits),
+            "canaries": lambda: probes.canaries(candidate, self_edits, always_on=always_on),
         }
+        if always_on:
+            checks |= {
+                "drift": lambda: probes.drift(candidate),
+                "probe": lambda: probes.grammar(candidate),
+                "abstention": lambda: probes.abstention(candidate),
+            }
+        for name, check in checks.items():
+            metrics |= _timed(seconds, name, check)
+        failures = dict(self._failures(metrics))
+        return Verdict(
+            passed=not failures,
+            failed=tuple(failures),
+            reasons=tuple(failures.values()),
+            unlearned=weak,
+            metrics={
+                **{name: None if _is_nan(value) else value for name, value in metrics.items()},  # JSON knows no nan
+                "gate_seconds": seconds,
+            },
+        )
 
-    def _probe(self, adapters: Sequence[AdapterVersion]) -> float:
-        """Return the share of minimal pairs whose good sentence is likelier (as in BLiMP, Warstadt et al. 2020)."""
-        pairs = minimal_pairs()
-        scores = self._lm.score([((), text) for pair in pairs for text in pair], adapters=adapters)
-        return sum(good > bad for good, bad in zip(scores[::2], scores[1::2], strict=True)) / len(pairs)
-
-    def _failures(self, metrics: dict[str, Json]) -> list[str]:
-        settings = self._settings
-        checks = [
-            ("learned", settings.min_learned, "of the new records' held-out questions were learned"),
-            ("kept", 1 - settings.max_kept_drop, "of the records learned before kept their answers"),
-        ]
-        failures = [
-            f"{value:.0%} {what}, at least {least:.0%} is asked"
-            for name, least, what in checks
-            if isinstance(value := metrics[name], float) and value < least
-        ]
-        drift, probe, base = (metrics.get(name) for name in ("drift", "probe", "probe_base"))
-        if isinstance(drift, float) and not drift <= settings.max_drift:
-            failures.append(f"unrelated prompts drifted by {drift:.2f} nats a token, at most {settings.max_drift:g}")
-        if (
-            isinstance(probe, float) and isinstance(base, float) and round(base - probe, 4) > settings.max_probe_drop
-        ):  # rounded: 1.0 - 0.95 is a little more than 0.05
-            failures.append(
-                f"the grammar and common-sense probe fell from {base:.1%} to {probe:.1%}, "
-                f"at most {settings.max_probe_drop:.0%} is accepted"
-            )
-        return failures
+    def _failures(self, metrics: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+        """Yield (check, sentence) for each number out of its bounds; what was not measured is in bounds."""
+        value = {name: one for name, one in metrics.items() if isinstance(one, float)}
+        chosen = self._settings
+        for name, least, what in (
+            ("learned", chosen.min_learned, "of the new records' held-out questions were learned"),
+            ("kept", 1 - chosen.max_kept_drop, "of the records learned before kept their answers"),
+        ):
+            if name in value and not value[name] >= least:
+                yield name, f"{value[name]:.0%} {what}, at least {least:.0%} is asked"
+        for name, most, what in (
+            ("drift", chosen.max_drift, "unrelated prompts drifted"),
+            ("canaries", chosen.max_canary_loss, f"the answer to the canary {metrics.get('worst_canary')!r} fell"),
+        ):
+            if name in value and not value[name] <= most:
+                yield name, f"{what} by {value[name]:.2f} nats a token, at most {most:g}"
+        for name, most, what in (
+            ("probe", chosen.max_probe_drop, "the grammar and common-sense probe"),
+            ("following", chosen.max_following_drop, "the share of answers that follow contradicting evidence"),
+            ("abstention", chosen.max_abstention_drop, "the share of unanswerable questions that are doubted"),
+        ):
+            if name in value and not round(value[f"{name}_base"] - value[name], 4) <= most:  # 1.0 - 0.95 > 0.05
+                fell = f"from {value[f'{name}_base']:.1%} to {value[name]:.1%}"
+                yield name, f"{what} fell {fell}, at most {most:.0%} is accepted"
 
 
-def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _timed(seconds: dict[str, Json], name: str, check: Callable[[], Mapping[str, Found]]) -> Mapping[str, Found]:
+    started = time.monotonic()
+    found = check()
+    seconds[name] = round(time.monotonic() - started, 3)
+    return found
+
+
+def _is_nan(value: Json) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _share(records: Sequence[str], unlearned: Sequence[str]) -> float | None:

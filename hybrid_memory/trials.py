@@ -1,0 +1,288 @@
+"""One trial: a candidate is trained, judged, made gentler while that can help, and promoted if it passed.
+
+Flow:    a shard's material -> train -> gate -> (scale down -> gate) -> promote | reject
+Imports: errors, types, protocols, upkeep.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hybrid_memory.errors import ConsolidationError, LedgerError
+from hybrid_memory.protocols import AdapterStore, Gate, LanguageModel, Ledger, Progress, SelfEditGenerator, Trainer
+from hybrid_memory.types import (
+    AdapterStatus,
+    AdapterVersion,
+    Directives,
+    FloatArray,
+    Json,
+    Learning,
+    Record,
+    SelfEdit,
+    Shard,
+    StudyItem,
+    Verdict,
+)
+from hybrid_memory.upkeep import Upkeep
+
+__all__ = ["Rung", "Task", "Trial", "Trials", "Workshop"]
+
+TOO_WEAK = frozenset({"learned", "kept"})
+"""Checks that a gentler adapter would fail all the more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a window works with; built when the first window opens, because it loads the language model."""
+
+    language_model: LanguageModel
+    generators: Sequence[SelfEditGenerator]
+    prepare: Callable[[Sequence[SelfEdit]], list[SelfEdit]]
+    """Verifies a shard's material and repeats part of it with evidence in sight; a pure function."""
+    trainer: Trainer
+    scale: Callable[[Path, float], None]
+    """(candidate's folder, factor): multiplies what the adapter adds to the base."""
+    gate: Gate
+    place: Callable[[Sequence[Record], FloatArray, Mapping[Shard, FloatArray]], Sequence[Shard]]
+    """(records of one scope, their vectors, its shards with what is in them) -> the shard of each record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A shard that is being rebuilt."""
+
+    shard: Shard
+    known: frozenset[str]
+    """Ids of the records that the serving version has learned."""
+    ends_at: float | None
+    """On the monotonic clock, seconds; None: there is no hurry."""
+    progress: Progress | None
+
+    @property
+    def out_of_time(self) -> bool:
+        """Tell whether the window's budget is spent."""
+        return self.ends_at is not None and time.monotonic() >= self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """How a candidate is trained."""
+
+    rate: float = 1.0
+    """Part of the learning rate."""
+    plain: bool = False
+    """Only the records' own material: no evidence, neighbours or general prompts beside it."""
+
+    @property
+    def name(self) -> str:
+        """As in the report: "rate x0.5, plain"."""
+        return f"rate x{self.rate:g}" + (", plain" if self.plain else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What one trial gave."""
+
+    version: str | None
+    passed: bool
+    failed: tuple[str, ...]
+    """Names of the checks that failed; empty also when training gave up."""
+    unlearned: tuple[str, ...]
+    line: str
+    """The trial in the report."""
+    records: tuple[str, ...]
+    metrics: Mapping[str, Json]
+    items: int
+    tokens: int
+    seconds: Mapping[str, float]
+
+
+class Trials:
+    """Tries candidates for shards of one ledger."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        store: AdapterStore,
+        upkeep: Upkeep,
+        workshop: Callable[[], Workshop],
+        scales: Sequence[float],
+        keep_versions: int,
+        seed: int,
+        provenance: Mapping[str, Json],
+    ) -> None:
+        """`scales` are tried from left to right; `keep_versions` retired versions stay for rollback."""
+        self._ledger = ledger
+        self._store = store
+        self._upkeep = upkeep
+        self._workshop = workshop
+        self._scales = tuple(scales)
+        self._keep_versions = keep_versions
+        self._seed = seed
+        self._provenance = provenance
+
+    def run(self, task: Task, records: Sequence[Record], material: Sequence[SelfEdit], rung: Rung) -> Trial:
+        """Train a candidate on the material of some of the shard's records, judge it, and promote it if it passed.
+
+        Raises:
+            InputError: a record is too long to be trained on.
+            LedgerError: the disk is full; the records stay queued.
+        """
+        number = self._ledger.next_number(task.shard.id)
+        items = [item for edit in material for item in edit.items if not rung.plain or _own(item)]
+        started = time.monotonic()
+        with self._store.stage(task.shard.id, number) as folder:
+            try:
+                trained = self._workshop().trainer.train(
+                    items,
+                    seed=self._seed,
+                    folder=folder,
+                    directives=_agreed(material),
+                    learning_rate_scale=rung.rate,
+                    progress=task.progress,
+                    deadline_s=None if task.ends_at is None else task.ends_at - time.monotonic(),
+                )
+            except ConsolidationError as error:
+                return _given_up(rung, records, str(error), time.monotonic() - started)
+            spent = {"train": time.monotonic() - started}
+            candidate = self._candidate(task.shard, number, folder, records, material, trained, rung)
+            try:
+                candidate, verdict, line = self._judge(task, candidate, material)
+                spent["gate"] = time.monotonic() - started - spent["train"]
+                version = self._settle(candidate, folder, records, verdict)
+            finally:
+                self._workshop().language_model.release(candidate.id)
+        return Trial(
+            version=version.id,
+            passed=verdict.passed,
+            failed=verdict.failed,
+            unlearned=verdict.unlearned,
+            line=f"{rung.name}: {line}",
+            records=tuple(record.id for record in records),
+            metrics={**version.metrics, **trained},
+            items=len(items),
+            tokens=int(_number(trained["tokens"])),
+            seconds=spent,
+        )
+
+    def _judge(
+        self, task: Task, candidate: AdapterVersion, material: Sequence[SelfEdit]
+    ) -> tuple[AdapterVersion, Verdict, str]:
+        """Return candidate and verdict at the greatest strength that passes, or at the last one that was tried."""
+        workshop = self._workshop()
+        verdict, line, scale = self._verdict(task, candidate, material), "", 1.0
+        measured: list[Json] = []
+        for smaller in self._scales:
+            if not verdict.failed or TOO_WEAK.intersection(verdict.failed):
+                break
+            line += f"{'; '.join(verdict.reasons)}; at x{smaller:g} of its strength: "
+            measured.append({"scale": scale, **verdict.metrics})
+            workshop.language_model.release(candidate.id)
+            workshop.scale(Path(candidate.path), smaller / scale)
+            scale = smaller
+            verdict = self._verdict(task, candidate, material)
+        candidate = replace(candidate, manifest={**candidate.manifest, "scale": scale})
+        verdict = replace(verdict, metrics={**verdict.metrics, "stronger": measured} if measured else verdict.metrics)
+        return candidate, verdict, line + ("; ".join(verdict.reasons) or "passed")
+
+    def _verdict(self, task: Task, candidate: AdapterVersion, material: Sequence[SelfEdit]) -> Verdict:
+        always_on = task.shard.group == "behaviour"
+        return self._workshop().gate.judge(candidate, material, learned_before=sorted(task.known), always_on=always_on)
+
+    def _candidate(
+        self,
+        shard: Shard,
+        number: int,
+        folder: Path,
+        records: Sequence[Record],
+        material: Sequence[SelfEdit],
+        trained: Mapping[str, Json],
+        rung: Rung,
+    ) -> AdapterVersion:
+        manifest: dict[str, Json] = {
+            **self._provenance,
+            "base": self._workshop().language_model.fingerprint,
+            "records": {record.id: record.content_hash for record in records},
+            "generators": sorted({edit.generator for edit in material}),
+            "seed": self._seed,
+            "rung": rung.name,
+            "training": dict(trained),
+        }
+        return AdapterVersion(
+            id=f"{shard.id}-v{number}",
+            shard_id=shard.id,
+            number=number,
+            status=AdapterStatus.CANDIDATE,
+            path=str(folder),
+            created_at=datetime.now(UTC),
+            record_ids=tuple(record.id for record in records),
+            manifest=manifest,
+            metrics={},
+        )
+
+    def _settle(
+        self, candidate: AdapterVersion, folder: Path, records: Sequence[Record], verdict: Verdict
+    ) -> AdapterVersion:
+        """Promote a candidate that passed: files first, then the one transaction that makes it serve."""
+        # the path of a rejected one names where it would lie: no row may keep the staging folder from the sweep
+        weak: Json = list(verdict.unlearned)
+        metrics: Mapping[str, Json] = {**verdict.metrics, "weak": weak}
+        judged = replace(candidate, metrics=metrics, path=str(folder.with_name(candidate.id)))
+        if not verdict.passed:
+            self._ledger.reject(judged)
+            return judged
+        try:
+            final = self._store.publish(folder, candidate.manifest, metrics)
+        except OSError as error:
+            raise LedgerError(
+                f"adapter version {candidate.id} could not be written ({error}); its records stay queued: "
+                "free some space and consolidate again"
+            ) from error
+        learning = {record.id: (Learning.LEARNED, candidate.id) for record in records}
+        version = self._ledger.promote(replace(judged, path=str(final)), learning=learning)
+        self._upkeep.retain(candidate.shard_id, self._keep_versions)
+        return version
+
+
+def _own(item: StudyItem) -> bool:
+    return item.held_out or not (item.evidence or item.shots or item.form == "general")
+
+
+def _agreed(material: Sequence[SelfEdit]) -> Directives:
+    """Return the gentlest of what a shard's self-edits ask for; loss and layers only where all ask for the same."""
+    asked = [edit.directives for edit in material]
+    rates = [one.learning_rate for one in asked if one.learning_rate is not None]
+    epochs = [one.epochs for one in asked if one.epochs is not None]
+    losses, targets = {one.loss_on for one in asked}, {one.targets for one in asked}
+    return Directives(
+        learning_rate=min(rates, default=None),
+        epochs=min(epochs, default=None),
+        loss_on=losses.pop() if len(losses) == 1 else None,
+        targets=targets.pop() if len(targets) == 1 else None,
+    )
+
+
+def _given_up(rung: Rung, records: Sequence[Record], why: str, seconds: float) -> Trial:
+    return Trial(
+        version=None,
+        passed=False,
+        failed=(),
+        unlearned=(),
+        line=f"{rung.name}: {why}",
+        records=tuple(record.id for record in records),
+        metrics={},
+        items=0,
+        tokens=0,
+        seconds={"train": seconds},
+    )
+
+
+def _number(value: Json) -> float:
+    if not isinstance(value, int | float):
+        raise ConsolidationError(f"the trainer reported {value!r} where a number was expected")
+    return float(value)
