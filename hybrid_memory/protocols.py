@@ -44,6 +44,8 @@ from hybrid_memory.types import (
 
 __all__ = [
     "AdapterStore",
+    "CandidateTrainer",
+    "Candidates",
     "Answerer",
     "Encoder",
     "Filters",
@@ -297,6 +299,38 @@ class Trainer(Protocol):
         deadline_s: float | None = None,
     ) -> Mapping[str, Json]:
         """Train a fresh adapter, write it into `folder`, return tokens, steps, seconds, losses."""
+        ...
+
+
+class Candidates(Protocol):
+    """Adapters that were trained together, in memory only."""
+
+    @property
+    def reports(self) -> Sequence[Mapping[str, Json]]:
+        """What each one's training was: steps, tokens, losses, and `failure` ("" if there was none)."""
+        ...
+
+    def score(self, pairs: Sequence[tuple[Sequence[Turn], str]]) -> list[list[float]]:
+        """Return each candidate's mean natural log-probability per token of each response after its chat."""
+        ...
+
+    def generate(self, prompts: Sequence[Sequence[Turn]], *, max_new_tokens: int) -> list[list[Generation]]:
+        """Return each candidate's greedy answers."""
+        ...
+
+
+class CandidateTrainer(Protocol):
+    """The inner loop over several self-edits of one passage at once."""
+
+    def train(
+        self,
+        candidates: Sequence[Sequence[StudyItem]],
+        *,
+        seed: int,
+        directives: Sequence[Directives] | None = None,
+        progress: Progress | None = None,
+    ) -> Candidates:
+        """Train one adapter per candidate from one initialisation; siblings differ by their material only."""
         ...
 
 

@@ -261,7 +261,7 @@ def test_evidence_and_shots_stand_before_the_question(lm: LocalLanguageModel) ->
         shots=(Example("Where is Ann?", "At home."),),
     )
 
-    row = ResponseLoss(lm, settings(), loss_on="answer").read([item])._rows[0]
+    row = ResponseLoss(lm, settings(), loss_on="answer").read([item]).rows[0]
 
     text = lm.tokenizer.decode(row.ids)
     assert (

@@ -70,8 +70,8 @@ class ResponseLoss:
         self._from_start = loss_on == "all"
         self._layers = int(language_model.base.config.num_hidden_layers)
         self._first = int(self._layers * settings.frozen_layers)
-        self._split: LayerSplit | None = None
-        self._rows: list[Row] = []
+        self.split: LayerSplit | None = None
+        self.rows: list[Row] = []
 
     @property
     def lora(self) -> LoraConfig:
@@ -90,7 +90,7 @@ class ResponseLoss:
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row."""
-        return [len(row.ids) for row in self._rows]
+        return [len(row.ids) for row in self.rows]
 
     def read(self, items: Sequence[StudyItem]) -> ResponseLoss:
         """Encode the items, and compute what the frozen lower layers make of them.
@@ -112,9 +112,9 @@ class ResponseLoss:
         with self._lm.adapted(()):
             _require_plain_head(self._lm)
             if self._first and can_be_split(self._lm.decoder, self._first, device=self._lm.base.device):
-                self._split = LayerSplit(self._lm.decoder, self._first)
+                self.split = LayerSplit(self._lm.decoder, self._first)
             lower = self._lower(encoded)
-        self._rows = [
+        self.rows = [
             Row(ids, 1 if self._from_start else start, states)
             for (ids, start), states in zip(encoded, lower, strict=True)
         ]
@@ -122,32 +122,32 @@ class ResponseLoss:
 
     def loss(self, places: Sequence[int]) -> Tensor:
         """Return the mean cross-entropy per token in the loss, in nats."""
-        batch = [self._rows[place] for place in places]
+        batch = [self.rows[place] for place in places]
         sequences = Sequences.pad([(row.ids, row.start) for row in batch], pad=self._lm.tokenizer.pad_token_id)
-        hidden = self._hidden(batch, sequences)
+        hidden = self.hidden(batch, sequences)
         logits = self._lm.head(hidden[sequences.rows, sequences.columns]).float()
         return functional.cross_entropy(logits, sequences.targets.to(logits.device))
 
-    def _hidden(self, batch: Sequence[Row], sequences: Sequences) -> Tensor:
+    def hidden(self, batch: Sequence[Row], sequences: Sequences) -> Tensor:
         """Return the last hidden states, shape (rows, longest, width)."""
-        if self._split is None:
+        if self.split is None:
             ids = sequences.ids.to(self._lm.base.device)
             whole: Tensor = self._lm.decoder(input_ids=ids, use_cache=False).last_hidden_state
             return whole
         lower = [row.lower for row in batch if row.lower is not None]
-        return self._split.upper(nn.utils.rnn.pad_sequence(lower, batch_first=True))
+        return self.split.upper(nn.utils.rnn.pad_sequence(lower, batch_first=True))
 
     @torch.no_grad()
     def _lower(self, encoded: Sequence[tuple[list[int], int]]) -> list[Tensor | None]:
         """Return what the frozen lower layers make of each row, shape (length, width); None where it is not kept."""
         states: list[Tensor | None] = [None] * len(encoded)
-        if self._split is None:
+        if self.split is None:
             return states
         order = sorted(range(len(encoded)), key=lambda place: len(encoded[place][0]))
         for at in range(0, len(order), LOWER_BATCH):
             places = order[at : at + LOWER_BATCH]
             batch = Sequences.pad([encoded[place] for place in places], pad=self._lm.tokenizer.pad_token_id)
-            hidden = self._split.lower(batch.ids.to(self._lm.base.device))
+            hidden = self.split.lower(batch.ids.to(self._lm.base.device))
             for row, place in enumerate(places):
                 states[place] = hidden[row, : len(encoded[place][0])].clone()
         return states

@@ -1,0 +1,348 @@
+"""Train and score several candidates together: their LoRA matrices lie side by side on one resident base.
+
+Flow:    k self-edits of one passage -> [stacked] -> rewards of the outer loop
+Imports: errors, types, protocols, config; the language model and the trainer of this stage.
+
+One forward pass carries the batches of all candidates; beside each adapted layer, every group of rows is
+multiplied with its own candidate's A and B (as in Punica and S-LoRA, where the groups are users). The frozen
+lower layers, which know no candidate, are computed once for rows that several candidates share. Each candidate
+has an optimiser, a plan and directives of its own, so its losses are those it would have had alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hybrid_memory.config import TrainingSettings
+from hybrid_memory.errors import ConsolidationError, InputError
+from hybrid_memory.protocols import Progress
+from hybrid_memory.types import Directives, Generation, Json, StudyItem, Turn
+from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
+from hybrid_memory.weights.layer_split import LayerSplit
+from hybrid_memory.weights.objective import ResponseLoss, Row
+from hybrid_memory.weights.trainer import _asked, _check, _plan
+
+__all__ = ["Stack", "StackedTrainer"]
+
+INITIAL = "stacked-initial"
+SCORED = 32
+"""Rows that are scored together: their logits stay below 200 MB."""
+
+
+class _Add(torch.autograd.Function):
+    """output += scale * B_c A_c x in place, for the rows of each candidate c.
+
+    In the base's dtype, with float32 master weights and one temporary of r columns: PEFT's own layer makes three
+    float32 copies as large as the layer's output, which cost more than the matrix products on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, x: Tensor, scale: float, sizes: Sequence[int], *matrices: Tensor) -> Tensor:
+        """Take output (rows, length, out), x (rows, length, in), then A (r, in) and B (out, r) of each candidate."""
+        cast = [matrix.to(x.dtype) for matrix in matrices]
+        inner = []
+        for out, given, a, b in zip(_parts(output, sizes), _parts(x, sizes), cast[::2], cast[1::2], strict=True):
+            inner.append(given @ a.T)
+            out.addmm_(inner[-1], b.T, alpha=scale)
+        ctx.mark_dirty(output)
+        ctx.save_for_backward(x, *cast, *inner)
+        ctx.scale, ctx.sizes, ctx.dtype = scale, sizes, matrices[0].dtype
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of what `forward` took."""
+        (gradient,) = gradients
+        x, *saved = ctx.saved_tensors
+        count = len(ctx.sizes)
+        cast, inner = saved[: 2 * count], saved[2 * count :]
+        gradient = gradient.contiguous()
+        of_x = torch.empty_like(x) if ctx.needs_input_grad[1] else None
+        of_matrices: list[Tensor | None] = []
+        for number, (g, given) in enumerate(zip(_parts(gradient, ctx.sizes), _parts(x, ctx.sizes), strict=True)):
+            a, b = cast[2 * number : 2 * number + 2]
+            low = (g @ b).mul_(ctx.scale)
+            of_matrices += [(low.T @ given).to(ctx.dtype), (g.T @ inner[number]).mul_(ctx.scale).to(ctx.dtype)]
+            if of_x is not None:
+                torch.mm(low, a, out=_parts(of_x, ctx.sizes)[number])
+        return gradient, of_x, None, None, *of_matrices
+
+
+def _parts(tensor: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Return each candidate's positions, shape (rows * length, width): views, not copies."""
+    return tuple(part.reshape(-1, tensor.shape[-1]) for part in torch.split(tensor, list(sizes)))
+
+
+class _Branch:
+    """x -> B_c A_c x beside one linear layer, with c the candidate that a row belongs to."""
+
+    def __init__(self, module: nn.Module, a: Tensor, out_features: int, count: int, scale: float) -> None:
+        """Begin with `count` equal candidates, as PEFT begins: A as given, shape (r, in), and B zero, (out, r)."""
+        self.module = module
+        self.a = [nn.Parameter(a.clone()) for _ in range(count)]
+        self.b = [nn.Parameter(torch.zeros(out_features, a.shape[0], device=a.device)) for _ in range(count)]
+        self._scale = scale
+
+    def beside(self, groups: Mapping[int, int]) -> Any:
+        """Return a forward hook for batches in which candidate c has the next `groups[c]` rows.
+
+        A single candidate has all rows, however many there are.
+        """
+        matrices = [matrix for one in groups for matrix in (self.a[one], self.b[one])]
+
+        def add(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            sizes = list(groups.values()) if len(groups) > 1 else [len(output)]
+            added: Tensor = _Add.apply(output, given[0], self._scale, sizes, *matrices)  # type: ignore[no-untyped-call]
+            return added
+
+        return add
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """One candidate on its way through its plan."""
+
+    rows: list[Row]
+    plan: list[list[int]]
+    settings: TrainingSettings
+    parameters: list[nn.Parameter]
+    optimiser: torch.optim.Optimizer
+    losses: list[float] = field(default_factory=list)
+    tokens: int = 0
+    failure: str = ""
+
+    def batch(self, step: int) -> list[Row]:
+        """Return the rows of a step; none when the plan is through, or the loss was no number."""
+        return [self.rows[place] for place in self.plan[step]] if step < len(self.plan) and not self.failure else []
+
+    def follow(self, step: int, loss: float, tokens: int) -> None:
+        """Take one optimiser step; a candidate whose loss is no number is left as it is, and out from now on."""
+        try:
+            _check(loss, step, 0.0, None)
+        except ConsolidationError as error:
+            self.failure = str(error)
+            return
+        warm = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * warm * (1 - step / len(self.plan))
+        nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        self.optimiser.step()
+        self.losses.append(loss)
+        self.tokens += tokens
+
+    def report(self) -> dict[str, Json]:
+        """Return what LoraTrainer reports, without the seconds: they are shared."""
+        tail = self.losses[-max(1, len(self.losses) // 10) :]
+        return {
+            "rows": len(self.rows),
+            "steps": len(self.losses),
+            "tokens": self.tokens,
+            "first_loss": round(self.losses[0], 4) if self.losses else None,
+            "last_loss": round(sum(tail) / len(tail), 4) if tail else None,
+            "failure": self.failure,
+        }
+
+
+class StackedTrainer:
+    """Trains k candidates from one initialisation, together."""
+
+    def __init__(self, language_model: LocalLanguageModel, settings: TrainingSettings) -> None:
+        self._lm = language_model
+        self._settings = settings
+
+    def train(
+        self,
+        candidates: Sequence[Sequence[StudyItem]],
+        *,
+        seed: int,
+        directives: Sequence[Directives] | None = None,
+        progress: Progress | None = None,
+    ) -> Stack:
+        """Train one adapter per candidate on its items that are not held out.
+
+        Each is what `LoraTrainer` makes of the same items, seed and directives, up to the rounding of sums
+        taken in another order: siblings differ by their material and by nothing else (common random numbers).
+
+        Args:
+            candidates: study material of each.
+            seed: of the initialisation and the order of batches, the same for all.
+            directives: what each asks for, bounded as in LoraTrainer; None leaves all to the settings.
+            progress: told after every step.
+
+        Returns:
+            The trained stack; it lives in memory only and changes nothing of the base.
+
+        Raises:
+            InputError: there is no candidate, or one has no item to train on, or an item is too long.
+            ConfigError: the model has no layer of the settings' targets.
+        """
+        started = time.monotonic()
+        trained = [[item for item in items if not item.held_out] for items in candidates]
+        _require_material(trained)
+        asked = directives or [Directives()] * len(candidates)
+        objective = ResponseLoss(self._lm, self._settings, loss_on="answer")
+        distinct = list(dict.fromkeys(item for items in trained for item in items))  # shared ones are computed once
+        rows = dict(zip(distinct, objective.read(distinct).rows, strict=True))
+        branches = self._branches(objective.lora, len(candidates), seed)
+        running = [
+            self._candidate(number, [rows[item] for item in items], one, branches, seed)
+            for number, (items, one) in enumerate(zip(trained, asked, strict=True))
+        ]
+        steps = max(len(one.plan) for one in running)
+        for step in range(steps):
+            self._step(objective, running, branches, step)
+            if progress is not None:
+                speed = sum(one.tokens for one in running) / max(time.monotonic() - started, 1e-3)
+                progress("train", step + 1, steps, f"{len(running)} candidates, {speed:.0f} tokens/s")
+        reports = tuple(one.report() for one in running)
+        return Stack(self._lm, branches, objective.split, reports, round(time.monotonic() - started, 3))
+
+    def _candidate(
+        self, number: int, rows: list[Row], asked: Directives, branches: Sequence[_Branch], seed: int
+    ) -> _Candidate:
+        settings = _asked(self._settings, asked, 1.0)
+        parameters = [parameter for branch in branches for parameter in (branch.a[number], branch.b[number])]
+        optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0, fused=True)
+        if asked.loss_on == "all":
+            rows = [replace(row, start=1) for row in rows]
+        plan = _plan([len(row.ids) for row in rows], settings, seed)
+        return _Candidate(rows, plan, settings, parameters, optimiser)
+
+    def _step(
+        self, objective: ResponseLoss, running: Sequence[_Candidate], branches: Sequence[_Branch], step: int
+    ) -> None:
+        batches = {number: batch for number, one in enumerate(running) if (batch := one.batch(step))}
+        if not batches:
+            return
+        for number in batches:
+            running[number].optimiser.zero_grad(set_to_none=True)
+        rows = [row for batch in batches.values() for row in batch]
+        owner = torch.tensor([number for number, batch in batches.items() for _ in batch])
+        sequences = Sequences.pad([(row.ids, row.start) for row in rows], pad=self._lm.tokenizer.pad_token_id)
+        with self._lm.adapted(()), _beside(branches, {number: len(batch) for number, batch in batches.items()}):
+            hidden = objective.hidden(rows, sequences)
+            logits = self._lm.head(hidden[sequences.rows, sequences.columns]).float()
+            each = functional.cross_entropy(logits, sequences.targets.to(logits.device), reduction="none")
+            of = owner[sequences.rows].to(each.device)
+            losses = {number: each[of == number].mean() for number in batches}
+            # each loss depends on its own candidate only, so the sum's gradient is that of each alone
+            torch.autograd.backward(torch.stack(list(losses.values())).nansum())
+        for number, loss in losses.items():
+            running[number].follow(step, loss.item(), sum(len(row.ids) for row in batches[number]))
+
+    def _branches(self, lora: LoraConfig, count: int, seed: int) -> list[_Branch]:
+        """Return the branches of all adapted layers, begun as PEFT begins an adapter with this seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = self._lm.create_adapter(INITIAL, lora)
+        try:
+            return [
+                _Branch(module, module.lora_A[INITIAL].weight.detach(), module.out_features, count, _scale(module))
+                for module in model.modules()
+                if isinstance(module, LoraLayer) and INITIAL in module.lora_A
+            ]
+        finally:
+            self._lm.release(INITIAL)
+
+
+class Stack:
+    """Candidates that were trained together; they answer and are scored as long as this object lives.
+
+    Attributes:
+        reports: what the training of each was: rows, steps, tokens, first_loss, last_loss, failure ("" if none).
+        seconds: how long all of them took together.
+    """
+
+    def __init__(
+        self,
+        language_model: LocalLanguageModel,
+        branches: Sequence[_Branch],
+        split: LayerSplit | None,
+        reports: tuple[dict[str, Json], ...],
+        seconds: float,
+    ) -> None:
+        self.reports = reports
+        self.seconds = seconds
+        self._lm = language_model
+        self._branches = branches
+        self._split = split
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.reports)
+
+    @torch.inference_mode()
+    def score(self, pairs: Sequence[tuple[Sequence[Turn], str]]) -> list[list[float]]:
+        """Return the mean natural log-probability per token of each response, for each candidate.
+
+        Args:
+            pairs: chats with responses; an empty chat scores plain text.
+
+        Returns:
+            One list per candidate, in the order of the pairs. The lower layers are computed once for all.
+        """
+        rows = [self._lm.training_tokens(turns, response) for turns, response in pairs]
+        per_batch = max(1, SCORED // len(self))
+        scores: list[list[float]] = [[] for _ in self.reports]
+        for start in range(0, len(rows), per_batch):
+            for own, part in zip(scores, self._scored(rows[start : start + per_batch]), strict=True):
+                own.extend(part)
+        return scores
+
+    def _scored(self, rows: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+        count = len(self)
+        one = Sequences.pad(rows, pad=self._lm.tokenizer.pad_token_id)
+        every = Sequences.pad(list(rows) * count, pad=self._lm.tokenizer.pad_token_id)
+        with self._lm.adapted(()):
+            ids = one.ids.to(self._lm.base.device)
+            lower = self._split.lower(ids) if self._split else None
+            with _beside(self._branches, dict.fromkeys(range(count), len(rows))):
+                if self._split and lower is not None:
+                    hidden = self._split.upper(lower.repeat(count, 1, 1))
+                else:
+                    hidden = self._lm.decoder(input_ids=ids.repeat(count, 1), use_cache=False).last_hidden_state
+        logits = self._lm.head(hidden[every.rows, every.columns]).float().cpu()
+        chosen = logits.log_softmax(-1).gather(1, every.targets[:, None]).squeeze(1)
+        total = torch.zeros(count * len(rows)).index_add_(0, every.rows, chosen)
+        lengths = torch.zeros_like(total).index_add_(0, every.rows, torch.ones_like(chosen))
+        means: list[list[float]] = (total / lengths).view(count, len(rows)).tolist()
+        return means
+
+    def generate(self, prompts: Sequence[Sequence[Turn]], *, max_new_tokens: int) -> list[list[Generation]]:
+        """Return each candidate's greedy answers, one list per candidate in the order of the prompts."""
+        answers = []
+        for number in range(len(self)):
+            with _beside(self._branches, {number: len(prompts)}):
+                answers.append(self._lm.generate(prompts, max_new_tokens=max_new_tokens))
+        return answers
+
+
+@contextmanager
+def _beside(branches: Sequence[_Branch], groups: Mapping[int, int]) -> Iterator[None]:
+    """Run with the candidates' branches on; see `_Branch.beside`."""
+    with ExitStack() as hooks:
+        for branch in branches:
+            hooks.callback(branch.module.register_forward_hook(branch.beside(groups)).remove)
+        yield
+
+
+def _require_material(candidates: Sequence[Sequence[StudyItem]]) -> None:
+    if not candidates:
+        raise InputError("there is no candidate to train; give at least one list of study items")
+    for number, items in enumerate(candidates):
+        if not items:
+            raise InputError(f"candidate {number} has no study material to train on; leave it out of the stack")
+
+
+def _scale(module: LoraLayer) -> float:
+    return float(module.scaling[INITIAL])
