@@ -44,9 +44,9 @@ from hybrid_memory.types import (
 
 __all__ = [
     "AdapterStore",
+    "Answerer",
     "CandidateTrainer",
     "Candidates",
-    "Answerer",
     "Encoder",
     "Filters",
     "Gate",
