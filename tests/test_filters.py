@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from hybrid_memory.types import Kind, Scope, Trust
 
 
 @pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlLedger]:
-    ledger = open_ledger(tmp_path_factory.mktemp("filters"))
+def ledger(tmp_path_factory: pytest.TempPathFactory, new_ledger_url: Callable[[Path], str]) -> Iterator[SqlLedger]:
+    folder = tmp_path_factory.mktemp("filters")
+    ledger = open_ledger(folder, url=new_ledger_url(folder))
     ledger.write(
         [
             entry("Oslo: 100% wool_shop", source="wiki", metadata={"city": "Oslo", "year": 2019, "open": True}),

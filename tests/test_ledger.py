@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,8 +55,8 @@ from hybrid_memory.types import (
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = open_ledger(tmp_path)
+def ledger(tmp_path: Path, new_ledger_url: Callable[[Path], str]) -> Iterator[SqlLedger]:
+    ledger = open_ledger(tmp_path, url=new_ledger_url(tmp_path))
     yield ledger
     assert ledger.check() == []
     ledger.close()
@@ -200,6 +200,8 @@ def test_a_batch_is_stored_whole_or_not_at_all(ledger: SqlLedger) -> None:
     [
         ({"text": "  "}, "needs text"),
         ({"text": "broken \ud800"}, "lone surrogate"),
+        ({"text": "x", "metadata": {"a": ["\\", "\0"]}}, "or metadata has a NUL"),
+        ({"text": "x", "scope": Scope(user_id="a\0b")}, "has a NUL character"),
         ({"text": "x", "valid_from": datetime(2024, 1, 1)}, "valid_from is 2024-01-01T00:00:00, without a timezone"),
         ({"text": "x", "observed_at": datetime(2024, 1, 1)}, "observed_at is .* without a timezone"),
         ({"text": "x", "valid_from": day(2), "valid_to": day(2)}, "is not after valid_from"),
@@ -212,6 +214,12 @@ def test_an_unusable_draft_is_refused(ledger: SqlLedger, given: dict[str, object
     draft = type(made.draft)(**{**dict(made.draft), **given})
     with pytest.raises(InputError, match=message):
         ledger.write([type(made)(**{**dict(made), "draft": draft})])
+
+
+def test_a_text_about_nul_is_no_nul(ledger: SqlLedger) -> None:
+    """A backslash and the letters u0000 are six ordinary characters."""
+    record_id = put(ledger, r"Write \u0000 to mean NUL.", metadata={"escape": r"\\u0000"})
+    assert ledger.get(record_id).metadata == {"escape": r"\\u0000"}
 
 
 def test_vectors_must_fit_their_passages(ledger: SqlLedger) -> None:
@@ -316,14 +324,15 @@ def test_history_follows_a_record_through_its_replacements(ledger: SqlLedger) ->
     assert ledger.events(after=2, limit=1)[0].id == 3
 
 
-def test_history_is_append_only(ledger: SqlLedger, tmp_path: Path) -> None:
+@pytest.mark.parametrize("statement", ["DELETE FROM events", "UPDATE events SET name = 'x'"])
+def test_history_is_append_only(ledger: SqlLedger, statement: str) -> None:
     """The database itself refuses to rewrite an event."""
     put(ledger, "Pier 3.")
-    raw = sqlite3.connect(tmp_path / "ledger.sqlite")
-    for statement in ("DELETE FROM events", "UPDATE events SET name = 'x'"):
-        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            raw.execute(statement)
-    raw.close()
+    with (
+        pytest.raises(LedgerError, match=r"(?s)append-only.*History is never rewritten"),
+        ledger._database.writing() as connection,
+    ):
+        connection.exec_driver_sql(statement)
 
 
 # ---------------------------------------------------------------- passages
@@ -799,30 +808,44 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
         open_ledger(tmp_path)
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "postgresql://host/db", "no url"])
-def test_a_url_that_is_no_sqlite_file_is_refused(tmp_path: Path, url: str) -> None:
-    """The message shows one that works."""
-    with pytest.raises(LedgerError, match=r"sqlite:////folder/ledger\.sqlite"):
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db", "no url"])
+def test_a_url_of_no_known_database_is_refused(tmp_path: Path, url: str) -> None:
+    """The message shows those that work."""
+    with pytest.raises(LedgerError, match=r"sqlite:////folder/ledger\.sqlite or postgresql://"):
         SqlLedger.open(url, lock_path=tmp_path / "l", lock_timeout_s=1)
 
 
-def test_migrations_lead_to_the_tables_in_use(tmp_path: Path) -> None:
-    """Alembic finds no difference between what 0001 made and tables.py, and HEAD is its newest revision."""
+def test_migrations_lead_to_the_tables_in_use(ledger: SqlLedger) -> None:
+    """Alembic finds no difference between what the migrations made and tables.py, and HEAD is the newest revision."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
-    from sqlalchemy import create_engine
 
     from hybrid_memory.ledger.schema import HEAD
     from hybrid_memory.ledger.tables import metadata
 
-    open_ledger(tmp_path).close()
-    engine = create_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    with engine.connect() as connection:
-        ours = {"include_object": lambda item, name, kind, *_: kind != "table" or not name.startswith("passages_fts")}
+    ours = {"include_object": lambda item, name, kind, *_: kind != "table" or not name.startswith("passages_fts")}
+    with ledger._database.reading() as connection:
         context = MigrationContext.configure(connection, opts=ours)
         assert context.get_current_revision() == HEAD
         assert compare_metadata(context, metadata) == []
-    engine.dispose()
+
+
+@pytest.mark.parametrize("left", [b"", None])
+def test_an_empty_ledger_beside_adapters_is_refused(tmp_path: Path, left: bytes | None) -> None:
+    """A lost ledger is no new one: upkeep would sweep away adapters that it does not know."""
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    adapters = tmp_path / "adapters"
+    (adapters / "facts-v1").mkdir(parents=True)
+    if left is not None:
+        (tmp_path / "ledger.sqlite").write_bytes(left)
+    with pytest.raises(
+        LedgerError, match=r"ledger\.sqlite is missing or empty, but .*adapters holds adapters.*restore"
+    ):
+        SqlLedger.open(url, lock_path=tmp_path / "lock", lock_timeout_s=1, adapters=adapters)
+    assert (adapters / "facts-v1").exists()
+
+    (adapters / "facts-v1").rename(tmp_path / "facts-v1")  # moved away: a new beginning
+    SqlLedger.open(url, lock_path=tmp_path / "lock", lock_timeout_s=1, adapters=adapters).close()
 
 
 def test_opening_again_loads_no_alembic(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ledger_entries import ANN, open_ledger
@@ -19,8 +20,8 @@ from pathlib import Path
 from ledger_entries import entry, open_ledger, opening
 from hybrid_memory.types import Route
 
-ledger = open_ledger(Path(sys.argv[1]))
-number = int(sys.argv[2])
+ledger = open_ledger(Path(sys.argv[1]), url=sys.argv[2])
+number = int(sys.argv[3])
 while True:
     number += 1
     receipts = ledger.write([
@@ -33,12 +34,15 @@ while True:
 """
 
 
-def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(
+    tmp_path: Path, new_ledger_url: Callable[[Path], str]
+) -> None:
     """Fifteen rounds of SIGKILL at random moments; after each, every acknowledged record is there and whole."""
     chance = random.Random(7)
     acknowledged: list[str] = []
+    url = new_ledger_url(tmp_path)
     for turn in range(15):
-        command = [sys.executable, "-c", WRITER, str(tmp_path), str(turn * 1_000)]
+        command = [sys.executable, "-c", WRITER, str(tmp_path), url, str(turn * 1_000)]
         with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             acknowledged += writer.stdout.readline().split()  # it is at work now
@@ -47,13 +51,13 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
             # A last line that was cut off was never acknowledged.
             acknowledged += [name for line in writer.stdout if line.endswith("\n") for name in line.split()]
 
-        ledger = open_ledger(tmp_path)
+        ledger = open_ledger(tmp_path, url=url)
         assert ledger.check() == []
         stored = {event.record_id for event in ledger.events(limit=100_000) if event.name == "ingested"}
         assert set(acknowledged) <= stored
         ledger.close()
 
-    ledger = open_ledger(tmp_path)
+    ledger = open_ledger(tmp_path, url=url)
     records = ledger.find(scope=Scope(), inside=True, all_statuses=True)
     ids = ledger.vectors_after(0, limit=1_000_000)[0]
     pairs = ledger.passages(ids)

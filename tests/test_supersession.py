@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +20,8 @@ from hybrid_memory.types import Learning, Route, Scope, Slot, Status
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = open_ledger(tmp_path)
+def ledger(tmp_path: Path, new_ledger_url: Callable[[Path], str]) -> Iterator[SqlLedger]:
+    ledger = open_ledger(tmp_path, url=new_ledger_url(tmp_path))
     yield ledger
     assert ledger.check() == []
     ledger.close()

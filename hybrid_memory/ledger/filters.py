@@ -1,16 +1,18 @@
 """Filter dicts -> SQL conditions on records.
 
 Flow:    selection.py adds what this returns to scope and time with AND, so a filter can only narrow.
-Imports: errors, types, and clock, sqlite, tables of the ledger.
+Imports: errors, types, and clock, expressions, tables of the ledger.
 
 `{"source": "wiki", "metadata.year": {"gte": 2020}, "or": [{...}, {...}], "not": {...}}`: keys of one
 dict must all hold. Nothing is compared in Python; every value travels as a bound parameter.
-A missing value differs from every value: `ne` and `nin` hold for it, all other operators do not.
+A missing value differs from every value, and so does a metadata value of another type (text, number, true or false):
+`ne` and `nin` hold for it, all other operators do not.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -19,8 +21,17 @@ from typing import Any, TypeAlias
 from sqlalchemy import Column, ColumnElement, and_, false, func, literal, not_, or_, true
 
 from hybrid_memory.errors import FilterError, InputError
-from hybrid_memory.ledger import sqlite
 from hybrid_memory.ledger.clock import to_micros
+from hybrid_memory.ledger.expressions import (
+    folded,
+    json_bool,
+    json_has,
+    json_number,
+    json_present,
+    json_text,
+    ordered,
+    part_of,
+)
 from hybrid_memory.ledger.tables import records
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import Kind, Learning, Route, Status, Trust
@@ -52,6 +63,7 @@ _JOINS = ("and", "or", "not")
 _MAX_DEPTH = 16
 _MAX_LIST = 10_000
 """SQLite takes 32,766 parameters in one statement; three lists of this length fit."""
+_LARGEST = 2**63 - 1
 
 
 def compiled(filters: Filters) -> Condition:
@@ -113,16 +125,18 @@ def _allowed(field: str) -> tuple[str, ...]:
 
 
 def _column_test(field: str, operator: str, operand: object) -> Condition:
-    column: Column[Any] = records.c[field]
+    column: ColumnElement[Any] = records.c[field]
     if operator == "exists":
         return column.is_not(None) if operand else column.is_(None)
     if operator in {"in", "nin"}:
         return _membership(column, operator, [_operand(field, item) for item in _items(field, operator, operand)])
     if operand is None:
-        return _missing(column, field, operator)
+        return _missing(column.is_not(None), field, operator)
     value = _operand(field, operand)
     if operator in _PARTS:
         return _part(column, operator, str(value))
+    if operator in _ORDER and field in _TEXTS:
+        column = ordered(column)
     return _comparison(column, operator, value)
 
 
@@ -158,33 +172,55 @@ def _metadata_test(field: str, operator: str, operand: object) -> Condition:
     if not key or any(sign in '"\\' or ord(sign) < 32 for sign in key):
         raise FilterError(f"{field!r} names no metadata key; write metadata.<key>, without quotes or backslashes in it")
     column = records.c["metadata"]
-    value = sqlite.json_value(column, key)
+    present = json_present(column, key)
     if operator == "exists":
-        return value.is_not(None) if operand else value.is_(None)
+        return present if operand else not_(present)
     if operator in {"in", "nin"}:
-        return _membership(value, operator, [_scalar(field, item) for item in _items(field, operator, operand)])
+        values = [_scalar(field, item) for item in _items(field, operator, operand)]
+        among = or_(false(), *(_member(key, kind).in_(same) for kind, same in _by_type(values).items()))
+        return among if operator == "in" else not_(func.coalesce(among, false()))
     if operand is None:
-        return _missing(value, field, operator)
+        return _missing(present, field, operator)
     scalar = _scalar(field, operand)
     if operator in _PARTS:
-        return _metadata_part(field, operator, scalar)
-    if operator in _ORDER:
-        # SQLite sorts every text above every number, so the types must agree first.
-        kinds = ("text",) if isinstance(scalar, str) else ("integer", "real")
-        return and_(sqlite.json_type(column, key).in_(kinds), _comparison(value, operator, scalar))
-    return _comparison(value, operator, scalar)
+        return _metadata_part(key, operator, scalar)
+    member = _member(key, _type_of(scalar))
+    return _comparison(ordered(member) if operator in _ORDER and isinstance(scalar, str) else member, operator, scalar)
 
 
-def _metadata_part(field: str, operator: str, part: str | float) -> Condition:
-    key, column = field.removeprefix(_METADATA), records.c["metadata"]
-    listed = sqlite.json_has(column, key, part)
+def _metadata_part(key: str, operator: str, part: str | float) -> Condition:
+    listed = json_has(records.c["metadata"], key, part)
     if not isinstance(part, str):
         return listed
-    return or_(listed, func.coalesce(_part(sqlite.json_text(column, key), operator, part), false()))
+    return or_(listed, func.coalesce(_part(_member(key, str), operator, part), false()))
+
+
+def _member(key: str, kind: type) -> ColumnElement[Any]:
+    """Return the metadata value as an SQL value of one type; NULL when it is of another."""
+    column = records.c["metadata"]
+    read: dict[type, Callable[[Column[Any], str], ColumnElement[Any]]] = {
+        str: json_text,
+        float: json_number,
+        bool: json_bool,
+    }
+    return read[kind](column, key)
+
+
+def _type_of(value: str | float) -> type:
+    return type(value) if isinstance(value, str | bool) else float
+
+
+def _by_type(values: Sequence[str | float]) -> dict[type, list[str | float]]:
+    same: dict[type, list[str | float]] = {}
+    for value in values:
+        same.setdefault(_type_of(value), []).append(value)
+    return same
 
 
 def _scalar(field: str, value: object) -> str | float:
-    if isinstance(value, str | int | float):
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        raise FilterError(f"{field!r} cannot be compared with {value}; whole numbers go up to {_LARGEST}")
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise FilterError(
         f"{field!r} can be compared with text, a number, true or false, got {value!r}; "
@@ -211,16 +247,16 @@ def _membership(left: ColumnElement[Any], operator: str, values: Sequence[str | 
     return left.in_(values) if operator == "in" else or_(left.is_(None), left.not_in(values))
 
 
-def _missing(left: ColumnElement[Any], field: str, operator: str) -> Condition:
+def _missing(present: Condition, field: str, operator: str) -> Condition:
     if operator not in {"eq", "ne"}:
         raise FilterError(f"{field!r} cannot be tested with {operator!r} against nothing; use {{'exists': false}}")
-    return left.is_(None) if operator == "eq" else left.is_not(None)
+    return not_(present) if operator == "eq" else present
 
 
 def _part(left: ColumnElement[Any], operator: str, part: str) -> Condition:
     if operator == "contains":
-        return sqlite.contains(left, part)
-    return sqlite.contains(sqlite.folded(left), part.casefold())
+        return part_of(left, literal(part))
+    return part_of(folded(left), folded(literal(part)))
 
 
 def _items(field: str, operator: str, operand: object) -> Sequence[object]:

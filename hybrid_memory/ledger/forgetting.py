@@ -1,7 +1,7 @@
 """Forget records: what they said goes, that they were there stays.
 
 Flow:    SqlLedger.forget, one transaction; the caller deletes adapter files and rebuilds shards.
-Imports: types, and content, known, rows, selection, shards, sqlite, standing, tables of the ledger.
+Imports: types, and content, dialects, known, selection, shards, standing, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from hybrid_memory.ledger import sqlite
 from hybrid_memory.ledger.content import text_hash, tombstone
+from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.freshness import refresh
 from hybrid_memory.ledger.known import SALT
 from hybrid_memory.ledger.selection import in_parts
@@ -134,7 +134,7 @@ def _salt(connection: Connection) -> str:
 def _remove_passages(connection: Connection, record_ids: Sequence[str]) -> int:
     chosen = passages.c.record_id.in_(record_ids)
     rows = [(row.id, row.text) for row in connection.execute(select(passages.c.id, passages.c.text).where(chosen))]
-    sqlite.remove_full_text(connection, rows)
+    dialect_of(connection).remove_full_text(connection, rows)
     connection.execute(delete(passages).where(chosen))
     if rows:
         connection.execute(insert(removals), [{"passage_id": passage_id} for passage_id, _ in rows])
@@ -153,12 +153,8 @@ def _adapters_that_saw(connection: Connection, record_ids: Sequence[str]) -> dic
 
 def _strip_manifests(connection: Connection, record_ids: Sequence[str]) -> None:
     """Take the records' content hashes out of the manifests: an unsalted hash of a short text can be guessed."""
-    rows = connection.execute(
-        select(adapters.c.id, adapters.c.manifest)
-        .join(adapter_records, adapter_records.c.adapter_id == adapters.c.id)
-        .where(adapter_records.c.record_id.in_(record_ids))
-        .distinct()
-    ).all()
+    concerned = select(adapter_records.c.adapter_id).where(adapter_records.c.record_id.in_(record_ids))
+    rows = connection.execute(select(adapters.c.id, adapters.c.manifest).where(adapters.c.id.in_(concerned))).all()
     gone = set(record_ids)
     for row in rows:
         hashes = {key: value for key, value in row.manifest.get("records", {}).items() if key not in gone}

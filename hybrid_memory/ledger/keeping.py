@@ -1,14 +1,14 @@
 """Keep the ledger in order: meta values, counts, checks.
 
 Flow:    SqlLedger.clock, meta, set_meta, counts, check.
-Imports: types, and sqlite, tables of the ledger.
+Imports: types, and dialects, tables of the ledger.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Connection, Table, and_, exists, func, insert, select, update
 
-from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.tables import adapters, events, meta, passages, queue, records, self_edits, shards
 from hybrid_memory.types import AdapterStatus, Json, Learning
 
@@ -41,7 +41,7 @@ def counts(connection: Connection) -> dict[str, Json]:
         "learning": _per_value(connection, records.c.learning),
         "adapters": _per_value(connection, adapters.c.status),
         **{table.name: _rows(connection, table) for table in tables},
-        "bytes": sqlite.size_bytes(connection),
+        "bytes": dialect_of(connection).size_bytes(connection),
     }
 
 
@@ -58,7 +58,7 @@ def check(connection: Connection) -> list[str]:
         (records, and_(records.c.learning != Learning.QUEUED, queued), "queue entries are of records that do not wait"),
         (shards, and_(shards.c.active.is_not(None), ~serving), "shards point at an adapter version that is not active"),
     )
-    found = sqlite.damage(connection)
+    found = dialect_of(connection).damage(connection)
     for table, broken, what in rules:
         count = connection.execute(select(func.count()).select_from(table).where(broken)).scalar_one()
         if count:

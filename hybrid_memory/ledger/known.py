@@ -6,6 +6,8 @@ Imports: errors, types, and clock, content, selection, standing, tables of the l
 
 from __future__ import annotations
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -88,6 +90,11 @@ def _expiry(entry: Entry) -> int | None:
 def _check_text(draft: Draft) -> None:
     if not draft.text.strip():
         raise InputError("a record needs text, got nothing but spaces; leave empty inputs out")
+    # In JSON a NUL is \\u0000, and a backslash that somebody wrote is two.
+    if re.search(r"(?<!\\)(?:\\\\)*\\u0000", json.dumps(draft.to_json())):
+        raise InputError(
+            "text, source, scope or metadata has a NUL character in it, which PostgreSQL cannot keep; remove it"
+        )
     try:
         for part in (draft.text, draft.source, draft.value or "", *draft.passages):
             part.encode()

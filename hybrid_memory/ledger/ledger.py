@@ -1,4 +1,4 @@
-"""The ledger as the flow sees it: `protocols.Ledger` over a SQLite file.
+"""The ledger as the flow sees it: `protocols.Ledger` over SQLite or PostgreSQL.
 
 Flow:    every method opens one transaction and hands its connection to the module that does the work.
 Imports: protocols, types, and the other modules of the ledger.
@@ -12,18 +12,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from hybrid_memory.ledger import (
     adapters,
     changes,
+    copying,
     forgetting,
     keeping,
     learning,
     reading,
     searching,
     shards,
-    sqlite,
     writing,
 )
 from hybrid_memory.ledger.clock import now_micros, to_micros
@@ -52,30 +53,43 @@ __all__ = ["SqlLedger"]
 
 
 class SqlLedger:
-    """The truth, in one file. Safe to share between threads; several processes may open the same file."""
+    """The truth, in one database. Safe to share between threads; several processes may open the same one."""
 
     def __init__(self, database: Database, *, adapters: Path | None = None) -> None:
         self._database = database
         self._adapters = adapters
 
     @classmethod
-    def open(cls, url: str, *, lock_path: Path, lock_timeout_s: float, adapters: Path | None = None) -> SqlLedger:
+    def open(
+        cls,
+        url: str,
+        *,
+        lock_path: Path,
+        lock_timeout_s: float,
+        adapters: Path | None = None,
+        former: Path | None = None,
+    ) -> SqlLedger:
         """Open a ledger; the file, its folder and its tables are made when they are missing.
 
         Args:
-            url: SQLAlchemy URL, such as "sqlite:////var/lib/acme/ledger.sqlite".
-            lock_path: file that writers of all processes lock; next to the database.
+            url: SQLAlchemy URL, such as "sqlite:////var/lib/acme/ledger.sqlite" or "postgresql://host/database".
+            lock_path: file that SQLite's writers of all processes lock; next to the database.
             lock_timeout_s: how long a write waits for another process's write, in seconds, 0 or more.
             adapters: the folder where adapter versions lie now; a memory may have been moved or restored since
                 their paths were written. None gives the paths as they were written.
+            former: SQLite file whose content a new ledger takes over, if there is such a file (moving to a server).
 
         Raises:
-            LedgerError: the file is damaged, another program's, or written by a newer version.
+            LedgerError: the database is damaged, another program's, written by a newer version, or new although
+                there are adapters of an older one.
+            MissingExtraError: PostgreSQL needs a package that is not installed.
             LockedError: another process kept the lock while the tables had to be made.
         """
         database = Database(url, lock_path=lock_path, lock_timeout_s=lock_timeout_s)
+        if former is not None and database.file is not None and former.resolve() == database.file.resolve():
+            former = None
         try:
-            prepare(database)
+            prepare(database, created=partial(copying.begin, name=database.name, former=former, adapters=adapters))
         except BaseException:
             database.close()
             raise
@@ -301,8 +315,7 @@ class SqlLedger:
         """
         with self._database.writing() as connection:
             counts = forgetting.forget(connection, record_ids, now=now_micros())
-        with self._database.maintaining() as driver:
-            sqlite.wipe(driver)
+        self._database.wipe()
         return counts
 
     # --- keeping
@@ -337,9 +350,8 @@ class SqlLedger:
             return keeping.check(connection)
 
     def backup(self, path: Path) -> None:
-        """Write a consistent copy of the database to `path`, aside first; readers and writers go on meanwhile."""
-        with self._database.maintaining() as driver:
-            sqlite.copy_to(driver, path)
+        """Write a consistent copy to `path`, always as a SQLite file; readers and writers go on meanwhile."""
+        copying.backup(self._database, path)
 
     def close(self) -> None:
         """Close every connection and give the writer lock back."""

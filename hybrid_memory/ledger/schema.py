@@ -6,6 +6,7 @@ Imports: errors, and database of the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -20,22 +21,28 @@ HEAD = "0001"
 """The newest revision in migrations/versions; a test compares the two."""
 
 
-def prepare(database: Database) -> None:
+def prepare(database: Database, *, created: Callable[[Connection], None] | None = None) -> None:
     """Create or upgrade the tables when that is needed.
 
+    Args:
+        database: where they lie, or will.
+        created: called once the tables are made for the first time, in the same transaction.
+
     Raises:
-        LedgerError: the file is another program's, or was written by a newer version of this package.
+        LedgerError: the database is another program's, or was written by a newer version of this package.
     """
     with database.reading() as connection:
-        if _revision(connection, database.path) == HEAD:
+        if _revision(connection, database.name) == HEAD:
             return
     with database.writing() as connection:
-        found = _revision(connection, database.path)  # another process may have been faster
+        found = _revision(connection, database.name)  # another process may have been faster
         if found != HEAD:
-            _upgrade(connection, found, database.path)
+            _upgrade(connection, found, database.name)
+        if found is None and created is not None:
+            created(connection)
 
 
-def _revision(connection: Connection, path: Path) -> str | None:
+def _revision(connection: Connection, path: str) -> str | None:
     names = inspect(connection).get_table_names()
     if "alembic_version" in names:
         return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
@@ -46,7 +53,7 @@ def _revision(connection: Connection, path: Path) -> str | None:
     return None
 
 
-def _upgrade(connection: Connection, found: str | None, path: Path) -> None:
+def _upgrade(connection: Connection, found: str | None, path: str) -> None:
     from alembic import command  # 0.2 s, and only the first opening needs it
     from alembic.config import Config
     from alembic.script import ScriptDirectory

@@ -1,7 +1,7 @@
 """Passages: which a query may see, the best by words, and their vectors.
 
 Flow:    SqlLedger.visible, lexical, passages, vectors_after, set_vectors, record_vectors, removals_after.
-Imports: errors, types, and reading, rows, selection, sqlite, tables of the ledger.
+Imports: errors, types, and dialects, reading, rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
 
 from hybrid_memory.errors import IndexMismatchError
-from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.reading import get_many
 from hybrid_memory.ledger.rows import read_passage, read_vectors, vector_bytes
 from hybrid_memory.ledger.selection import in_parts, seen_by, selected
@@ -41,7 +41,8 @@ def lexical(
     connection: Connection, question: str, *, scope: Scope, limit: int, filters: Filters | None, as_of: datetime | None
 ) -> list[tuple[int, float]]:
     """Return (passage id, BM25 score, higher is better), best first, of the passages a query may see."""
-    query = sqlite.matching(question, and_(seen_by(scope), selected(filters=filters, as_of=as_of)), limit=limit)
+    condition = and_(seen_by(scope), selected(filters=filters, as_of=as_of))
+    query = dialect_of(connection).matching(question, condition, limit=limit)
     return [] if query is None else [(row[0], row[1]) for row in connection.execute(query)]
 
 

@@ -1,41 +1,56 @@
-"""What only SQLite understands: pragmas, full text (FTS5), triggers, JSON look-ups, checks and backup.
+"""What only SQLite understands: pragmas, full text (FTS5), triggers, checks and backup.
 
-Flow:    the rest of the ledger is plain SQLAlchemy Core; another database needs another file like this one.
+Flow:    see dialects.py; postgresql.py is the counterpart.
 Imports: tables.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, func, literal, literal_column, select, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+)
 
 from hybrid_memory.ledger.tables import passages, records
 
 __all__ = [
+    "READING",
     "SCHEMA",
+    "WRITES",
     "add_full_text",
-    "contains",
     "copy_to",
     "damage",
-    "folded",
-    "json_has",
-    "json_text",
-    "json_type",
-    "json_value",
+    "engine",
+    "is_busy",
+    "lock_writers",
     "matching",
     "mend",
-    "prepare",
+    "number_on",
     "remove_full_text",
     "size_bytes",
     "wipe",
 ]
 
-SCHEMA = (
+READING: Mapping[str, Any] = {}  # a deferred transaction sees one snapshot by itself
+
+SCHEMA: tuple[str, ...] = (
     # External content: the words are indexed here, the text itself stays in `passages` only.
     """CREATE VIRTUAL TABLE passages_fts USING fts5(
          text, content='passages', content_rowid='id', tokenize='porter unicode61')""",
@@ -50,18 +65,48 @@ _MAX_TERMS = 64
 """Words of a question that are searched for; a pasted page adds cost, not precision."""
 
 
-def prepare(connection: sqlite3.Connection, *, busy_timeout_s: float) -> None:
-    """Set up a new connection: durable, checked, and leaving nothing behind of what is deleted."""
-    connection.isolation_level = None  # the engine begins transactions itself, see database.py
-    for pragma in (
-        f"busy_timeout={int(busy_timeout_s * 1000)}",
-        "journal_mode=WAL",
-        "synchronous=FULL",  # NORMAL could lose acknowledged writes on power loss (sqlite.org/pragma.html)
-        "foreign_keys=ON",
-        "secure_delete=ON",  # deleted text is overwritten with zeros, not just unlinked
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    connection.create_function("casefold", 1, _casefold, deterministic=True)
+WRITES = "hybrid_memory_writes"
+"""Execution option of a connection that is going to write."""
+
+
+def engine(url: URL, *, lock_timeout_s: float) -> Engine:
+    """Return a pool of connections, each durable, checked, and leaving nothing behind of what is deleted."""
+    made = create_engine(
+        url,
+        max_overflow=-1,  # a reader never waits for another reader to give its connection back
+        json_serializer=lambda value: json.dumps(value, ensure_ascii=False, allow_nan=False),
+    )
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # see `begin`
+        for pragma in (
+            f"busy_timeout={int(lock_timeout_s * 1000)}",
+            "journal_mode=WAL",
+            "synchronous=FULL",  # NORMAL could lose acknowledged writes on power loss (sqlite.org/pragma.html)
+            "foreign_keys=ON",
+            "secure_delete=ON",  # deleted text is overwritten with zeros, not just unlinked
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.create_function("casefold", 1, _casefold, deterministic=True)
+
+    def begin(connection: Connection) -> None:
+        # Python's driver would begin on its own, late and deferred: a write that upgrades a read fails at once
+        # with "database is locked". `prepare` switches that off, so the transaction begins here.
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(made, "connect", prepare)
+    event.listen(made, "begin", begin)
+    return made
+
+
+def lock_writers(connection: Connection, *, lock_timeout_s: float) -> None:
+    """Do nothing: the lock file and BEGIN IMMEDIATE have done it."""
+
+
+def is_busy(error: BaseException) -> bool:
+    """Tell whether another program kept SQLite's own lock for longer than the time-out."""
+    return isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
 
 
 def mend(message: str) -> str:
@@ -137,47 +182,11 @@ def matching(question: str, condition: ColumnElement[bool], *, limit: int) -> Se
     )
 
 
-# ---------------------------------------------------------------- filters
-
-
-def json_type(column: Column[object], key: str) -> ColumnElement[str]:
-    """Return the type of a JSON member: "text", "integer", "real", "true", "false", "null", "array", …; or NULL."""
-    return func.json_type(column, _path(key))
-
-
-def json_value(column: Column[object], key: str) -> ColumnElement[object]:
-    """Return a JSON member as an SQL value; true and false are 1 and 0."""
-    return func.json_extract(column, _path(key))
-
-
-def json_text(column: Column[object], key: str) -> ColumnElement[str]:
-    """Return a JSON member that is text; NULL when it is anything else."""
-    return func.iif(json_type(column, key) == "text", json_value(column, key), None)
-
-
-def json_has(column: Column[object], key: str, value: object) -> ColumnElement[bool]:
-    """Tell whether a JSON member is a list that has `value` in it."""
-    items = func.json_each(column, _path(key)).table_valued("value")
-    found = select(literal(1)).select_from(items).where(items.c.value == literal(value)).exists()
-    return and_(json_type(column, key) == "array", found)
-
-
-def contains(column: ColumnElement[str], part: str) -> ColumnElement[bool]:
-    """Tell whether a text has `part` in it, case and all; LIKE would ignore case and read % and _ as wildcards."""
-    return func.instr(column, part) > 0
-
-
-def folded(column: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a text with its case folded as Python does it; SQLite's lower() knows ASCII only."""
-    return func.casefold(column)
-
-
-def _path(key: str) -> str:
-    # A label is compared as it is written, without escapes, so filters.py refuses keys that would need one.
-    return f'$."{key}"'
-
-
 # ---------------------------------------------------------------- keeping
+
+
+def number_on(connection: Connection) -> None:
+    """Do nothing: AUTOINCREMENT goes on from the greatest number there is."""
 
 
 def damage(connection: Connection) -> list[str]:

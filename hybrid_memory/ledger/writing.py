@@ -1,7 +1,7 @@
 """Write entries: recognise what is known, place slots, store what is new, all in one transaction.
 
 Flow:    SqlLedger.write -> known.load_known -> Batch.add for each entry, in memory -> Batch.store, a few statements.
-Imports: errors, types, and known, content, slots, standing, rows, sqlite, tables of the ledger.
+Imports: errors, types, and content, dialects, known, rows, slots, standing, tables of the ledger.
 
 Entries of one batch see each other, so a batch gives the same ledger as its entries one by one.
 """
@@ -16,9 +16,9 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 from ulid import ULID
 
 from hybrid_memory.errors import InputError, NotFoundError
-from hybrid_memory.ledger import sqlite
 from hybrid_memory.ledger.clock import from_micros
 from hybrid_memory.ledger.content import tombstone
+from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.known import Known, Stamped, load_known, stamped
 from hybrid_memory.ledger.rows import read_decision, scope_row, vector_bytes
 from hybrid_memory.ledger.slots import current, displaced, placed
@@ -268,7 +268,7 @@ class _Batch:
         if rows:
             last = connection.execute(select(func.coalesce(func.max(passages.c.id), 0))).scalar_one()
             connection.execute(insert(passages), rows)
-            sqlite.add_full_text(connection, after=last)
+            dialect_of(connection).add_full_text(connection, after=last)
 
     def _record_row(self, record_id: str, item: Stamped) -> dict[str, Any]:
         draft, plain = item.draft, item.draft.to_json()

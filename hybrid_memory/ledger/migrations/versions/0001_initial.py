@@ -6,7 +6,7 @@ Revision: 0001, after nothing. Frozen once released: later changes are later rev
 import sqlalchemy as sa
 from alembic import op
 
-from hybrid_memory.ledger import sqlite
+from hybrid_memory.ledger.dialects import dialect_of
 
 revision = "0001"
 down_revision = None
@@ -174,7 +174,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("adapter_id", "record_id", name=op.f("pk_adapter_records")),
     )
     op.create_index("ix_adapter_records_record_id", "adapter_records", ["record_id"], unique=False)
-    for statement in sqlite.SCHEMA:
+    for statement in dialect_of(op.get_bind()).SCHEMA:
         op.execute(statement)
 
 

@@ -1,0 +1,101 @@
+"""What the ledger asks of a database that SQL alone does not cover, and which module answers for which database.
+
+Flow:    database.py, writing.py, searching.py, forgetting.py, keeping.py and the migrations ask `dialect_of`.
+Imports: errors, and sqlite, postgresql of the ledger.
+
+`sqlite.py` and `postgresql.py` have the same functions; SQL expressions that differ are in `expressions.py`.
+Everything else is plain SQLAlchemy Core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hybrid_memory.errors import LedgerError
+from hybrid_memory.ledger import postgresql, sqlite
+
+__all__ = ["Dialect", "dialect_of", "dialect_of_url"]
+
+
+class Dialect(Protocol):
+    """A module that answers for one database."""
+
+    SCHEMA: tuple[str, ...]
+    """What Alembic cannot describe; migration 0001 runs it."""
+    READING: Mapping[str, Any]
+    """Execution options that give a reader one snapshot for all its statements."""
+
+    def engine(self, url: URL, *, lock_timeout_s: float) -> Engine:
+        """Return a pool of connections, each of which is durable and safe to share between threads."""
+        ...
+
+    def lock_writers(self, connection: Connection, *, lock_timeout_s: float) -> None:
+        """Keep every other writer out until the transaction ends, where the lock file cannot do it."""
+        ...
+
+    def is_busy(self, error: BaseException) -> bool:
+        """Tell whether an error of the driver says that somebody else was writing for too long."""
+        ...
+
+    def mend(self, message: str) -> str:
+        """Return what a user can do about an error message of the driver, in one sentence."""
+        ...
+
+    def add_full_text(self, connection: Connection, *, after: int) -> None:
+        """Index the words of the passages whose id is greater than `after`."""
+        ...
+
+    def remove_full_text(self, connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
+        """Take passages (id, text) out of the word index; called before they are deleted."""
+        ...
+
+    def matching(self, question: str, condition: ColumnElement[bool], *, limit: int) -> Select[int, float] | None:
+        """Return the query for (passage id, BM25 score), best first; None when the question has no words."""
+        ...
+
+    def number_on(self, connection: Connection) -> None:
+        """Let new rows be numbered after those that were copied in with their numbers."""
+        ...
+
+    def damage(self, connection: Connection) -> list[str]:
+        """Return what the database itself finds wrong, one sentence each."""
+        ...
+
+    def size_bytes(self, connection: Connection) -> int:
+        """Return how much room the ledger takes, in bytes."""
+        ...
+
+    def wipe(self, driver: Any) -> None:
+        """Let deleted text go from the database's files as far as the database can; outside any transaction."""
+        ...
+
+
+_BY_NAME: Mapping[str, Dialect] = {"sqlite": sqlite, "postgresql": postgresql}
+
+
+def dialect_of(connection: Connection) -> Dialect:
+    """Return the module for the database behind a connection."""
+    return _BY_NAME[connection.dialect.name]
+
+
+def dialect_of_url(url: str) -> tuple[URL, Dialect]:
+    """Read a database URL and return it with its module.
+
+    Raises:
+        LedgerError: it is no URL, or one of a database that the ledger does not know.
+    """
+    accepted = "give one like sqlite:////folder/ledger.sqlite or postgresql://user:password@host/database"
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise LedgerError(f"{url!r} is not a database URL; {accepted}") from error
+    kind = parsed.drivername.partition("+")[0]
+    if kind not in _BY_NAME:
+        raise LedgerError(f"the ledger lies in SQLite or PostgreSQL, got {parsed.render_as_string()!r}; {accepted}")
+    if kind == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise LedgerError(f"the ledger needs a file, got {parsed.render_as_string()!r}; {accepted}")
+    return parsed, _BY_NAME[kind]
