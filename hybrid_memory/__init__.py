@@ -24,6 +24,7 @@ from hybrid_memory.memory import HybridMemory
 from hybrid_memory.types import (
     AdapterVersion,
     Answer,
+    Audit,
     ConsolidationReport,
     Context,
     Decision,
@@ -46,6 +47,7 @@ __all__ = [
     "AdapterVersion",
     "Answer",
     "AsyncHybridMemory",
+    "Audit",
     "ConfigError",
     "ConsolidationError",
     "ConsolidationReport",

@@ -57,6 +57,7 @@ class AsyncHybridMemory:
     feedback = _in_a_thread(HybridMemory.feedback)
     consolidate = _in_a_thread(HybridMemory.consolidate)
     forget = delete = _in_a_thread(HybridMemory.forget)
+    forget_audit = _in_a_thread(HybridMemory.forget_audit)
     get = _in_a_thread(HybridMemory.get)
     update = _in_a_thread(HybridMemory.update)
     history = _in_a_thread(HybridMemory.history)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.audit import is_extracted
 from hybrid_memory.consolidation import Consolidation
-from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, Progress, Retriever
-from hybrid_memory.types import AdapterStatus, Json, Receipt, Record, Turn
+from hybrid_memory.types import AdapterStatus, Json, Receipt, Record
 from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Forgetting"]
@@ -53,7 +53,6 @@ class Forgetting:
 
     def forget(self, records: Sequence[Record], *, now: bool, progress: Progress | None = None) -> Receipt:
         """Remove the records; with `now`, rebuild the shards that knew them before returning."""
-        probes = [(record, _openings(record)) for record in records]
         ids = [record.id for record in records]
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # Answers first: a process that dies later finds adapters and index by the ledger, but not these.
@@ -81,7 +80,7 @@ class Forgetting:
                 "due_when": "the next consolidation window; until then these shards have no adapter" if due else None,
                 "adapters_deleted": list(adapters),
                 "files_deleted": files,
-                "extracted": self._extracted(probes) if now and adapters and not due else None,
+                "extracted": self._extracted(records) if now and adapters and not due else None,
             },
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),
@@ -97,59 +96,15 @@ class Forgetting:
             found += any(hit.record.id == record.id for hit in hits)
         return found
 
-    def _extracted(self, probes: Sequence[tuple[Record, Sequence[tuple[Turn, ...]]]]) -> Json:
-        """Probe the weights half: lead each serving adapter of the scope to the brink of the record.
-
-        Returns how many records any adapter finishes with more of the record's own words than the base does.
-        """
+    def _extracted(self, records: Sequence[Record]) -> int:
+        """Probe the weights half: return how many records a serving adapter of their scope can still finish (0)."""
         active = [version for version in self._ledger.versions() if version.status is AdapterStatus.ACTIVE]
         count = 0
-        for record, prompts in probes:
+        for record in records:
             seen = {shard.id for shard in self._ledger.shards(scope=record.scope)}
             serving = [version for version in active if version.shard_id in seen]
-            if not serving:
-                continue
-            rest = _words(record.text)[len(_words(record.text)) // 2 :]
-            base = self._language_model().generate(prompts, max_new_tokens=32)
-            low = max(_overlap(rest, one.text) for one in base)
-            for version in serving:
-                written = self._language_model().generate(prompts, adapters=[version], max_new_tokens=32)
-                high = max(_overlap(rest, one.text) for one in written)
-                if high > max(low, EXTRACTED_FROM):
-                    count += 1
-                    break
+            count += bool(serving) and is_extracted(record.text, serving, self._language_model())
         return count
-
-
-EXTRACTED_FROM = 0.6
-"""Share of the withheld words, in order, that counts as extraction."""
-
-
-def _openings(record: Record) -> list[tuple[Turn, ...]]:
-    """Return prompts that hold the first half of what a record says."""
-    words = _words(record.text)
-    return [
-        ask(f"Complete the sentence: {' '.join(words[: max(1, len(words) // 2)])}"),
-        ask(f"What do you know about {' '.join(words[:4])}?"),
-    ]
-
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-def _overlap(expected: Sequence[str], text: str) -> float:
-    """Return the longest common subsequence of words over the number expected, in [0, 1]."""
-    found = text.split()
-    table = [0] * (len(found) + 1)
-    for word in expected:
-        diagonal = 0
-        for place, other in enumerate(found, start=1):
-            diagonal, table[place] = (
-                table[place],
-                diagonal + 1 if word == other else max(table[place], table[place - 1]),
-            )
-    return table[-1] / max(1, len(expected))
 
 
 def _names(value: Json) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.audit import audit
 from hybrid_memory.config import Settings
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import HybridMemoryError, InputError, LedgerError, NotFoundError
@@ -29,6 +30,7 @@ from hybrid_memory.scoping import read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
     Answer,
+    Audit,
     ConsolidationReport,
     Context,
     Decision,
@@ -480,6 +482,40 @@ class HybridMemory:
 
     delete = forget
 
+    def forget_audit(
+        self,
+        texts: Sequence[str],
+        *,
+        controls: Sequence[str],
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+    ) -> Audit:
+        """Check that no serving adapter knows forgotten texts better than texts that were never told.
+
+        Args:
+            texts: what was forgotten, as you kept it: the memory has no copy any more.
+            controls: at least two texts of the same form that this memory has never seen.
+            tenant_id: look at this scope's adapters only; likewise user_id, agent_id, run_id. None: all.
+            user_id: scope.
+            agent_id: scope.
+            run_id: scope.
+
+        Raises:
+            InputError: there are no texts, or fewer than two controls, or a text is among the controls.
+        """
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        _check_audit(texts, controls)
+        shards = self._ledger.shards(scope=None if scope == Scope() else scope)
+        serving = {shard.active for shard in shards if not shard.masked}
+        return audit(
+            texts,
+            controls,
+            adapters=[version for version in self._ledger.versions() if version.id in serving],
+            language_model=self._parts.language_model(),
+        )
+
     def _inside(self, record_id: str, scope: Scope) -> Record:
         record = self._ledger.get(record_id)
         if not scope.covers(record.scope):
@@ -643,6 +679,20 @@ def _read_stamp(
     """Return the keyword arguments of `ingest` as the intake takes them."""
     scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
     return {"scope": scope, "forced": _member(Route, "route", route), "ttl_s": _seconds(ttl), **rest}
+
+
+def _check_audit(texts: Sequence[str], controls: Sequence[str]) -> None:
+    """Refuse what would make an audit say nothing."""
+    for name, given, least in (("texts", texts, 1), ("controls", controls, 2)):
+        if (
+            isinstance(given, str)
+            or len(given) < least
+            or not all(isinstance(one, str) and one.split() for one in given)
+        ):
+            raise InputError(f"{name} must be a list of {least} or more texts, got {given!r}")
+    both = set(texts) & set(controls)
+    if both:
+        raise InputError(f"a control must never have been told, but {both.pop()!r} is among the texts as well")
 
 
 def _at_least(name: str, value: int | None, least: int) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "AdapterStatus",
     "AdapterVersion",
     "Answer",
+    "Audit",
     "ConsolidationReport",
     "Context",
     "Decision",
@@ -654,3 +655,25 @@ class Receipt(Value):
     """state "clean" | "due" | "rebuilt", the shards, the adapter files deleted, the probe's result."""
     not_promised: tuple[str, ...]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit(Value):
+    """What the serving adapters still know of forgotten texts, beside texts they were never told."""
+
+    texts: int
+    controls: int
+    adapters: tuple[str, ...]
+    """Those that were looked at: all that serve in the scope."""
+    gain: float
+    """Mean rise of the forgotten texts over the base, each by the adapter that likes it most, nats a token."""
+    control_gain: float
+    """The same for the controls."""
+    difference: float
+    """gain - control_gain."""
+    interval: tuple[float, float]
+    """95 % bootstrap interval of the difference."""
+    extracted: tuple[str, ...]
+    """Texts that an adapter finishes in their own words and the base does not."""
+    clean: bool
+    """True: nothing was extracted, and the forgotten texts are not likelier than the controls."""
