@@ -1,0 +1,385 @@
+"""From the answers of every arm to the table, the intervals, the pictures and one HTML page.
+
+Flow:     answers per arm and window -> [report] -> results/forgetting.json, *.png, report.html
+Imports:  hybrid_memory.retention; matplotlib for the pictures only
+"""
+
+from __future__ import annotations
+
+import base64
+import html as markup
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.forgetting_arms import Given
+from benchmarks.stream import Question, Stream
+from hybrid_memory import Settings, retention
+
+__all__ = ["Run", "as_result", "html", "pictures", "table"]
+
+IN_MATRIX = ("plain", "hard", "ticket", "rule")
+CURRENT = (*IN_MATRIX, "price", "updated", "rumoured")
+CHANGING = ("price", "updated")
+RESAMPLES = 1000
+POINTS = {"whole stream", "average accuracy", "learning", "BWT", "forgetting", "net over base", "stale said"}
+METRICS = (
+    "whole stream",
+    "average accuracy",
+    "learning",
+    "BWT",
+    "forgetting",
+    "net over base",
+    "half-life",
+    "stale said",
+)
+KINDS = ("plain", "hard", "ticket", "rule", "price", "updated", "rumoured")
+COSTS = ("follows evidence", "abstains", "pairs lost", "prompt tokens", "p50 s", "trained tokens", "train s", "MB")
+HEAD = "arm"
+COMPARED = (
+    ("hybrid", "RAG"),
+    ("hybrid", "shards"),
+    ("hybrid, 30 % misses", "RAG, 30 % misses"),
+    ("shards", "SEAL, merged in sequence"),
+    ("hybrid", "SEAL, merged in sequence"),
+)
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything that one stream showed: per arm and window one score per question, nan where none was asked."""
+
+    stream: Stream
+    seed: int
+    questions: tuple[Question, ...]
+    kinds: np.ndarray
+    """shape (questions,): the kind of each."""
+    tasks: np.ndarray
+    """shape (questions,): the window that brought each."""
+    outcomes: dict[str, np.ndarray] = field(default_factory=dict)
+    """arm -> shape (windows, questions)."""
+    stale: dict[str, np.ndarray] = field(default_factory=dict)
+    """arm -> shape (windows, questions): 1 where a value that was right once was said."""
+    tokens: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    end: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stream: Stream, seed: int) -> Run:
+        """Return an empty run of a stream."""
+        kinds = np.array([question.kind for question in stream.questions])
+        tasks = np.array([question.window for question in stream.questions])
+        return cls(stream, seed, stream.questions, kinds, tasks)
+
+    def window_of(self, given: Given) -> int:
+        """Return the window that brought what an answer is about."""
+        return next(one.window for one in self.questions if one.id == given.question)
+
+    def keep(self, arm: str, window: int, given: Sequence[Given]) -> None:
+        """Score the answers an arm gave after a window."""
+        shape = (self.stream.windows, len(self.questions))
+        scores = self.outcomes.setdefault(arm, np.full(shape, np.nan))
+        stale = self.stale.setdefault(arm, np.full(shape, np.nan))
+        place = {question.id: number for number, question in enumerate(self.questions)}
+        for one in given:
+            question = self.questions[place[one.question]]
+            scores[window, place[one.question]] = question.right(one.text, window)
+            stale[window, place[one.question]] = question.stale(one.text, window)
+        self.tokens[arm] = sum(one.prompt_tokens for one in given) / max(1, len(given))
+        self.seconds[arm] = sum(one.seconds for one in given) / max(1, len(given))
+
+
+# ---------------------------------------------------------------- numbers
+
+Chosen = Sequence[np.ndarray]
+"""For each run the question numbers to look at, with repeats."""
+
+
+def measure(runs: Sequence[Run], arm: str, metric: str, chosen: Chosen) -> float:
+    """Return one metric of one arm, the mean over the runs, of the chosen questions only."""
+    values = [
+        _measure(run, arm, metric, picked) for run, picked in zip(runs, chosen, strict=True) if arm in run.outcomes
+    ]
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _measure(run: Run, arm: str, metric: str, picked: np.ndarray) -> float:
+    kinds = run.kinds[picked]
+    scores = run.outcomes[arm][:, picked]
+    if metric == "whole stream":
+        return _mean(scores[-1, np.isin(kinds, CURRENT)])
+    if metric == "stale said":
+        return _mean(run.stale[arm][-1, picked][np.isin(kinds, CHANGING)])
+    if metric in KINDS:
+        return _mean(scores[-1, kinds == metric])
+    inside = np.isin(kinds, IN_MATRIX)
+    tasks = run.tasks[picked][inside]
+    matrix = retention.accuracy_matrix(scores[:, inside], tasks)
+    base = retention.accuracy_matrix(run.outcomes["base"][-1:, picked][:, inside], tasks)[0]
+    by_name: dict[str, Callable[[], float]] = {
+        "average accuracy": lambda: retention.average_accuracy(matrix),
+        "learning": lambda: retention.learning(matrix, base),
+        "BWT": lambda: retention.backward_transfer(matrix),
+        "forgetting": lambda: retention.forgetting(matrix),
+        "net over base": lambda: retention.net_over_base(matrix, base),
+        "half-life": lambda: retention.half_life(matrix, base),
+    }
+    return by_name[metric]()
+
+
+def everything(runs: Sequence[Run]) -> list[np.ndarray]:
+    """Return all questions of all runs."""
+    return [np.arange(len(run.questions)) for run in runs]
+
+
+def bounds_of(runs: Sequence[Run], resamples: int) -> Callable[[Callable[[Chosen], float]], tuple[float, float]]:
+    """Return a function from a statistic to its 95 % bootstrap interval; questions are resampled in run and window."""
+    owners = np.array([(number, place) for number, run in enumerate(runs) for place in range(len(run.questions))])
+    names = [f"{run} {runs[run].tasks[place]} {runs[run].kinds[place]}" for run, place in owners]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    samples = retention.resamples([numbers[name] for name in names], count=resamples)
+
+    def bounds(statistic: Callable[[Chosen], float]) -> tuple[float, float]:
+        def of(picked: np.ndarray) -> float:
+            rows = owners[picked]
+            return statistic([rows[rows[:, 0] == number, 1] for number in range(len(runs))])
+
+        return retention.interval(of, samples)
+
+    return bounds
+
+
+def as_result(runs: Sequence[Run], name: str, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Return everything that was measured, ready for one JSON line."""
+    arms = list(dict.fromkeys(arm for run in runs for arm in run.outcomes))
+    whole, bounds = everything(runs), bounds_of(runs, resamples)
+    rows: dict[str, dict[str, Any]] = {}
+    for arm in arms:
+        measured = {metric: _plain(measure(runs, arm, metric, whole)) for metric in (*METRICS, *KINDS)}
+        rows[arm] = {**measured, **{cost: _plain(_cost(runs, arm, cost)) for cost in COSTS}}
+    intervals = {
+        f"{metric}: {arm}": bounds(partial(measure, runs, arm, metric))
+        for arm in arms
+        for metric in ("BWT", "net over base", "whole stream")
+        if rows[arm][metric] is not None and arm != "base"
+    }
+    differences = {}
+    for one, other in COMPARED:
+        if one in arms and other in arms:
+            for metric in (
+                "whole stream",
+                "average accuracy",
+                "plain",
+                "hard",
+                "ticket",
+                "rule",
+                "price",
+                "stale said",
+            ):
+
+                def difference(chosen: Chosen, a: str = one, b: str = other, m: str = metric) -> float:
+                    return measure(runs, a, m, chosen) - measure(runs, b, m, chosen)
+
+                differences[f"{metric}: {one} - {other}"] = (_plain(difference(whole)), *bounds(difference))
+    return {
+        "benchmark": name,
+        "streams": [run.stream.name for run in runs],
+        "seeds": [run.seed for run in runs],
+        "settings": Settings().fingerprint(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "hybrid-memory-sdk")},
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "rows": rows,
+        "intervals": intervals,
+        "differences": differences,
+        "curves": {arm: [_plain(value) for value in curve(runs, arm)] for arm in arms},
+        "matrices": {arm: [[_plain(cell) for cell in row] for row in mean_matrix(runs, arm)] for arm in arms},
+        "windows": [run.costs.get("hybrid", []) for run in runs],
+        "end": [run.end for run in runs],
+    }
+
+
+def curve(runs: Sequence[Run], arm: str) -> list[float]:
+    """Return after each window the share right of everything told so far and still true."""
+    values = []
+    for window in range(runs[0].stream.windows):
+        shares = []
+        for run in runs:
+            kept = [place for place, one in enumerate(run.questions) if one.kind in CURRENT and one.window <= window]
+            if arm in run.outcomes and kept:
+                shares.append(_mean(run.outcomes[arm][window, kept]))
+        values.append(_mean(np.array(shares)) if shares else float("nan"))
+    return values
+
+
+def mean_matrix(runs: Sequence[Run], arm: str) -> np.ndarray:
+    """Return the accuracy matrix, the mean over runs, shape (windows, windows)."""
+    found = []
+    for run in runs:
+        if arm in run.outcomes:
+            inside = [place for place, question in enumerate(run.questions) if question.kind in IN_MATRIX]
+            tasks = [run.questions[place].window for place in inside]
+            found.append(retention.accuracy_matrix(run.outcomes[arm][:, inside], tasks))
+    mean: np.ndarray = np.stack(found).mean(axis=0)
+    return mean
+
+
+def _cost(runs: Sequence[Run], arm: str, cost: str) -> float:
+    values = [value for run in runs if (value := _cost_of(run, arm, cost)) is not None]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _cost_of(run: Run, arm: str, cost: str) -> float | None:
+    mode = arm.partition(",")[0]
+    memory, own = run.end.get("memory", {}), run.end.get(arm, {})
+    trained = run.costs.get("hybrid" if mode in ("shards", "hybrid") else arm, [])
+    followed = own.get("follows", memory.get("follows", {}).get(arm))
+    values: dict[str, float | None] = {
+        "prompt tokens": run.tokens.get(arm),
+        "p50 s": memory.get("p50 s", {}).get(arm),
+        "MB": run.bytes[arm] / 1e6 if arm in run.bytes else None,
+        "trained tokens": sum(one.get("trained tokens", one.get("tokens", 0)) for one in trained) or None,
+        "train s": sum(one["seconds"] for one in trained) or None,
+        "abstains": memory.get("abstains", {}).get(arm, own.get("abstains")),
+        "follows evidence": float(np.mean(followed)) if followed else None,
+        "pairs lost": _lost(memory, own, arm),
+    }
+    return values[cost]
+
+
+def _lost(memory: Mapping[str, Any], own: Mapping[str, Any], arm: str) -> float | None:
+    """Return the share of minimal pairs lost against the base, over all sets of pairs."""
+    base = memory.get("probes", {}).get("base")
+    after = own.get("probes") or (memory.get("probes", {}).get("served") if arm in ("shards", "hybrid") else None)
+    if not base or not after:
+        return None
+    sets = [name for name in base if base[name] >= 0]
+    return float(np.mean([base[name] - after[name] for name in sets]))
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _plain(value: float | None) -> float | str | None:
+    if value is None or np.isnan(value):
+        return None
+    return "never" if np.isinf(value) else round(float(value), 4)
+
+
+# ---------------------------------------------------------------- for people
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Return two Markdown tables: what was kept, then kinds and costs."""
+    parts = []
+    for columns in (METRICS, (*KINDS, "follows evidence", "abstains", "pairs lost"), COSTS[3:]):
+        lines = [f"| {HEAD} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        for arm, row in result["rows"].items():
+            lines.append(f"| {arm} | " + " | ".join(_cell(column, row[column]) for column in columns) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _cell(column: str, value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return "–" if value is None else value
+    if column in ("BWT", "learning", "net over base"):
+        return f"{100 * value:+.1f}"
+    if column in POINTS or column in KINDS or column in COSTS[:3]:
+        return f"{100 * value:.1f}"
+    return f"{value:.2f}" if column == "p50 s" else f"{value:.0f}"
+
+
+def pictures(runs: Sequence[Run], folder: Path, name: str) -> list[Path]:
+    """Draw the curves by window and a heat map of each arm's accuracy matrix; return the files."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    arms = [arm for arm in dict.fromkeys(arm for run in runs for arm in run.outcomes)]
+    windows = runs[0].stream.windows
+    moving = [arm for arm in arms if not np.isnan(curve(runs, arm)[0])]
+    figure, axes = plt.subplots(figsize=(8, 4.5))
+    for arm in moving:
+        dashed = "--" if "misses" in arm else ":" if arm == "base" else "-"
+        axes.plot(range(1, windows + 1), [100 * value for value in curve(runs, arm)], dashed, marker="o", label=arm)
+    axes.set(xlabel="after window", ylabel="right, % of all told so far", ylim=(0, 100), xticks=range(1, windows + 1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.14), frameon=False)
+    curves = folder / f"{name}_curves.png"
+    figure.savefig(curves, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    shown = [arm for arm in moving if arm != "base"]
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.4 * rows), squeeze=False, layout="constrained")
+    for axes, arm in zip(grid.flat, shown, strict=False):
+        matrix = 100 * mean_matrix(runs, arm)
+        image = axes.imshow(matrix, vmin=0, vmax=100, cmap="viridis")
+        for (row, column), value in np.ndenumerate(matrix):
+            if not np.isnan(value):
+                colour = "white" if value < 60 else "black"
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=7)
+        axes.set_title(arm, fontsize=9)
+        axes.set(xticks=range(windows), xticklabels=range(1, windows + 1), yticks=range(windows))
+        axes.set(yticklabels=range(1, windows + 1), xlabel="what window … brought", ylabel="after window")
+    for axes in grid.flat[len(shown) :]:
+        axes.axis("off")
+    figure.colorbar(image, ax=grid, label="right, %", shrink=0.6)
+    heat = folder / f"{name}_matrix.png"
+    figure.savefig(heat, dpi=110)
+    plt.close(figure)
+    return [curves, heat]
+
+
+def html(result: Mapping[str, Any], drawn: Sequence[Path]) -> str:
+    """Return one page that needs no other file: tables, intervals, pictures, every window and every receipt."""
+    images = "".join(
+        f'<img alt="{file.stem}" src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}">'
+        for file in drawn
+    )
+    intervals = "".join(
+        f"<li>{markup.escape(name)}: [{100 * low:+.1f}, {100 * high:+.1f}]</li>"
+        for name, (low, high) in result["intervals"].items()
+    )
+    differences = "".join(
+        f"<li>{markup.escape(name)}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]</li>"
+        for name, (mean, low, high) in result["differences"].items()
+        if mean is not None
+    )
+    about = ", ".join(f"{key} {result[key]}" for key in ("streams", "seeds", "settings", "machine", "threads"))
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{result["benchmark"]}</title>
+<style>body{{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}}
+table{{border-collapse:collapse;margin:1rem 0;font-size:13px}}
+td,th{{border:1px solid #ccc;padding:.25rem .5rem;text-align:right}}
+td:first-child,th:first-child{{text-align:left}}img{{max-width:100%;display:block;margin:1rem 0}}</style>
+<h1>What was kept, window by window</h1><p>{markup.escape(about)}</p>
+{_html_tables(table(result))}
+<h2>Curves and accuracy matrices</h2>{images}
+<h2>Differences, points, 95 % interval of the paired bootstrap</h2><ul>{differences}</ul>
+<h2>Intervals of single arms, points</h2><ul>{intervals}</ul></html>
+"""
+
+
+def _html_tables(text: str) -> str:
+    parts = []
+    for block in text.split("\n\n"):
+        head, _, *rows = block.splitlines()
+        cells = [[markup.escape(cell.strip()) for cell in row.strip("|").split("|")] for row in (head, *rows)]
+        first = "".join(f"<th>{cell}</th>" for cell in cells[0])
+        rest = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells[1:])
+        parts.append(f"<table><tr>{first}</tr>{rest}</table>")
+    return "".join(parts)
