@@ -44,10 +44,16 @@ class AsyncHybridMemory:
 
     @classmethod
     async def open(
-        cls, folder: Path | str, *, for_reindex: bool = False, **groups: Mapping[str, Any]
+        cls,
+        folder: Path | str,
+        *,
+        vector_store: object | None = None,
+        for_reindex: bool = False,
+        **groups: Mapping[str, Any],
     ) -> AsyncHybridMemory:
         """Open the memory in a folder; see HybridMemory.open."""
-        return cls(await asyncio.to_thread(lambda: HybridMemory.open(folder, for_reindex=for_reindex, **groups)))
+        options: dict[str, Any] = {"vector_store": vector_store, "for_reindex": for_reindex, **groups}
+        return cls(await asyncio.to_thread(HybridMemory.open, folder, **options))
 
     ingest = add = _in_a_thread(HybridMemory.ingest)
     route = _in_a_thread(HybridMemory.route)

@@ -71,6 +71,7 @@ def build(
     *,
     encoder: Encoder | None = None,
     model: Any = None,
+    vector_store: object | None = None,
     for_reindex: bool = False,
 ) -> Parts:
     """Put a memory together.
@@ -80,6 +81,7 @@ def build(
         settings: all of them.
         encoder: used instead of the settings' one.
         model: a LanguageModel used instead of the settings' one.
+        vector_store: a LlamaIndex vector store used instead of FAISS.
         for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
     from hybrid_memory.answering.answerer import Answerer
@@ -112,6 +114,7 @@ def build(
             dense_weight=settings.retrieval.dense_weight,
             lexical_weight=settings.retrieval.lexical_weight,
             hnsw_from=settings.retrieval.hnsw_from,
+            vector_store=vector_store,
             for_reindex=for_reindex,
         )
         store = FolderAdapterStore(folder / ADAPTERS)

@@ -90,11 +90,20 @@ class HybridMemory:
         self.adapters = Adapters(parts.ledger, parts.store)
 
     @classmethod
-    def open(cls, folder: Path | str, *, for_reindex: bool = False, **groups: Mapping[str, Any]) -> HybridMemory:
+    def open(
+        cls,
+        folder: Path | str,
+        *,
+        vector_store: object | None = None,
+        for_reindex: bool = False,
+        **groups: Mapping[str, Any],
+    ) -> HybridMemory:
         """Open the memory in a folder; it is created when it is not there.
 
         Args:
             folder: holds memory.toml (settings, optional), ledger, index and adapters.
+            vector_store: a LlamaIndex vector store (`BasePydanticVectorStore`) to search in instead of FAISS; give it
+                at every opening. The ledger keeps all vectors, so it may be changed, lost or left out.
             for_reindex: open although the vectors are another encoder's; only `reindex` works then.
             groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
 
@@ -110,18 +119,22 @@ class HybridMemory:
         folder = Path(folder)
         file = folder / "memory.toml"
         settings = Settings.load(file if file.exists() else None, **groups)
-        return cls(build(folder, settings, for_reindex=for_reindex))
+        return cls(build(folder, settings, vector_store=vector_store, for_reindex=for_reindex))
 
     @classmethod
-    def from_config(cls, config: Path | str | Mapping[str, Any]) -> HybridMemory:
+    def from_config(cls, config: Path | str | Mapping[str, Any], *, vector_store: object | None = None) -> HybridMemory:
         """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
+
+        Args:
+            config: path of the file, or its content.
+            vector_store: as for `open`.
 
         Raises:
             ConfigError: as `open`, or `folder` is missing.
         """
         from hybrid_memory.build import build, folder_and_settings
 
-        return cls(build(*folder_and_settings(config)))
+        return cls(build(*folder_and_settings(config), vector_store=vector_store))
 
     # ------------------------------------------------------------ ingest
 

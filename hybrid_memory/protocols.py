@@ -459,6 +459,10 @@ class Ledger(Protocol):
         """Return ids and stored vectors of the passages after an id, in id order."""
         ...
 
+    def vectors(self, ids: Sequence[int]) -> tuple[list[int], FloatArray]:
+        """Return those of the passage ids that are there, in the order given, and their stored vectors."""
+        ...
+
     def set_vectors(self, ids: Sequence[int], vectors: FloatArray, encoder: str) -> None:
         """Replace the stored vectors of passages (reindexing)."""
         ...

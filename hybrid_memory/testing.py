@@ -136,16 +136,20 @@ def tiny_language_model(seed: int = 0) -> LocalLanguageModel:
     return LocalLanguageModel(model, tokenizer)
 
 
-def open_tiny_memory(folder: Path, *, seed: int = 0, **groups: Mapping[str, Any]) -> HybridMemory:
+def open_tiny_memory(
+    folder: Path, *, seed: int = 0, vector_store: object | None = None, **groups: Mapping[str, Any]
+) -> HybridMemory:
     """Open a whole memory with the tiny model and the word encoder: every stage real, nothing downloaded.
 
     Args:
         folder: where it lies.
         seed: of the tiny model.
+        vector_store: as for `HybridMemory.open`.
         groups: settings by group, as for `HybridMemory.open`.
     """
     from hybrid_memory.build import build
     from hybrid_memory.memory import HybridMemory
 
     settings = Settings.load(None, **groups)
-    return HybridMemory(build(folder, settings, encoder=WordEncoder(), model=tiny_language_model(seed)))
+    model = tiny_language_model(seed)
+    return HybridMemory(build(folder, settings, encoder=WordEncoder(), model=model, vector_store=vector_store))

@@ -198,6 +198,11 @@ class SqlLedger:
         with self._database.reading() as connection:
             return searching.vectors_after(connection, passage_id, limit=limit)
 
+    def vectors(self, ids: Sequence[int]) -> tuple[list[int], FloatArray]:
+        """Return those of the passage ids that are there, in the order given, and their vectors, shape (n, dim)."""
+        with self._database.reading() as connection:
+            return searching.vectors(connection, ids)
+
     def set_vectors(self, ids: Sequence[int], vectors: FloatArray, encoder: str) -> None:
         """Replace the stored vectors of passages; `vectors` has one row per id."""
         with self._database.writing() as connection:

@@ -1,6 +1,7 @@
 """Passages: which a query may see, the best by words, and their vectors.
 
-Flow:    SqlLedger.visible, lexical, passages, vectors_after, set_vectors, record_vectors, removals_after.
+Flow:    SqlLedger.visible, lexical, passages, vectors_after, vectors, set_vectors,
+         record_vectors, removals_after.
 Imports: errors, types, and dialects, reading, rows, selection, tables of the ledger.
 """
 
@@ -22,7 +23,16 @@ from hybrid_memory.ledger.tables import passages, records, removals
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import FloatArray, IdArray, Passage, Record, Scope
 
-__all__ = ["lexical", "read_passages", "record_vectors", "removals_after", "set_vectors", "vectors_after", "visible"]
+__all__ = [
+    "lexical",
+    "read_passages",
+    "record_vectors",
+    "removals_after",
+    "set_vectors",
+    "vectors",
+    "vectors_after",
+    "visible",
+]
 
 
 def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as_of: datetime | None) -> IdArray:
@@ -72,6 +82,22 @@ def vectors_after(connection: Connection, passage_id: int, *, limit: int) -> tup
     rows = connection.execute(query).all()
     alike = list(takewhile(lambda row: len(row.vector) == len(rows[0].vector), rows))
     return [row.id for row in alike], read_vectors([row.vector for row in alike])
+
+
+def vectors(connection: Connection, ids: Sequence[int]) -> tuple[list[int], FloatArray]:
+    """Return those of the ids that are there, in the order given, and their vectors: shape (n, dim), float32.
+
+    Raises:
+        IndexMismatchError: they come from encoders of different lengths.
+    """
+    found: dict[int, bytes] = {}
+    for part in in_parts(ids):
+        rows = connection.execute(select(passages.c.id, passages.c.vector).where(passages.c.id.in_(part)))
+        found.update((row.id, row.vector) for row in rows)
+    if len({len(vector) for vector in found.values()}) > 1:
+        raise IndexMismatchError("these passages were embedded by different encoders; call reindex()")
+    there = [key for key in ids if key in found]
+    return there, read_vectors([found[key] for key in there])
 
 
 def set_vectors(connection: Connection, ids: Sequence[int], vectors: FloatArray, encoder: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from hybrid_memory import durable
 from hybrid_memory.errors import IndexMismatchError
@@ -24,7 +25,7 @@ from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.index import VectorIndex
 from hybrid_memory.types import FloatArray, IdArray
 
-__all__ = ["Mirror"]
+__all__ = ["ENCODER", "Mirror", "pages", "require_same_encoder", "store_vectors"]
 
 log = logging.getLogger(__name__)
 
@@ -62,20 +63,8 @@ class Mirror:
             ledger.set_meta(ENCODER, encoder)
 
     def require_same_encoder(self) -> None:
-        """Compare the encoder with the one that made the ledger's vectors.
-
-        Raises:
-            IndexMismatchError: it is another one, or a reindex was interrupted.
-        """
-        stored = self._ledger.meta(ENCODER) or ""
-        if stored == self._encoder:
-            return
-        if stored.startswith(UNFINISHED):
-            raise IndexMismatchError("a reindex was interrupted half-way; run `hybrid-memory reindex` to finish it")
-        raise IndexMismatchError(
-            f"the stored vectors were made by encoder {stored}, this one is {self._encoder}; set the encoder back, "
-            "or run `hybrid-memory reindex` to embed everything again"
-        )
+        """Compare the encoder with the one that made the ledger's vectors; see the function of this name."""
+        require_same_encoder(self._ledger, self._encoder)
 
     def search(self, vector: FloatArray, *, selection: IdArray, top_k: int) -> list[tuple[int, float]]:
         """Catch up, then return (passage id, cosine) of the nearest in the selection, best first."""
@@ -110,11 +99,7 @@ class Mirror:
             since: number of the last removal before the passages were read.
         """
         with self._lock:
-            self._ledger.set_meta(ENCODER, UNFINISHED + encoder)
-            self._removals, gone = self._ledger.removals_after(since)
-            stay = ~np.isin(ids, gone)
-            self._ledger.set_vectors(ids[stay].tolist(), vectors[stay], encoder)
-            self._ledger.set_meta(ENCODER, encoder)
+            self._removals, stay = store_vectors(self._ledger, ids, vectors, encoder=encoder, since=since)
             self._encoder = encoder
             self._index = VectorIndex(vectors.shape[1], approximate=int(stay.sum()) >= self._hnsw_from)
             self._index.add(ids[stay].tolist(), vectors[stay])
@@ -157,15 +142,6 @@ class Mirror:
                 problems.extend(self._differences())
         return problems
 
-    def pages(self, *, after: int = 0) -> Iterator[tuple[list[int], FloatArray]]:
-        """Yield ids and vectors of the ledger's passages after an id, a page at a time."""
-        while True:
-            ids, vectors = self._ledger.vectors_after(after, limit=PAGE)
-            if not ids:
-                return
-            yield ids, vectors
-            after = ids[-1]
-
     def _load(self) -> None:
         try:
             found = snapshot.load(self._folder / self._encoder, encoder=self._encoder)
@@ -190,7 +166,7 @@ class Mirror:
 
     def _take_new(self) -> int:
         count = 0
-        for ids, vectors in self.pages(after=0 if self._index is None else self._index.last_id):
+        for ids, vectors in pages(self._ledger, after=0 if self._index is None else self._index.last_id):
             if self._index is None:
                 self._index = VectorIndex(vectors.shape[1])
             self._index.add(ids, vectors)
@@ -203,7 +179,7 @@ class Mirror:
         known = np.zeros(0, dtype=np.int64) if index is None else index.ids
         stored: list[int] = []
         changed = 0
-        for ids, vectors in self.pages():
+        for ids, vectors in pages(self._ledger):
             stored.extend(ids)
             there = np.isin(ids, known)
             if index is not None and there.any():
@@ -215,6 +191,49 @@ class Mirror:
             yield f"the index lacks {lacking} passages of the ledger and has {extra} that the ledger lacks; {mend}"
         if changed:
             yield f"{changed} vectors in the index differ from the ledger's; {mend}"
+
+
+def require_same_encoder(ledger: Ledger, encoder: str) -> None:
+    """Compare an encoder's fingerprint with that of the one that made the ledger's vectors.
+
+    Raises:
+        IndexMismatchError: it is another one, or a reindex was interrupted.
+    """
+    stored = ledger.meta(ENCODER) or ""
+    if stored == encoder:
+        return
+    if stored.startswith(UNFINISHED):
+        raise IndexMismatchError("a reindex was interrupted half-way; run `hybrid-memory reindex` to finish it")
+    raise IndexMismatchError(
+        f"the stored vectors were made by encoder {stored}, this one is {encoder}; set the encoder back, "
+        "or run `hybrid-memory reindex` to embed everything again"
+    )
+
+
+def store_vectors(
+    ledger: Ledger, ids: IdArray, vectors: FloatArray, *, encoder: str, since: int
+) -> tuple[int, npt.NDArray[np.bool_]]:
+    """Put another encoder's vectors into the ledger; a crash inside leaves it marked as unfinished.
+
+    Returns:
+        The newest removal number, and which of the ids are still there.
+    """
+    ledger.set_meta(ENCODER, UNFINISHED + encoder)
+    removals, gone = ledger.removals_after(since)
+    stay = ~np.isin(ids, gone)
+    ledger.set_vectors(ids[stay].tolist(), vectors[stay], encoder)
+    ledger.set_meta(ENCODER, encoder)
+    return removals, stay
+
+
+def pages(ledger: Ledger, *, after: int = 0) -> Iterator[tuple[list[int], FloatArray]]:
+    """Yield ids and vectors of the ledger's passages after an id, a page at a time."""
+    while True:
+        ids, vectors = ledger.vectors_after(after, limit=PAGE)
+        if not ids:
+            return
+        yield ids, vectors
+        after = ids[-1]
 
 
 def _alike(vectors: FloatArray, ours: FloatArray) -> bool:

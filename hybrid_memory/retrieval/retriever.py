@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +19,12 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.protocols import Encoder, Filters, Ledger, Progress
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.fusion import rank_contributions, reciprocal_rank_fusion
-from hybrid_memory.retrieval.mirror import Mirror
+from hybrid_memory.retrieval.mirror import Mirror, pages
+from hybrid_memory.retrieval.store_state import left_behind
 from hybrid_memory.types import FloatArray, Hit, IdArray, Scope
+
+if TYPE_CHECKING:
+    from hybrid_memory.retrieval.vector_store import VectorStoreMirror
 
 __all__ = ["HybridRetriever"]
 
@@ -42,6 +47,7 @@ class HybridRetriever:
         dense_weight: weight of the ranking by meaning; 0 switches it off.
         lexical_weight: weight of the ranking by words; 0 switches it off.
         hnsw_from: number of vectors from which the index is approximate.
+        vector_store: a LlamaIndex vector store to search in instead of FAISS.
         for_reindex: accept a ledger with another encoder's vectors; only `reindex` works then.
 
     Raises:
@@ -59,13 +65,15 @@ class HybridRetriever:
         dense_weight: float = 1.0,
         lexical_weight: float = 1.0,
         hnsw_from: int = 200_000,
+        vector_store: object | None = None,
         for_reindex: bool = False,
     ) -> None:
         self._ledger = ledger
+        self._folder = folder
         self._candidates = candidates
         self._rrf_k = rrf_k
         self._weights = {"dense": dense_weight, "lexical": lexical_weight}
-        self._mirror = Mirror(ledger, folder, encoder=encoder.fingerprint, hnsw_from=hnsw_from)
+        self._mirror = _mirror(ledger, folder, vector_store, encoder=encoder.fingerprint, hnsw_from=hnsw_from)
         if not for_reindex:
             self._mirror.require_same_encoder()
 
@@ -128,7 +136,7 @@ class HybridRetriever:
         parts = [np.zeros((0, encoder.dim), dtype=np.float32)]
         # Once more from the last one, until nothing has arrived in the meantime.
         after = 0
-        while new := [one for page, _ in self._mirror.pages(after=after) for one in page]:
+        while new := [one for page, _ in pages(self._ledger, after=after) for one in page]:
             after = new[-1]
             for start in range(0, len(new), BATCH):
                 passages = [passage for passage, _ in self._ledger.passages(new[start : start + BATCH])]
@@ -152,7 +160,7 @@ class HybridRetriever:
 
     def check(self) -> list[str]:
         """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""
-        return self._mirror.check()
+        return self._mirror.check() + left_behind(self._ledger, self._folder)
 
     def _hits(self, rankings: Mapping[str, Sequence[int]], similarity: Mapping[int, float], top_k: int) -> list[Hit]:
         weights = [self._weights[name] for name in rankings]
@@ -176,6 +184,16 @@ class HybridRetriever:
             if len(hits) >= top_k:
                 break
         return list(hits.values())[:top_k]
+
+
+def _mirror(
+    ledger: Ledger, folder: Path, vector_store: object | None, *, encoder: str, hnsw_from: int
+) -> Mirror | VectorStoreMirror:
+    if vector_store is None:
+        return Mirror(ledger, folder, encoder=encoder, hnsw_from=hnsw_from)
+    from hybrid_memory.retrieval.vector_store import VectorStoreMirror  # loads llama_index: 1 s
+
+    return VectorStoreMirror(ledger, folder, vector_store, encoder=encoder)
 
 
 def _inside(words: Sequence[tuple[int, float]], selection: IdArray) -> list[int]:
