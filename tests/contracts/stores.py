@@ -21,7 +21,8 @@ class Backend:
     """One kind of store; `open` gives the same content again after the process has gone."""
 
     name: str
-    open: Callable[[], Any]
+    open: Callable[..., Any]
+    """Takes `dim`, for the one store that must know it before the first vector."""
     count: Callable[[Any], int]
     """How many nodes the store has, asked past LlamaIndex."""
 
@@ -39,21 +40,21 @@ def missing(package: str, extra: str) -> str:
 
 
 def _faiss(_folder: Path, _server: Callable[[], str]) -> Backend:
-    return Backend("faiss", lambda: None, lambda store: 0)
+    return Backend("faiss", lambda dim=8: None, lambda store: 0)
 
 
 def _simple(_folder: Path, _server: Callable[[], str]) -> Backend:
     from llama_index.core.vector_stores import SimpleVectorStore
 
     kept = SimpleVectorStore()  # in memory: whoever wants it again keeps it
-    return Backend("simple", lambda: kept, lambda store: len(store.data.embedding_dict))
+    return Backend("simple", lambda dim=8: kept, lambda store: len(store.data.embedding_dict))
 
 
 def _chroma(folder: Path, _server: Callable[[], str]) -> Backend:
     chromadb = pytest.importorskip("chromadb", reason=missing("chromadb", "chroma"))
     stores = pytest.importorskip("llama_index.vector_stores.chroma", reason=missing("its store", "chroma"))
 
-    def opened() -> Any:
+    def opened(dim: int = 8) -> Any:
         settings = chromadb.Settings(anonymized_telemetry=False)
         client = chromadb.PersistentClient(path=str(folder / "chroma"), settings=settings)
         return stores.ChromaVectorStore(chroma_collection=client.get_or_create_collection("memory"))
@@ -66,7 +67,7 @@ def _qdrant(folder: Path, _server: Callable[[], str]) -> Backend:
     stores = pytest.importorskip("llama_index.vector_stores.qdrant", reason=missing("its store", "qdrant"))
     held: list[Any] = []
 
-    def opened() -> Any:
+    def opened(dim: int = 8) -> Any:
         for client in held:
             client.close()  # local mode: one client a folder
         held[:] = [clients.QdrantClient(path=str(folder / "qdrant"))]
@@ -80,19 +81,19 @@ def _pgvector(_folder: Path, server: Callable[[], str]) -> Backend:
     uri = server()
     table = f"memory_{next(_numbers)}"
 
-    def opened() -> Any:
+    def opened(dim: int = 8) -> Any:
         return stores.PGVectorStore.from_params(
             connection_string=uri.replace("postgresql://", "postgresql+psycopg2://"),
             async_connection_string=uri.replace("postgresql://", "postgresql+asyncpg://"),
-            table_name=table,
-            embed_dim=8,
+            table_name=f"{table}_{dim}",
+            embed_dim=dim,
         )
 
     def count(store: Any) -> int:
         import psycopg2
 
         with contextlib.closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) FROM data_{table}")  # noqa: S608 - a name of this file
+            cursor.execute(f"SELECT count(*) FROM data_{table}_8")
             return int(cursor.fetchone()[0])
 
     return Backend("pgvector", opened, count)

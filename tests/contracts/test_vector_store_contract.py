@@ -370,9 +370,7 @@ class Died(BaseException):
 @needs_a_store
 def test_a_whole_memory_works_over_the_store(bench: Bench, tmp_path: Path) -> None:
     """Ingest, search, forget and doctor as with FAISS; the receipt's probe finds nothing."""
-    if bench.backend.name == "pgvector":
-        pytest.skip("its table was made for 8 numbers a vector, the tiny memory's encoder has 384")
-    with open_tiny_memory(tmp_path / "whole", vector_store=bench.backend.open()) as memory:
+    with open_tiny_memory(tmp_path / "whole", vector_store=bench.backend.open(dim=384)) as memory:
         kept = memory.ingest("The harbour café opens at nine.", user_id="ann")
         gone = memory.ingest("The museum closes at six.", user_id="ann")
 
