@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 import subprocess
 import sys
@@ -51,6 +52,7 @@ from hybrid_memory.types import (
     SelfEdit,
     Status,
     StudyItem,
+    Trust,
 )
 
 
@@ -855,3 +857,120 @@ def test_opening_again_loads_no_alembic(tmp_path: Path) -> None:
     code += "sys.exit('alembic' in sys.modules)"
     command = [sys.executable, "-c", code, str(tmp_path)]
     assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == 0
+
+
+# ---------------------------------------------------------------- near-duplicates
+
+
+@pytest.mark.parametrize(
+    "said_again",
+    ["the night shift starts at ten", "Night shift starts at ten!", "THE NIGHT SHIFT, starts at “ten”."],
+)
+def test_a_near_duplicate_joins_the_record_and_its_source_is_kept(ledger: SqlLedger, said_again: str) -> None:
+    """Case, punctuation and a first article make no second record; who said it counts as a confirmation."""
+    first = put(ledger, "The night shift starts at ten.")
+    again = ledger.write([entry(said_again, source="sign")])[0]
+
+    assert (again.record_id, again.duplicate) == (first, True)
+    assert names(ledger, first) == ["ingested", "confirmed"]
+    assert ledger.confirmations([drafted("NIGHT SHIFT starts at ten", source="third")]) == [2]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "The night shift starts at eleven.",
+        "The night shift starts at ten?",
+        "The night shift never starts at ten.",
+        "At ten the night shift starts.",
+    ],
+)
+def test_a_word_a_number_or_a_question_mark_makes_another_statement(ledger: SqlLedger, other: str) -> None:
+    """Near is not alike: whatever may change the meaning keeps records apart."""
+    put(ledger, "The night shift starts at ten.")
+    assert not ledger.write([entry(other)])[0].duplicate
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("Costs 3.5 EUR.", "Costs 35 EUR."), ("It is -5 °C.", "It is 5 °C."), ("C++", "C")]
+)
+def test_signs_of_numbers_and_names_count(ledger: SqlLedger, one: str, two: str) -> None:
+    """A point inside a number, a minus before it, a plus behind a name."""
+    put(ledger, one)
+    assert not ledger.write([entry(two)])[0].duplicate
+
+
+def test_a_correction_of_a_capital_letter_is_a_new_record(ledger: SqlLedger) -> None:
+    """What replaces by request is compared letter by letter."""
+    wrong = put(ledger, "The office dog is called rex.")
+    receipt = ledger.write([entry("The office dog is called Rex.", supersedes=wrong)])[0]
+
+    assert receipt.superseded == (wrong,)
+    assert texts(ledger) == ["The office dog is called Rex."]
+
+
+def test_a_forgotten_text_does_not_come_back_in_other_clothes(ledger: SqlLedger) -> None:
+    """The tombstone knows it without its punctuation, too."""
+    ledger.forget([put(ledger, "Ann lives in Bergen.")])
+    with pytest.raises(InputError, match="was forgotten"):
+        put(ledger, "ann lives in bergen")
+
+
+def test_a_statement_that_fills_a_slot_takes_over_from_the_same_words_that_filled_none(ledger: SqlLedger) -> None:
+    """Otherwise the words would stay when the slot's value changes; their sources are kept."""
+    words = opening("nine", 1).draft.text
+    loose = put(ledger, words, trust=Trust.EXTERNAL, source="leaflet")
+    receipt = ledger.write([opening("nine", 1)])[0]
+    ledger.write([opening("ten", 5)])
+
+    assert receipt.superseded == (loose,)
+    assert [record.value for record in ledger.find(scope=ANN)] == ["ten"]
+    assert ledger.confirmations([drafted(words, slot=SLOT, value="nine", source="third")]) == [2]
+
+
+def test_a_stranger_who_repeats_a_retired_value_changes_nothing(ledger: SqlLedger) -> None:
+    """With the slot or in the bare words, however late: the value that replaced it stays, and the receipt names it."""
+    nine = ledger.write([opening("nine", 1)])[0].record_id
+    ten = ledger.write([opening("ten", 5)])[0].record_id
+    words = opening("nine", 1).draft.text
+    echoes = ledger.write(
+        [opening("nine", 9, trust=Trust.EXTERNAL), entry(words, trust=Trust.EXTERNAL, valid_from=day(9))]
+    )
+
+    assert [(echo.record_id, echo.duplicate, echo.superseded_by) for echo in echoes] == [(nine, True, ten)] * 2
+    assert [record.value for record in ledger.find(scope=ANN)] == ["ten"]
+    assert ledger.write([opening("nine", 9)])[0].superseded == (ten,)  # its owner may say it again
+
+
+def test_a_strangers_repetition_does_not_make_a_value_younger(ledger: SqlLedger) -> None:
+    """It counts as a source; a newer value that arrives late still wins over it."""
+    ledger.write([opening("nine", 1)])
+    ledger.write([opening("nine", 9, trust=Trust.EXTERNAL, source="leaflet")])
+    ledger.write([opening("ten", 5)])
+
+    assert [record.value for record in ledger.find(scope=ANN)] == ["ten"]
+
+
+# ---------------------------------------------------------------- schemas
+
+
+def test_a_ledger_of_schema_0001_is_read_on(tmp_path: Path) -> None:
+    """All it held is there, learning states and tombstones too; near-duplicates are joined from now on."""
+    packed = Path(__file__).parent / "data" / "ledger-0001.sqlite.gz"
+    (tmp_path / "ledger.sqlite").write_bytes(gzip.decompress(packed.read_bytes()))
+    ledger = open_ledger(tmp_path)
+
+    assert sorted(texts(ledger)) == [
+        "The ferry leaves at eight.",
+        "The harbour café opens at ten.",
+        "The pier is open.",
+    ]
+    assert [record.value for record in ledger.find(scope=ANN, as_of=day(2), filters={"value": {"exists": True}})] == [
+        "nine"
+    ]
+    assert [(v.id, v.status) for v in ledger.versions()] == [("ann-facts-v1", AdapterStatus.ACTIVE)]
+    assert ledger.write([entry("the pier is open")])[0].duplicate
+    with pytest.raises(InputError, match="was forgotten"):
+        put(ledger, "Nobody knows this any more.")
+    assert ledger.check() == []
+    ledger.close()

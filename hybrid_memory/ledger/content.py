@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 
 from hybrid_memory.types import Draft, Example, Slot
 
-__all__ = ["content_hash", "same_content", "text_hash", "tombstone"]
+__all__ = ["content_hash", "near_hash", "same_content", "text_hash", "tombstone"]
+
+_SIGNS = re.compile(r"\d+(?:[.,:/-]\d+)*|\w+(?:['’]\w+)*|-(?=\d)|[^\w\s.,;:!\-–—…'’‘\"“”()\[\]{}*_]")
+"""What counts of a text: words, numbers, and signs that change what is said (?, %, €, +, a minus before a number)."""
 
 
 def content_hash(*, text: str, slot: Slot | None, value: str | None, examples: Sequence[Example]) -> str:
@@ -33,10 +37,26 @@ def content_hash(*, text: str, slot: Slot | None, value: str | None, examples: S
     return hashlib.sha256(json.dumps([said, shown], ensure_ascii=True).encode()).hexdigest()
 
 
-def same_content(draft: Draft) -> tuple[str, str]:
-    """Return the draft's content hash, and the hash of its bare text: forgetting must recognise both."""
+def near_hash(text: str, examples: Sequence[Example] = ()) -> str:
+    """Return the content hash of a text without what rarely changes its meaning: case, punctuation, a first article.
+
+    Words, their order and numbers all count: "costs 49" and "costs 59" are as close as texts get, and differ.
+
+    >>> near_hash("The night shift starts at ten.") == near_hash("night shift starts at Ten!")
+    True
+    >>> near_hash("Does it start at ten?") == near_hash("It does start at ten.")
+    False
+    """
+    signs = _SIGNS.findall(unicodedata.normalize("NFKC", text).casefold())
+    if len(signs) > 2 and signs[0] in {"the", "a", "an"}:
+        signs = signs[1:]
+    return content_hash(text=" ".join(signs) or text, slot=None, value=None, examples=examples)
+
+
+def same_content(draft: Draft) -> tuple[str, str, str]:
+    """Return the draft's content hash, the hash of its bare text, and its near hash: forgetting must know all three."""
     full = content_hash(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
-    return full, text_hash(draft.text)
+    return full, text_hash(draft.text), near_hash(draft.text, draft.examples)
 
 
 def text_hash(text: str) -> str:

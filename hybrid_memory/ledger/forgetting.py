@@ -86,6 +86,7 @@ _EMPTY: dict[str, Any] = {
     "version": 0,
     "examples": [],
     "metadata": {},
+    "near_hash": "",
     "content_hash": "",  # an unsalted hash of a short text can be guessed
     "idempotency_key": None,
     "status": Status.FORGOTTEN.value,
@@ -108,7 +109,7 @@ def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) ->
     graves = {
         (standing.scope_key, tombstone(salt, hashed))
         for standing in standings
-        for hashed in (standing.content_hash, text_hash(texts[standing.id]))
+        for hashed in (standing.content_hash, standing.near_hash, text_hash(texts[standing.id]))
     }
     for part in in_parts({hashed for _, hashed in graves}):
         old = connection.execute(select(tombstones.c.scope_key, tombstones.c.hash).where(tombstones.c.hash.in_(part)))

@@ -23,7 +23,7 @@ from hybrid_memory.ledger.content import same_content, tombstone
 from hybrid_memory.ledger.selection import in_parts, scope_key
 from hybrid_memory.ledger.standing import Standing, load
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
-from hybrid_memory.types import Draft, Entry
+from hybrid_memory.types import Draft, Entry, Status
 
 __all__ = ["SALT", "Known", "Stamped", "load_known", "stamped"]
 
@@ -40,6 +40,7 @@ class Stamped:
     scope_key: str
     content_hash: str
     text_hash: str
+    near_hash: str
     observed_at: int
     valid_from: int
     valid_to: int | None
@@ -49,6 +50,11 @@ class Stamped:
     def slot_key(self) -> str | None:
         """The key of the slot it fills, or None."""
         return None if self.draft.slot is None else self.draft.slot.key
+
+    @property
+    def hashes(self) -> tuple[str, str, str]:
+        """What it says, exactly and roughly: a forgotten text is recognised by any of them."""
+        return (self.content_hash, self.text_hash, self.near_hash)
 
 
 def stamped(entry: Entry) -> Stamped:
@@ -61,7 +67,7 @@ def stamped(entry: Entry) -> Stamped:
     draft = entry.draft
     _check_text(draft)
     _check_vectors(entry)
-    content, text = same_content(draft)
+    content, text, near = same_content(draft)
     begin, end = to_micros(draft.valid_from, "valid_from"), draft.valid_to
     valid_to = None if end is None else to_micros(end, "valid_to")
     if valid_to is not None and valid_to <= begin:
@@ -72,6 +78,7 @@ def stamped(entry: Entry) -> Stamped:
         scope_key=scope_key(draft.scope),
         content_hash=content,
         text_hash=text,
+        near_hash=near,
         observed_at=to_micros(draft.observed_at, "observed_at"),
         valid_from=begin,
         valid_to=valid_to,
@@ -121,6 +128,7 @@ class Known:
 
     standings: dict[str, Standing] = field(default_factory=dict)
     by_hash: defaultdict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    by_near: defaultdict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     by_slot: defaultdict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     by_key: dict[tuple[str, str], str] = field(default_factory=dict)
     """(scope key, idempotency key) -> record id."""
@@ -137,13 +145,27 @@ class Known:
         """Take in a record, or its new standing."""
         if standing.id not in self.standings:
             self.by_hash[standing.scope_key, standing.content_hash].append(standing.id)
+            self.by_near[standing.scope_key, standing.near_hash].append(standing.id)
             if standing.slot_key is not None:
                 self.by_slot[standing.scope_key, standing.slot_key].append(standing.id)
         self.standings[standing.id] = standing
 
     def same(self, item: Stamped) -> list[Standing]:
-        """Return the records that say the same in the same scope."""
-        return [self.standings[record_id] for record_id in self.by_hash.get((item.scope_key, item.content_hash), ())]
+        """Return the records that say the same in the same scope: the same value, or nearly the same words.
+
+        A statement that fills a slot is never the same as one that fills none: the latter would stay when the slot's
+        value changes. The other way round it is: the slot knows when the statement ends. A text that is to replace
+        another may differ from it in a capital letter only, and does differ.
+        """
+        found = self.by_hash.get((item.scope_key, item.content_hash), [])
+        if item.slot_key is None and item.draft.supersedes is None:
+            found = list(dict.fromkeys([*found, *self.by_near.get((item.scope_key, item.near_hash), ())]))
+        return [self.standings[record_id] for record_id in found]
+
+    def slotless(self, item: Stamped) -> Standing | None:
+        """Return the active record that says the item's words without filling its slot, if there is one."""
+        near = (self.standings[record_id] for record_id in self.by_near.get((item.scope_key, item.near_hash), ()))
+        return next((known for known in near if known.status is Status.ACTIVE and known.slot_key is None), None)
 
     def values(self, scope_key: str, slot_key: str) -> list[Standing]:
         """Return every value of a slot."""
@@ -151,7 +173,7 @@ class Known:
 
     def forgotten_at(self, item: Stamped) -> int | None:
         """Return when the item's content was forgotten in its scope, or None."""
-        for hashed in (item.content_hash, item.text_hash):
+        for hashed in item.hashes:
             if (at := self.buried.get((item.scope_key, tombstone(self.salt, hashed)))) is not None:
                 return at
         return None
@@ -164,6 +186,7 @@ def load_known(connection: Connection, items: Sequence[Stamped]) -> Known:
     scopes = {item.scope_key for item in items}
     for column, keys in (
         ("content_hash", {item.content_hash for item in items}),
+        ("near_hash", {item.near_hash for item in items}),
         ("slot_key", {item.slot_key for item in items if item.slot_key is not None}),
     ):
         for part in in_parts(keys):
@@ -218,7 +241,7 @@ def _load_tombstones(connection: Connection, known: Known, items: Sequence[Stamp
     if salt is None:
         return
     known.salt = salt
-    hashes = {tombstone(salt, hashed) for item in items for hashed in (item.content_hash, item.text_hash)}
+    hashes = {tombstone(salt, hashed) for item in items for hashed in item.hashes}
     for part in in_parts(hashes):
         for row in connection.execute(select(tombstones).where(tombstones.c.hash.in_(part))):
             known.buried[row.scope_key, row.hash] = row.at

@@ -84,21 +84,26 @@ def read_events(connection: Connection, *, after: int, limit: int) -> list[Event
 
 
 def confirmations(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
-    """Return for each draft how many distinct other sources said the same in its scope.
+    """Return for each draft how many distinct other sources said the same, or nearly the same, in its scope.
 
     Quarantined and forgotten records do not count.
     """
-    wanted = [(scope_key(draft.scope), same_content(draft)[0]) for draft in drafts]
+    hashes = [(content, near) for content, _, near in map(same_content, drafts)]
     heard: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for part in in_parts({content for _, content in wanted}):
+    for part in in_parts({hashed for both in hashes for hashed in both}):
+        said = or_(records.c.content_hash.in_(part), records.c.near_hash.in_(part))
         rows = connection.execute(
-            select(records.c.scope_key, records.c.content_hash, sources.c.source)
+            select(records.c.scope_key, records.c.content_hash, records.c.near_hash, sources.c.source)
             .join(sources, sources.c.record_id == records.c.id)
-            .where(records.c.content_hash.in_(part), records.c.status != Status.QUARANTINED)
+            .where(said, records.c.status != Status.QUARANTINED)
         )
         for row in rows:
             heard[row.scope_key, row.content_hash].add(row.source)
-    return [len(heard[key] - {draft.source}) for key, draft in zip(wanted, drafts, strict=True)]
+            heard[row.scope_key, row.near_hash].add(row.source)
+    return [
+        len(set().union(*(heard[scope_key(draft.scope), hashed] for hashed in both)) - {draft.source})
+        for draft, both in zip(drafts, hashes, strict=True)
+    ]
 
 
 def _with_successions(connection: Connection, family: set[str]) -> set[str]:

@@ -29,6 +29,8 @@ class Standing:
     scope_key: str
     slot_key: str | None
     content_hash: str
+    near_hash: str
+    """As `content_hash`, apart from case and punctuation."""
     version: int
     valid_from: int
     confirmed_from: int

@@ -24,7 +24,7 @@ from hybrid_memory.ledger.rows import read_decision, scope_row, vector_bytes
 from hybrid_memory.ledger.slots import current, displaced, placed
 from hybrid_memory.ledger.standing import Standing, add_events, event_row, follow, save
 from hybrid_memory.ledger.tables import passages, records, sources, tombstones
-from hybrid_memory.types import Entry, IngestReceipt, Learning, Route, Status
+from hybrid_memory.types import Entry, IngestReceipt, Learning, Route, Status, Trust
 
 __all__ = ["write"]
 
@@ -67,6 +67,8 @@ class _Batch:
             )
             return IngestReceipt(record_id=None, route=Route.DROP, decision=decision)
         known = self._match(item)
+        if known is None and (echoed := self._echoed(item)) is not None:
+            return replace(self._receipt(echoed.id), duplicate=True)
         receipt = self._insert(item) if known is None else self._join(known, item)
         if key[1] and known is None and receipt.record_id is not None:
             self._known.by_key[key] = receipt.record_id
@@ -97,11 +99,20 @@ class _Batch:
         active = [known for known in same if known.status is Status.ACTIVE and self._lasts(known, item)]
         if active:
             return _nearest(active, item.valid_from)
-        gone = [known for known in same if known.status is Status.SUPERSEDED]
+        gone = [known for known in same if known.status is Status.SUPERSEDED and known.slot_key == item.slot_key]
         holder = self._holder(item, gone)
         if gone and holder is not None and item.valid_from <= holder.confirmed_from:
             return _nearest(gone, item.valid_from)
         return None
+
+    def _echoed(self, item: Stamped) -> Standing | None:
+        """Return the retired record that a stranger repeats, when somebody of better standing has replaced it.
+
+        An assistant or a document that still says the old value knows nothing new: the value stays retired.
+        """
+        gone = [known for known in self._known.same(item) if known.status is Status.SUPERSEDED]
+        holder = self._holder(item, gone)
+        return _nearest(gone, item.valid_from) if gone and holder is not None and _weaker(item, holder) else None
 
     def _lasts(self, known: Standing, item: Stamped) -> bool:
         """Tell whether a record is not over yet for this statement; one that is over is told anew."""
@@ -120,16 +131,11 @@ class _Batch:
         return step if step is not None and step.status is Status.ACTIVE else None
 
     def _join(self, known: Standing, item: Stamped) -> IngestReceipt:
-        """Let a record be stated once more: it may begin earlier, last longer, and earn its way into the weights."""
-        longer = (
-            None if None in {known.expires_at, item.expires_at} else max(known.expires_at or 0, item.expires_at or 0)
-        )
-        joined = replace(
-            known,
-            valid_from=min(known.valid_from, item.valid_from),
-            confirmed_from=max(known.confirmed_from, item.valid_from),
-            expires_at=longer,
-        )
+        """Let a record be stated once more: it may begin earlier, last longer, and earn its way into the weights.
+
+        What somebody of better standing said is only confirmed by a stranger: its times stay.
+        """
+        joined = known if _weaker(item, known) else _stated_again(known, item)
         if item.entry.decision.route is Route.LEARN and known.route is Route.RETRIEVE and known.status is Status.ACTIVE:
             joined = _promoted(joined, item.entry)
         self._known.add(joined)
@@ -142,8 +148,9 @@ class _Batch:
         return replace(self._receipt(known.id, superseded=superseded), duplicate=True)
 
     def _hear(self, record_id: str, source: str) -> None:
-        self._known.speakers[record_id].add(source)
-        self._voices.append({"record_id": record_id, "source": source, "at": self._now})
+        if source not in self._known.speakers[record_id]:
+            self._known.speakers[record_id].add(source)
+            self._voices.append({"record_id": record_id, "source": source, "at": self._now})
 
     # ------------------------------------------------------------ what is new
 
@@ -159,7 +166,9 @@ class _Batch:
             superseded += [gone.id] if gone.status is Status.SUPERSEDED else []
         self._known.add(standing)
         superseded += self._place(standing)
-        self._hear(standing.id, item.draft.source)
+        said_before = () if target is None or target.near_hash != item.near_hash else self._known.speakers[target.id]
+        for source in (item.draft.source, *sorted(said_before)):
+            self._hear(standing.id, source)
         receipt = self._receipt(standing.id, superseded=superseded)
         self._events.append(
             event_row(
@@ -189,8 +198,10 @@ class _Batch:
         """Return the record that the new one replaces by request, or by saying again what had been replaced."""
         wanted = item.draft.supersedes
         if wanted is None:
-            gone = [known for known in self._known.same(item) if known.status is Status.SUPERSEDED]
-            return None if item.slot_key is not None else self._holder(item, gone)
+            if item.slot_key is not None:
+                return self._known.slotless(item)
+            same = [known for known in self._known.same(item) if known.slot_key is None]
+            return self._holder(item, [known for known in same if known.status is Status.SUPERSEDED])
         target = self._known.standings.get(wanted)
         if target is None:
             raise NotFoundError(f"supersedes names {wanted!r}, and there is no such record; list() shows the ids")
@@ -209,6 +220,7 @@ class _Batch:
             scope_key=item.scope_key,
             slot_key=item.slot_key,
             content_hash=item.content_hash,
+            near_hash=item.near_hash,
             version=0 if item.slot_key is None else 1 + max((value.version for value in slot_values), default=0),
             valid_from=item.valid_from,
             confirmed_from=item.valid_from,
@@ -290,7 +302,7 @@ class _Batch:
         }
 
     def _graves(self, item: Stamped) -> ColumnElement[bool]:
-        hashes = [tombstone(self._known.salt, hashed) for hashed in (item.content_hash, item.text_hash)]
+        hashes = [tombstone(self._known.salt, hashed) for hashed in item.hashes]
         return and_(tombstones.c.scope_key == item.scope_key, tombstones.c.hash.in_(hashes))
 
 
@@ -311,6 +323,21 @@ def _nearest(candidates: Sequence[Standing], valid_from: int) -> Standing:
     begun = [known for known in candidates if known.valid_from <= valid_from]
     return (
         max(begun, key=lambda known: known.valid_from) if begun else min(candidates, key=lambda known: known.valid_from)
+    )
+
+
+def _weaker(item: Stamped, known: Standing) -> bool:
+    """Tell whether nobody vouches for a statement while somebody did for the record."""
+    return item.draft.trust is Trust.EXTERNAL and known.decision["trust"] != Trust.EXTERNAL
+
+
+def _stated_again(known: Standing, item: Stamped) -> Standing:
+    ends = {known.expires_at, item.expires_at}
+    return replace(
+        known,
+        valid_from=min(known.valid_from, item.valid_from),
+        confirmed_from=max(known.confirmed_from, item.valid_from),
+        expires_at=None if None in ends else max(known.expires_at or 0, item.expires_at or 0),
     )
 
 
