@@ -48,11 +48,17 @@ class AsyncHybridMemory:
         folder: Path | str,
         *,
         vector_store: object | None = None,
+        teacher: object | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> AsyncHybridMemory:
         """Open the memory in a folder; see HybridMemory.open."""
-        options: dict[str, Any] = {"vector_store": vector_store, "for_reindex": for_reindex, **groups}
+        options: dict[str, Any] = {
+            "vector_store": vector_store,
+            "teacher": teacher,
+            "for_reindex": for_reindex,
+            **groups,
+        }
         return cls(await asyncio.to_thread(HybridMemory.open, folder, **options))
 
     ingest = add = _in_a_thread(HybridMemory.ingest)

@@ -72,6 +72,7 @@ def build(
     encoder: Encoder | None = None,
     model: Any = None,
     vector_store: object | None = None,
+    teacher: Any = None,
     for_reindex: bool = False,
 ) -> Parts:
     """Put a memory together.
@@ -82,6 +83,7 @@ def build(
         encoder: used instead of the settings' one.
         model: a LanguageModel used instead of the settings' one.
         vector_store: a LlamaIndex vector store used instead of FAISS.
+        teacher: writes the study material when `self_edit.generator` is "teacher".
         for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
     from hybrid_memory.answering.answerer import Answerer
@@ -124,7 +126,7 @@ def build(
         ledger.close()
         raise
     answers = AnswerLog(folder / "answers.jsonl")
-    workshop = cache(lambda: _workshop(settings, encoder, language_model()))
+    workshop = cache(lambda: _workshop(settings, encoder, language_model(), teacher))
     consolidation = Consolidation(
         ledger=ledger,
         upkeep=upkeep,
@@ -228,7 +230,8 @@ def _router(policy: str) -> Router:
     return PolicyRouter(load_policy(policy), DurabilityClassifier.load())
 
 
-def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Workshop:
+def _workshop(settings: Settings, encoder: Encoder, language_model: Any, teacher: Any) -> Workshop:
+    from hybrid_memory.selfedit.augmentation import augmented
     from hybrid_memory.selfedit.deference import with_deference
     from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
     from hybrid_memory.selfedit.verification import verify
@@ -246,15 +249,16 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Work
             most=chosen.questions,
             held_out=chosen.held_out,
         )
+        seen = augmented(kept, chosen.augmentations, seed=seed)
         read = with_evidence(
-            kept, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence
+            seen, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence
         )
         read = with_deference(read, seed=seed, count=chosen.deference)
         return with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
 
     return Workshop(
         language_model=language_model,
-        generators=_generators(settings, encoder, language_model),
+        generators=_generators(settings, encoder, language_model, teacher),
         prepare=prepared,
         trainer=LoraTrainer(language_model, settings.training),
         scale=scale_adapter,
@@ -263,20 +267,62 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any) -> Work
     )
 
 
-def _generators(settings: Settings, encoder: Encoder, language_model: LanguageModel) -> list[SelfEditGenerator]:
+def _generators(
+    settings: Settings, encoder: Encoder, language_model: LanguageModel, teacher: Any
+) -> list[SelfEditGenerator]:
     from hybrid_memory.selfedit.compiled import CompiledGenerator
     from hybrid_memory.selfedit.model import ModelGenerator
     from hybrid_memory.selfedit.neighbours import Neighbours
 
     chosen = settings.self_edit
+    if (teacher is None) != (chosen.generator != "teacher"):
+        raise ConfigError(
+            f"self_edit.generator is {chosen.generator!r} and {'no' if teacher is None else 'a'} teacher was given; "
+            'set it to "teacher" and open with teacher=<a LlamaIndex LLM>, or neither'
+        )
+    if settings.training.seal_compat:
+        return [_written(settings, language_model)]
     by_model = ModelGenerator(language_model, samples=chosen.samples, temperature=chosen.temperature)
     compiled = CompiledGenerator(Neighbours(encoder, folder=home() / "words"))
     by_name: dict[str, list[SelfEditGenerator]] = {
         "model": [by_model],
         "compiled": [compiled],
         "mixed": [compiled, by_model],
+        "teacher": [_taught(settings, teacher)] if teacher is not None else [],
     }
-    return by_name[chosen.generator]
+    more = [_written(settings, language_model)] if chosen.prompts else []
+    return [*by_name[chosen.generator], *more]
+
+
+def _written(settings: Settings, language_model: LanguageModel) -> SelfEditGenerator:
+    """Return the generator of SEAL's prompts; with seal_compat the released form: titled, the passage itself last."""
+    from hybrid_memory.selfedit.written import Family, WrittenGenerator
+
+    chosen, released = settings.self_edit, settings.training.seal_compat
+    family = Family(
+        prompts=chosen.prompts or ("implications",),
+        samples=chosen.completions,
+        temperature=1.0 if released else chosen.temperature,
+        max_new_tokens=chosen.completion_tokens,
+        budget=chosen.budget_tokens,
+        chat=chosen.chat_form,
+        titled=released,
+    )
+    return WrittenGenerator(language_model, family)
+
+
+def _taught(settings: Settings, teacher: Any) -> SelfEditGenerator:
+    from hybrid_memory.selfedit.teacher import TeacherGenerator
+
+    chosen = settings.self_edit
+    return TeacherGenerator(
+        teacher,
+        facts=chosen.teacher_facts,
+        questions=chosen.teacher_facts,
+        attempts=chosen.teacher_attempts,
+        timeout_s=chosen.teacher_timeout_s,
+        budget=chosen.budget_tokens,
+    )
 
 
 def _provenance(settings: Settings) -> dict[str, Json]:

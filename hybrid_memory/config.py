@@ -116,7 +116,8 @@ class RetrievalSettings(_Group):
 class SelfEditSettings(_Group):
     """Who writes the study material, and how much of it."""
 
-    generator: Literal["model", "compiled", "mixed"] = "mixed"
+    generator: Literal["model", "compiled", "mixed", "teacher"] = "mixed"
+    """"teacher" needs an object to ask: `HybridMemory.open(folder, teacher=llm)`."""
     questions: Annotated[int, Field(ge=0)] = 18
     """Questions kept per statement."""
     samples: Annotated[int, Field(ge=1)] = 16
@@ -132,6 +133,35 @@ class SelfEditSettings(_Group):
     """Questions per record studied again with only other statements in evidence."""
     deference: Annotated[int, Field(ge=0)] = 0
     """Questions per record studied again with evidence that contradicts the record, which is then the answer."""
+    prompts: tuple[
+        Literal[
+            "implications",
+            "implications-long",
+            "implications-very-long",
+            "rewrite",
+            "self-qa",
+            "implications-chain-of-thought",
+            "none",
+            "facts",
+        ],
+        ...,
+    ] = ()
+    """What else the model writes about each record: by SEAL's prompts, or atomic "facts" in several words."""
+    completions: Annotated[int, Field(ge=1)] = 1
+    """Completions of each prompt; paraphrases of each fact."""
+    completion_tokens: Annotated[int, Field(ge=1)] = 400
+    """Longest completion of a prompt."""
+    chat_form: bool = False
+    """Ask the prompts as a user's turn; False continues plain text, which small models do better."""
+    augmentations: tuple[Literal["reverse", "masked", "cloze"], ...] = ()
+    """Study each statement also from its end, with words missing, or by the words that fill a gap in it."""
+    budget_tokens: Annotated[int, Field(ge=0)] = 0
+    """Most words and marks a record that prompts or a teacher may write; 0 is no limit."""
+    teacher_facts: Annotated[int, Field(ge=0)] = 8
+    """Facts a teacher is asked for about each piece of a record, and as many questions."""
+    teacher_attempts: Annotated[int, Field(ge=1)] = 2
+    teacher_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """How long one answer of the teacher is waited for."""
     shots: Annotated[int, Field(ge=0)] = 3
     """Nearest examples shown before a demonstration that is studied again."""
     shot_repeats: Annotated[int, Field(ge=0)] = 1

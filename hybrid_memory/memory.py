@@ -95,6 +95,7 @@ class HybridMemory:
         folder: Path | str,
         *,
         vector_store: object | None = None,
+        teacher: object | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> HybridMemory:
@@ -104,6 +105,8 @@ class HybridMemory:
             folder: holds memory.toml (settings, optional), ledger, index and adapters.
             vector_store: a LlamaIndex vector store (`BasePydanticVectorStore`) to search in instead of FAISS; give it
                 at every opening. The ledger keeps all vectors, so it may be changed, lost or left out.
+            teacher: writes the study material when `self_edit.generator` is "teacher": any LlamaIndex LLM, or another
+                object with `complete(prompt)` or `chat(messages)`.
             for_reindex: open although the vectors are another encoder's; only `reindex` works then.
             groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
 
@@ -119,22 +122,29 @@ class HybridMemory:
         folder = Path(folder)
         file = folder / "memory.toml"
         settings = Settings.load(file if file.exists() else None, **groups)
-        return cls(build(folder, settings, vector_store=vector_store, for_reindex=for_reindex))
+        return cls(build(folder, settings, vector_store=vector_store, teacher=teacher, for_reindex=for_reindex))
 
     @classmethod
-    def from_config(cls, config: Path | str | Mapping[str, Any], *, vector_store: object | None = None) -> HybridMemory:
+    def from_config(
+        cls,
+        config: Path | str | Mapping[str, Any],
+        *,
+        vector_store: object | None = None,
+        teacher: object | None = None,
+    ) -> HybridMemory:
         """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
 
         Args:
             config: path of the file, or its content.
             vector_store: as for `open`.
+            teacher: as for `open`.
 
         Raises:
             ConfigError: as `open`, or `folder` is missing.
         """
         from hybrid_memory.build import build, folder_and_settings
 
-        return cls(build(*folder_and_settings(config), vector_store=vector_store))
+        return cls(build(*folder_and_settings(config), vector_store=vector_store, teacher=teacher))
 
     # ------------------------------------------------------------ ingest
 

@@ -217,10 +217,10 @@ class LanguageModel(Protocol):
         max_new_tokens: int,
         temperature: float,
         seed: int,
-        stop: str = "\n",
+        stop: str | None = "\n",
         samples: int = 1,
     ) -> list[list[str]]:
-        """Continue each plain text with the base model, `samples` times, up to `stop`."""
+        """Continue each plain text with the base model, `samples` times, up to `stop` (None: to the end token)."""
         ...
 
     def score(

@@ -22,7 +22,7 @@ from hybrid_memory.config import GateSettings
 from hybrid_memory.errors import InputError
 from hybrid_memory.protocols import Ledger, Progress
 from hybrid_memory.trials import TOO_WEAK, Rung, Task, Trial, Trials, Workshop
-from hybrid_memory.types import Learning, Record, SelfEdit, Shard, ShardReport
+from hybrid_memory.types import Directives, Learning, Record, SelfEdit, Shard, ShardReport
 
 __all__ = ["Rebuilding"]
 
@@ -135,8 +135,8 @@ class Rebuilding:
         """
         members = sorted(self._ledger.shard_records(shard.id), key=lambda record: (record.content_hash, record.id))
         material = self._material(members, progress) if members else []
-        empty = {edit.record_id for edit in material if all(item.held_out for item in edit.items)}
-        self._decline(dict.fromkeys(empty, NOTHING_TO_STUDY), declined)
+        empty = {edit.record_id: _why_empty(edit) for edit in material if all(item.held_out for item in edit.items)}
+        self._decline(empty, declined)
         return (
             [record for record in members if record.id not in empty],
             [edit for edit in material if edit.record_id not in empty],
@@ -176,6 +176,12 @@ NOTHING_TO_STUDY = (
 )
 
 
+def _why_empty(edit: SelfEdit) -> str:
+    """Say what became of everything that was written, or that nothing could be."""
+    dropped = "; ".join(f"{reason} ({count})" for reason, count in sorted(edit.dropped.items()) if count)
+    return f"nothing was left to study it by: {dropped}" if dropped else NOTHING_TO_STUDY
+
+
 def _halves(records: Sequence[Record]) -> list[list[Record]]:
     middle = (len(records) + 1) // 2
     return [list(records[:middle]), list(records[middle:])]
@@ -186,10 +192,12 @@ def _join(edits: Sequence[SelfEdit]) -> SelfEdit:
     dropped: Counter[str] = Counter()
     for edit in edits:
         dropped.update(edit.dropped)
+    asked = [edit.directives for edit in edits if edit.directives != Directives()]
     return replace(
         edits[0],
         items=tuple(dict.fromkeys(item for edit in edits for item in edit.items)),
         generator="+".join(edit.generator for edit in edits),
+        directives=asked[-1] if asked else Directives(),
         dropped=dict(dropped),
     )
 

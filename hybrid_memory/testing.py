@@ -137,7 +137,12 @@ def tiny_language_model(seed: int = 0) -> LocalLanguageModel:
 
 
 def open_tiny_memory(
-    folder: Path, *, seed: int = 0, vector_store: object | None = None, **groups: Mapping[str, Any]
+    folder: Path,
+    *,
+    seed: int = 0,
+    vector_store: object | None = None,
+    teacher: object | None = None,
+    **groups: Mapping[str, Any],
 ) -> HybridMemory:
     """Open a whole memory with the tiny model and the word encoder: every stage real, nothing downloaded.
 
@@ -145,6 +150,7 @@ def open_tiny_memory(
         folder: where it lies.
         seed: of the tiny model.
         vector_store: as for `HybridMemory.open`.
+        teacher: as for `HybridMemory.open`.
         groups: settings by group, as for `HybridMemory.open`.
     """
     from hybrid_memory.build import build
@@ -152,4 +158,5 @@ def open_tiny_memory(
 
     settings = Settings.load(None, **groups)
     model = tiny_language_model(seed)
-    return HybridMemory(build(folder, settings, encoder=WordEncoder(), model=model, vector_store=vector_store))
+    parts = build(folder, settings, encoder=WordEncoder(), model=model, vector_store=vector_store, teacher=teacher)
+    return HybridMemory(parts)

@@ -7,6 +7,7 @@ Imports: errors, types, protocols, upkeep.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -164,7 +165,7 @@ class Trials:
             unlearned=verdict.unlearned,
             line=f"{rung.name}: {line}",
             records=tuple(record.id for record in records),
-            metrics={**version.metrics, **trained},
+            metrics={**version.metrics, **trained, "dropped": _dropped(material)},
             items=len(items),
             tokens=int(_number(trained["tokens"])),
             seconds=spent,
@@ -251,6 +252,14 @@ class Trials:
 
 def _own(item: StudyItem) -> bool:
     return item.held_out or not (item.evidence or item.shots or item.form == "general")
+
+
+def _dropped(material: Sequence[SelfEdit]) -> dict[str, Json]:
+    """Return how many written items were refused, by reason, over all records."""
+    counts: Counter[str] = Counter()
+    for edit in material:
+        counts.update({reason: count for reason, count in edit.dropped.items() if count})
+    return dict(counts)
 
 
 def _agreed(material: Sequence[SelfEdit]) -> Directives:

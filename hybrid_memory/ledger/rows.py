@@ -144,6 +144,8 @@ def self_edit_row(edit: SelfEdit, *, now: int) -> dict[str, Any]:
         "learning_rate": edit.directives.learning_rate,
         "epochs": edit.directives.epochs,
         "loss_on": edit.directives.loss_on,
+        "targets": _list(edit.directives.targets),
+        "augmentations": _list(edit.directives.augmentations),
         "items": data["items"],
         "dropped": data["dropped"],
         "created_at": now,
@@ -157,9 +159,23 @@ def read_self_edit(row: Row | RowMapping) -> SelfEdit:
         items=tuple(_study_item(item) for item in row["items"]),
         generator=row["generator"],
         seed=row["seed"],
-        directives=Directives(learning_rate=row["learning_rate"], epochs=row["epochs"], loss_on=row["loss_on"]),
+        directives=Directives(
+            learning_rate=row["learning_rate"],
+            epochs=row["epochs"],
+            loss_on=row["loss_on"],
+            targets=_tuple(row["targets"]),
+            augmentations=_tuple(row["augmentations"]),
+        ),
         dropped=row["dropped"],
     )
+
+
+def _list(names: tuple[str, ...] | None) -> list[str] | None:
+    return None if names is None else list(names)
+
+
+def _tuple(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
 
 
 def _study_item(data: Mapping[str, Any]) -> StudyItem:

@@ -170,6 +170,8 @@ self_edits = Table(
     Column("learning_rate", Float),
     Column("epochs", Integer),
     Column("loss_on", String(16)),
+    Column("targets", JSON(none_as_null=True)),
+    Column("augmentations", JSON(none_as_null=True)),
     Column("items", JSON, nullable=False),
     Column("dropped", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),

@@ -1,0 +1,24 @@
+"""Self-edits keep the layers and the augmentations that they ask for.
+
+Revision: 0002, after 0001.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the two columns, empty for the self-edits that are there."""
+    op.add_column("self_edits", sa.Column("targets", sa.JSON(none_as_null=True), nullable=True))
+    op.add_column("self_edits", sa.Column("augmentations", sa.JSON(none_as_null=True), nullable=True))
+
+
+def downgrade() -> None:
+    """Drop them again."""
+    op.drop_column("self_edits", "augmentations")
+    op.drop_column("self_edits", "targets")

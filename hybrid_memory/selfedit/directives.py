@@ -1,0 +1,97 @@
+"""Read the update directives that a self-edit carries: how it asks to be trained on.
+
+Flow:    written self-edit -> [directives] -> written generator, teacher -> trainer
+Imports: types.
+
+A self-edit is text that a model wrote, so nothing in it is trusted: one line "Directives: {…}" with a JSON object
+is read strictly, value by value, and what is refused is counted with its reason. The trainer bounds what is left by
+the settings; a self-edit never sets its own limits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hybrid_memory.types import Directives
+
+__all__ = ["AUGMENTATIONS", "read_directives"]
+
+AUGMENTATIONS = ("reverse", "masked", "cloze")
+"""What a self-edit may ask for beside its own material; see augmentation.py."""
+LARGEST_RATE = 0.05
+"""As training.learning_rate: above it no LoRA run of ours has converged."""
+MOST_EPOCHS = 1000
+_LINE = re.compile(r"^[ \t>*`]*directives?[ \t]*:[ \t]*(?P<value>.*)$", re.IGNORECASE | re.MULTILINE)
+
+
+def read_directives(text: str) -> tuple[str, Directives, dict[str, int]]:
+    r"""Return the text without its directives, the directives, and why what was refused.
+
+    Args:
+        text: a self-edit as it was written.
+
+    >>> read_directives('Directives: {"epochs": 3, "learning_rate": 10}\nThe barn is red.')[1:]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    (Directives(learning_rate=None, epochs=3, loss_on=None, targets=None, augmentations=None),
+     {'directive refused: learning_rate 10 is no number above 0 and up to 0.05': 1})
+    """
+    lines = list(_LINE.finditer(text))
+    if not lines:
+        return text, Directives(), {}
+    rest = _LINE.sub("", text).strip()
+    if len(lines) > 1:
+        return rest, Directives(), {"directives refused: more than one line of them": 1}
+    given = _object(lines[0]["value"])
+    if given is None:
+        return rest, Directives(), {"directives refused: not one JSON object on one line": 1}
+    found: dict[str, Any] = {}
+    refused: dict[str, int] = {}
+    for name, value in given.items():
+        if name not in _CHECKS:
+            refused[f"directive refused: {name[:40]!r} is none of {', '.join(_CHECKS)}"] = 1
+        elif not _CHECKS[name][0](value):
+            refused[f"directive refused: {name} {str(value)[:40]} is no {_CHECKS[name][1]}"] = 1
+        else:
+            found[name] = tuple(value) if isinstance(value, list) else value
+    return rest, Directives(**found), refused
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text.strip().strip("`"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_rate(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 < value <= LARGEST_RATE
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_EPOCHS
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) and one.isidentifier() for one in value)
+
+
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "learning_rate": (_is_rate, f"number above 0 and up to {LARGEST_RATE:g}"),
+    "epochs": (_is_count, f"whole number from 1 to {MOST_EPOCHS}"),
+    "loss_on": (lambda value: value in ("answer", "all"), '"answer" or "all"'),
+    "targets": (_is_names, "list of layer names"),
+    "augmentations": (
+        lambda value: _is_names(value) and set(value) <= set(AUGMENTATIONS),
+        f"list of {', '.join(AUGMENTATIONS)}",
+    ),
+}
