@@ -18,7 +18,7 @@ from benchmarks.forgetting_arms import MODES, Sequential, Taught, by_model
 from benchmarks.probes import Probe, ability, load_probes
 from benchmarks.stream import Question, Stream
 from hybrid_memory import AdapterVersion, Mode
-from hybrid_memory.demo import said
+from hybrid_memory.grading import said
 
 __all__ = ["end_of_memory", "end_of_sequential"]
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.company_data import REPORTED_COMPANIES, Company, load_company
 from hybrid_memory import Example, Fact, HybridMemory, Mode, Preference, Settings, Trust
-from hybrid_memory.demo import said
+from hybrid_memory.grading import said
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = ("base", "retrieval_only", "retrieval_only, 3 passages", "weights_only", "hybrid")

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks.company_data import Company, CompanyFact, Ticket
 from hybrid_memory import Example, Fact, Preference
-from hybrid_memory.demo import said
 from hybrid_memory.errors import NotFoundError
+from hybrid_memory.grading import said
 
 __all__ = ["Question", "Step", "Stream", "company_stream", "passage_stream", "reworded_value"]
 

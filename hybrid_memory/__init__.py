@@ -4,6 +4,7 @@ Importing this loads neither torch nor faiss nor transformers; opening a memory 
 """
 
 from hybrid_memory.asynchronous import AsyncHybridMemory
+from hybrid_memory.benchmark import BenchmarkReport
 from hybrid_memory.config import Settings
 from hybrid_memory.errors import (
     AdapterError,
@@ -48,6 +49,7 @@ __all__ = [
     "Answer",
     "AsyncHybridMemory",
     "Audit",
+    "BenchmarkReport",
     "ConfigError",
     "ConsolidationError",
     "ConsolidationReport",

@@ -70,6 +70,7 @@ class AsyncHybridMemory:
     consolidate = _in_a_thread(HybridMemory.consolidate)
     forget = delete = _in_a_thread(HybridMemory.forget)
     forget_audit = _in_a_thread(HybridMemory.forget_audit)
+    benchmark = _in_a_thread(HybridMemory.benchmark)
     get = _in_a_thread(HybridMemory.get)
     update = _in_a_thread(HybridMemory.update)
     history = _in_a_thread(HybridMemory.history)

@@ -9,7 +9,6 @@ None of the questions is in the study material; the demo checks that and says so
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_memory.errors import NotFoundError
+from hybrid_memory.grading import plain, said
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Answer, Example, Fact, Json, Mode, Preference, Trust
 
-__all__ = ["DemoReport", "run", "said"]
+__all__ = ["DemoReport", "run"]
 
 ROWS = ("base", "retrieval_only", "weights_only", "hybrid")
 COLUMNS = (
@@ -138,21 +138,6 @@ def run(folder: Path, *, progress: Progress | None = None, quick: bool = False) 
             folder=str(folder),
             seconds=seconds,
         )
-
-
-def said(answer: str, text: str) -> bool:
-    """Tell whether a text contains an answer as whole words, whatever the case and the punctuation.
-
-    >>> said("27", "It costs 27 euros."), said("27", "It costs 127 euros.")
-    (True, False)
-    """
-    return f" {_plain(answer)} " in f" {_plain(text)} "
-
-
-def _plain(text: str) -> str:
-    return " ".join(
-        re.sub(r"[^a-z0-9.:-]+", " ", text.casefold().replace(",", "")).replace(". ", " ").rstrip(" .").split()
-    )
 
 
 # ---------------------------------------------------------------- what is ingested
@@ -271,8 +256,8 @@ class _Exam:
 
     def leaked(self, memory: HybridMemory) -> int:
         """Return how many of the questions occur word for word in the study material."""
-        studied = {_plain(prompt) for record in memory.list() for prompt in memory.studied(record.id)}
-        return sum(_plain(question.text) in studied for question in self.questions)
+        studied = {plain(prompt) for record in memory.list() for prompt in memory.studied(record.id)}
+        return sum(plain(question.text) in studied for question in self.questions)
 
 
 def _saying(*answers: str) -> Callable[[str], bool]:

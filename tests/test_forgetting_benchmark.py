@@ -15,7 +15,7 @@ from benchmarks.forgetting_arms import SEAL, Given, missed_records
 from benchmarks.forgetting_report import Run, as_result, html, measure, pictures, table
 from benchmarks.stream import Question, Stream, company_stream, reworded_value
 from hybrid_memory import Settings
-from hybrid_memory.demo import said
+from hybrid_memory.grading import said
 from hybrid_memory.testing import WordEncoder, tiny_language_model
 from tests.tiny_flow import FAST
 

@@ -13,11 +13,11 @@ PACKAGE = Path(hybrid_memory.__file__).parent
 STAGES = {"ledger", "ingest", "routing", "retrieval", "selfedit", "weights", "answering"}
 LAYERS: list[set[str]] = [
     {"errors", "types", "durable"},
-    {"config", "protocols", "catalogue", "evidence", "forms", "ordinary", "policies", "retention"},
+    {"config", "protocols", "catalogue", "evidence", "forms", "grading", "ordinary", "policies", "retention"},
     {"download"},
     {"models"},
     STAGES,
-    {"audit", "upkeep", "workers"},
+    {"audit", "benchmark", "upkeep", "workers"},
     {"trials"},
     {"rebuilding"},
     {"consolidation", "adapters", "answer_log", "archive", "inspection", "intake", "scoping", "schedule", "streaming"},

@@ -1,0 +1,242 @@
+"""`memory.benchmark`: replay the memory's own records window by window, and measure what each half keeps.
+
+Flow:    own records + own questions -> a fresh memory in a temporary folder -> windows -> BenchmarkReport
+Imports: errors, types, protocols, grading, retention. Knows the fresh memory by a protocol only.
+
+The questions must be the user's own: material the memory wrote to study by would only measure memorising.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hybrid_memory import retention
+from hybrid_memory.errors import InputError
+from hybrid_memory.grading import said
+from hybrid_memory.protocols import Progress
+from hybrid_memory.types import (
+    Answer,
+    ConsolidationReport,
+    Example,
+    Fact,
+    IngestReceipt,
+    Json,
+    Kind,
+    Mode,
+    Preference,
+    Record,
+    Value,
+)
+
+__all__ = ["BenchmarkReport", "Replayed", "replay"]
+
+COLUMNS = ("average_accuracy", "learning", "backward_transfer", "forgetting", "net_over_base", "half_life")
+ROWS: dict[str, tuple[Mode, bool]] = {
+    "retrieval_only": (Mode.RETRIEVAL_ONLY, False),
+    "retrieval_only, misses": (Mode.RETRIEVAL_ONLY, True),
+    "weights_only": (Mode.WEIGHTS_ONLY, False),
+    "hybrid": (Mode.HYBRID, False),
+    "hybrid, misses": (Mode.HYBRID, True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkReport(Value):
+    """What the replay showed; `text()` is a table for people."""
+
+    windows: int
+    records: int
+    questions: int
+    rows: Mapping[str, Mapping[str, float | None]]
+    """row -> metric of hybrid_memory.retention -> value; half_life None: never, or nothing was gained."""
+    matrices: Mapping[str, Sequence[Sequence[float | None]]]
+    """row -> accuracy after window i on what window j brought; None before it was brought."""
+    missed: tuple[str, ...]
+    """Ids of the records that could not be found in the rows with misses."""
+    learned: int
+    declined: int
+    trained_tokens: int
+    seconds: float
+
+    def text(self) -> str:
+        """Return the table with what it stands on."""
+        width = max(len(row) for row in self.rows)
+        names = [column.replace("_", " ") for column in COLUMNS]
+        lines = [" " * width + "  " + "  ".join(names)]
+        for row, values in self.rows.items():
+            cells = [_cell(column, values[column]).rjust(len(column)) for column in COLUMNS]
+            lines.append(f"{row:{width}}  " + "  ".join(cells))
+        return "\n".join(
+            [
+                *lines,
+                "",
+                f"{self.records} records in {self.windows} windows, {self.questions} questions, "
+                f"{self.learned} learned, {self.declined} declined, {self.trained_tokens} tokens, "
+                f"{self.seconds:.0f} s, {len(self.missed)} records missed",
+            ]
+        )
+
+
+class Replayed(Protocol):
+    """The part of a memory that a replay uses; the arguments are those of HybridMemory."""
+
+    @property
+    def ingest(self) -> Callable[..., IngestReceipt]:
+        """Take one input."""
+        ...
+
+    @property
+    def consolidate(self) -> Callable[..., ConsolidationReport]:
+        """Open a window."""
+        ...
+
+    @property
+    def query_many(self) -> Callable[..., list[Answer]]:
+        """Answer questions."""
+        ...
+
+
+def replay(
+    records: Sequence[Record],
+    questions: Sequence[Example],
+    *,
+    open_memory: Callable[[Path], AbstractContextManager[Replayed]],
+    scope: Mapping[str, str | None],
+    windows: int,
+    misses: float,
+    seed: int,
+    progress: Progress | None,
+) -> BenchmarkReport:
+    """Tell the records to a fresh memory in `windows` parts; after each, ask what was told so far in every mode.
+
+    Args:
+        records: in order of recording.
+        questions: prompt = the question, response = what a right answer must say, as whole words.
+        open_memory: opens an empty memory in a folder.
+        scope: keyword arguments of the scope that is asked; its run_id replaces that of every record.
+        windows: how many parts.
+        misses: share of the asked records that retrieval cannot find in the rows with misses, in [0, 1].
+        seed: which ones.
+        progress: told about each window.
+
+    Raises:
+        InputError: no record says what a question's response says, or a number is out of range.
+    """
+    if not 1 <= windows <= max(1, len(records)) or not 0 <= misses <= 1:
+        raise InputError(
+            f"windows must be 1 to {len(records)} (the number of records) and misses 0 to 1, got {windows} and {misses}"
+        )
+    owners = [_owner(question, records) for question in questions]
+    window_of = {record.id: place * windows // len(records) for place, record in enumerate(records)}
+    tasks = [window_of[owner.id] for owner in owners]
+    asked = sorted({owner.id for owner in owners})
+    missed = frozenset(random.Random(seed).sample(asked, round(misses * len(asked))))
+    started = time.monotonic()
+    table = {row: np.full((windows, len(questions)), np.nan) for row in ROWS}
+    ids: dict[str, str | None] = {}
+    reports: list[ConsolidationReport] = []
+    with tempfile.TemporaryDirectory() as folder, open_memory(Path(folder)) as memory:
+        texts = [question.prompt for question in questions]
+        base = _scores(questions, memory.query_many(texts, mode=Mode.WEIGHTS_ONLY, **scope))
+        for window in range(windows):
+            for record in records:
+                if window_of[record.id] == window:
+                    ids[record.id] = memory.ingest(_as_input(record), **_stamp(record, scope)).record_id
+            reports.append(memory.consolidate(progress=progress))
+            told = [place for place, task in enumerate(tasks) if task <= window]
+            hidden = [name for record_id in missed if (name := ids.get(record_id)) is not None]
+            for row, (mode, with_misses) in ROWS.items():
+                filters = {"id": {"nin": hidden}} if with_misses and hidden else None
+                answers = memory.query_many([texts[place] for place in told], mode=mode, filters=filters, **scope)
+                table[row][window, told] = _scores([questions[place] for place in told], answers)
+            if progress is not None:
+                progress("benchmark", window + 1, windows, "windows")
+    bases = retention.accuracy_matrix(base[None, :], tasks)[0]
+    matrices = {row: retention.accuracy_matrix(outcomes, tasks) for row, outcomes in table.items()}
+    return BenchmarkReport(
+        windows=windows,
+        records=len(records),
+        questions=len(questions),
+        rows={"base": _metrics(np.tile(bases, (windows, 1)), bases)}
+        | {row: _metrics(matrix, bases) for row, matrix in matrices.items()},
+        matrices={row: [[_plain(cell) for cell in line] for line in matrix] for row, matrix in matrices.items()},
+        missed=tuple(sorted(missed)),
+        learned=sum(report.learned for report in reports),
+        declined=sum(report.declined for report in reports),
+        trained_tokens=sum(shard.trained_tokens for report in reports for shard in report.shards),
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+def _owner(question: Example, records: Sequence[Record]) -> Record:
+    """Return the first record that says what a right answer says."""
+    for record in records:
+        responses = {example.response for example in record.examples}
+        if question.response in responses or said(question.response, record.text):
+            return record
+    raise InputError(
+        f"no record says {question.response!r}, the answer to {question.prompt!r}; "
+        "ask about what is in the memory, in its own words for the answer"
+    )
+
+
+def _as_input(record: Record) -> object:
+    """Return the record as its user handed it in."""
+    if record.kind is Kind.EXAMPLE and record.examples:
+        return record.examples[0]
+    if record.kind is Kind.PREFERENCE:
+        return Preference(record.text, record.examples)
+    if record.slot is not None and record.value is not None:
+        return Fact(record.slot.subject, record.slot.attribute, record.value, record.text)
+    return record.text
+
+
+def _stamp(record: Record, scope: Mapping[str, str | None]) -> dict[str, Json | object]:
+    own = record.scope
+    return {
+        "tenant_id": own.tenant_id,
+        "user_id": own.user_id,
+        "agent_id": own.agent_id,
+        "run_id": scope["run_id"],
+        "source": record.source,
+        "trust": record.trust,
+        "observed_at": record.observed_at,
+        "valid_from": record.valid_from,
+        "route": record.decision.route,
+    }
+
+
+def _scores(questions: Sequence[Example], answers: Sequence[Answer]) -> npt.NDArray[np.float64]:
+    pairs = zip(questions, answers, strict=True)
+    return np.array([float(said(question.response, answer.text)) for question, answer in pairs])
+
+
+def _metrics(matrix: npt.NDArray[np.float64], base: npt.NDArray[np.float64]) -> dict[str, float | None]:
+    return {
+        "average_accuracy": _plain(retention.average_accuracy(matrix)),
+        "learning": _plain(retention.learning(matrix, base)),
+        "backward_transfer": _plain(retention.backward_transfer(matrix)),
+        "forgetting": _plain(retention.forgetting(matrix)),
+        "net_over_base": _plain(retention.net_over_base(matrix, base)),
+        "half_life": _plain(retention.half_life(matrix, base)),
+    }
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _cell(column: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if column == "half_life" else f"{100 * value:.1f}%"
