@@ -6,10 +6,13 @@ Imports: errors, types, protocols.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import overload
 
-from hybrid_memory.errors import AdapterError, NotFoundError
+from hybrid_memory.errors import AdapterError, InputError, NotFoundError
 from hybrid_memory.protocols import AdapterStore, Ledger
-from hybrid_memory.types import AdapterStatus, AdapterVersion
+from hybrid_memory.types import AdapterStatus, AdapterVersion, Status
 
 __all__ = ["Adapters"]
 
@@ -43,21 +46,65 @@ class Adapters:
             NotFoundError: there is no such version.
             AdapterError: its files are damaged or deleted, or it was rejected by the gate.
         """
-        version = self.get(version_id)
-        if version.status not in (AdapterStatus.PURGED, AdapterStatus.REJECTED):
-            self._store.verify(version.path)
+        version = self._usable(self.get(version_id))
         self._ledger.activate(version.shard_id, version_id)
         return self.get(version_id)
 
-    def rollback(self, to: str | None = None, *, shard_id: str | None = None) -> AdapterVersion:
-        """Go back: to a version by id, or to the one before the serving (or switched off) one of a shard.
+    @overload
+    def rollback(self, to: str | None = None, *, shard_id: str | None = None) -> AdapterVersion: ...
+
+    @overload
+    def rollback(self, to: datetime, *, shard_id: str | None = None) -> Sequence[AdapterVersion]: ...
+
+    def rollback(
+        self, to: str | datetime | None = None, *, shard_id: str | None = None
+    ) -> AdapterVersion | Sequence[AdapterVersion]:
+        """Go back: to a version, to what served at a time, or to the version before the serving one of a shard.
+
+        Args:
+            to: a version's id; or a time (timezone-aware): every shard serves again what it served then, and one
+                that served nothing is switched off; or None: the version before the serving, or switched off, one.
+            shard_id: only this shard; needed without `to` when there are several.
+
+        Returns:
+            The version that serves now; for a time, those of all shards that serve one.
 
         Raises:
             NotFoundError: nothing to go back to.
-            AdapterError: that version cannot serve.
+            AdapterError: a version cannot serve; nothing was changed.
+            InputError: a time without timezone.
         """
-        if to is not None:
-            return self.promote(to)
+        if isinstance(to, datetime):
+            return self._rollback_to_time(to, shard_id)
+        return self.promote(to if to is not None else self._before(shard_id))
+
+    def _rollback_to_time(self, time: datetime, shard_id: str | None) -> Sequence[AdapterVersion]:
+        if time.tzinfo is None:
+            raise InputError(f"{time} has no timezone; give one, such as datetime(2025, 6, 1, tzinfo=UTC)")
+        served = self._served_at(time)
+        shards = [shard for shard in self._ledger.shards() if shard_id in (None, shard.id)]
+        targets = {shard: served.get(shard.id) for shard in shards}
+        for target in targets.values():  # all of them before the first is changed
+            if target is not None:
+                self._usable(self.get(target))
+        for shard, target in targets.items():
+            if target != shard.active:
+                self._ledger.activate(shard.id, target)
+        return [self.get(target) for target in targets.values() if target is not None]
+
+    def _served_at(self, time: datetime) -> dict[str, str | None]:
+        """Return shard id -> the version that served at a time, from the history."""
+        served: dict[str, str | None] = {}
+        after = 0
+        while page := self._ledger.events(after=after):
+            for event in page:
+                if event.at <= time and event.name in ("promoted", "activated"):
+                    target = event.detail["adapter"]
+                    served[str(event.detail["shard"])] = None if target is None else str(target)
+            after = page[-1].id
+        return served
+
+    def _before(self, shard_id: str | None) -> str:
         shards = [shard for shard in self._ledger.shards() if shard_id is None or shard.id == shard_id]
         if len(shards) != 1:
             names = ", ".join(shard.id for shard in self._ledger.shards()) or "none"
@@ -70,7 +117,21 @@ class Adapters:
         earlier = [version for version in versions if version.status in _SERVED and version.number < left]
         if not earlier:
             raise NotFoundError(f"shard {shards[0].id} has no earlier version; disable() switches it off")
-        return self.promote(max(earlier, key=lambda version: version.number).id)
+        return max(earlier, key=lambda version: version.number).id
+
+    def _usable(self, version: AdapterVersion) -> AdapterVersion:
+        """Return the version if it may serve and its files are whole."""
+        if version.status is AdapterStatus.REJECTED:
+            raise AdapterError(f"{version.id} is rejected and cannot serve; choose a version that was active before")
+        if version.status is AdapterStatus.PURGED:
+            saw = any(self._ledger.get(one).status is Status.FORGOTTEN for one in version.record_ids)
+            why = "it had learned a record that is forgotten" if saw else "it was too old or damaged"
+            raise AdapterError(
+                f"{version.id} cannot serve: its files were deleted, because {why}; adapters.list() shows those that "
+                "are kept (window.keep_versions), and consolidate() makes a new one from the ledger"
+            )
+        self._store.verify(version.path)
+        return version
 
     def disable(self, shard_id: str) -> None:
         """Switch a shard off: its records are answered from retrieval until a version is promoted again."""

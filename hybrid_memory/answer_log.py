@@ -4,7 +4,8 @@ Flow:    query -> [answer log] -> feedback
 Imports: errors, types.
 
 Not part of the ledger: losing it loses no knowledge. One JSON line an answer, appended without
-waiting for the disk; the oldest half goes when the file grows beyond its limit.
+waiting for the disk; the oldest half goes when the file grows beyond its limit. A lock file keeps
+those who append and those who forget, in other processes too, from undoing each other's work.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from filelock import FileLock
 
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.types import Answer, Scope
@@ -44,9 +47,10 @@ class AnswerLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = FileLock(path.with_suffix(".lock"))
 
     def add(self, answers: Sequence[Answer], scope: Scope) -> None:
-        """Append answers; concurrent writers append whole lines."""
+        """Append answers."""
         lines = "".join(
             json.dumps(
                 {
@@ -63,7 +67,8 @@ class AnswerLog:
             for answer in answers
         )
         try:
-            self._append(lines)
+            with self._lock:
+                self._append(lines)
         except OSError as error:  # a full disk must not take the answer from the user
             log.warning("answers were not logged, so feedback cannot name them: %s", error)
 
@@ -95,14 +100,15 @@ class AnswerLog:
     def forget(self, record_ids: Sequence[str], adapters: Sequence[str]) -> int:
         """Drop answers that stand on these records or adapters, and lines nobody can read; return how many answers."""
         gone_records, gone_adapters = set(record_ids), set(adapters)
-        lines, entries = self._lines(), self._entries()
-        kept = [
-            entry
-            for entry in entries
-            if not gone_records & set(entry["record_ids"]) and not gone_adapters & set(entry["adapters"])
-        ]
-        if len(kept) < len(lines):
-            self._rewrite(kept)
+        with self._lock:
+            lines, entries = self._lines(), self._entries()
+            kept = [
+                entry
+                for entry in entries
+                if not gone_records & set(entry["record_ids"]) and not gone_adapters & set(entry["adapters"])
+            ]
+            if len(kept) < len(lines):
+                self._rewrite(kept)
         return len(entries) - len(kept)
 
     @staticmethod

@@ -120,7 +120,7 @@ def build(
             for_reindex=for_reindex,
         )
         store = FolderAdapterStore(folder / ADAPTERS)
-        upkeep = Upkeep(ledger, store, lambda: loaded[0] if loaded else None)
+        upkeep = Upkeep(ledger, store, lambda: loaded[0] if loaded else None, model=settings.model.name)
         upkeep.delete_those_that_saw_forgotten_records()
     except BaseException:
         ledger.close()
@@ -176,6 +176,7 @@ def build(
             answers=answers,
             language_model=language_model,
         ),
+        upkeep=upkeep,
         answerer=Answerer(
             ledger=ledger,
             retriever=retriever,
@@ -327,6 +328,7 @@ def _taught(settings: Settings, teacher: Any) -> SelfEditGenerator:
 
 def _provenance(settings: Settings) -> dict[str, Json]:
     return {
+        "model": settings.model.name,
         "settings": settings.fingerprint(),
         "recipe": settings.training.model_dump(mode="json"),
         "packages": {name: version(name) for name in PACKAGES},

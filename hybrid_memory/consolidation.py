@@ -1,7 +1,7 @@
 """One window: what waits in the queue becomes adapters, or is declined and stays in retrieval.
 
 Flow:    queue -> lease -> place in shards -> rebuild each shard that is due -> report
-Imports: types, protocols, config, rebuilding, trials, upkeep, workers.
+Imports: errors, types, protocols, config, rebuilding, trials, upkeep, workers.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from hybrid_memory.config import WindowSettings
+from hybrid_memory.errors import LockedError
 from hybrid_memory.protocols import Ledger, Progress
-from hybrid_memory.rebuilding import Rebuilding
+from hybrid_memory.rebuilding import Rebuilding, untouched
 from hybrid_memory.trials import Workshop
 from hybrid_memory.types import (
     ConsolidationReport,
@@ -100,6 +101,7 @@ class Consolidation:
         self._upkeep.sweep()
         self._upkeep.delete_those_that_saw_forgotten_records()
         self._upkeep.delete_damaged()
+        self._upkeep.mark_those_of_another_base()
 
     def _rebuild_all(
         self, due: Sequence[Shard], started: float, budget: float | None, progress: Progress | None
@@ -110,31 +112,37 @@ class Consolidation:
             if budget is not None and reports and spent + _typical(reports) > budget:
                 break
             ends_at = None if budget is None else time.monotonic() + max(budget - spent, 1.0)
-            reports.append(self._rebuilding.rebuild(shard, ends_at, progress))
+            try:
+                reports.append(self._rebuilding.rebuild(shard, ends_at, progress))
+            except LockedError as error:  # another window is at it, or somebody writes for long: it stays due
+                reports.append(untouched(shard, f"left for the next window: {error}"))
         return reports
 
     # ------------------------------------------------------------ which shards
 
     def _place(self, record_ids: Sequence[str]) -> None:
         """Put newly leased records into shards of their scope."""
-        records = [self._ledger.get(record_id) for record_id in record_ids]
-        for scope in dict.fromkeys(record.scope for record in records if record.shard_id is None):
-            new = [record for record in records if record.scope == scope and record.shard_id is None]
-            vectors = self._vectors(new)
+        homeless = [record for record in map(self._ledger.get, record_ids) if record.shard_id is None]
+        for scope in dict.fromkeys(record.scope for record in homeless):
+            new, vectors = self._with_vectors([record for record in homeless if record.scope == scope])
             inside = {
                 shard: self._ledger.shard_records(shard.id) for shard in self._ledger.shards() if shard.scope == scope
             }
-            members = {shard: self._vectors(there) if there else vectors[:0] for shard, there in inside.items()}
+            members = {shard: self._with_vectors(there)[1] if there else vectors[:0] for shard, there in inside.items()}
             chosen = self._workshop().place(new, vectors, members)
             for shard in dict.fromkeys(chosen):
                 at_home = [record.id for record, home in zip(new, chosen, strict=True) if home == shard]
                 self._ledger.assign(at_home, shard=shard)
 
-    def _vectors(self, records: Sequence[Record]) -> FloatArray:
-        """Return the vector of each record's first passage, shape (len(records), dim)."""
+    def _with_vectors(self, records: Sequence[Record]) -> tuple[list[Record], FloatArray]:
+        """Return the records that still have passages with the vector of each one's first, shape (records, dim).
+
+        One that was forgotten since it was read has none any more.
+        """
         owners, vectors = self._ledger.record_vectors([record.id for record in records])
         first = {owner: number for number, owner in reversed(list(enumerate(owners)))}
-        return vectors[[first[record.id] for record in records]]
+        there = [record for record in records if record.id in first]
+        return there, vectors[[first[record.id] for record in there]]
 
     def _due(self, scope: Scope | None, leased: Sequence[str]) -> list[Shard]:
         """Return the dirty shards inside the scope: masked ones first, they answer nothing until rebuilt."""

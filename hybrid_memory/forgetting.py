@@ -16,7 +16,7 @@ from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.audit import is_extracted
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, Progress, Retriever
-from hybrid_memory.types import AdapterStatus, Json, Receipt, Record
+from hybrid_memory.types import AdapterStatus, Answer, Json, Receipt, Record, Status
 from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Forgetting"]
@@ -59,6 +59,7 @@ class Forgetting:
         answers = self._answers.forget(ids, [version.id for version in known])
         removed = self._ledger.forget(ids)
         adapters, shards = _names(removed["adapters"]), _names(removed["shards"])
+        answers += self._answers.forget(ids, adapters)  # what was answered between the two
         files = self._upkeep.delete([version for version in self._ledger.versions() if version.id in adapters])
         self._retriever.catch_up()
         self._retriever.save()
@@ -85,6 +86,13 @@ class Forgetting:
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),
         )
+
+    def forget_answers(self, answers: Sequence[Answer]) -> None:
+        """Drop answers from the log whose sources or adapters were forgotten while they were written."""
+        sources = sorted({hit.record.id for answer in answers for hit in answer.sources})
+        gone = [one for one in sources if self._ledger.get(one).status is Status.FORGOTTEN]
+        purged = [version.id for version in self._ledger.versions() if version.status is AdapterStatus.PURGED]
+        self._answers.forget(gone, [one for one in purged if any(one in answer.adapters for answer in answers)])
 
     def _still_found(self, records: Sequence[Record]) -> int:
         """Probe the retrieval half: search for each record by its own words; return how many are found (0)."""

@@ -10,8 +10,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from hybrid_memory.audit import audit
 from hybrid_memory.benchmark import BenchmarkReport, replay
 from hybrid_memory.config import LedgerSettings, Settings, WindowSettings
 from hybrid_memory.consolidation import Consolidation
-from hybrid_memory.errors import HybridMemoryError, InputError, LedgerError, NotFoundError
+from hybrid_memory.errors import AdapterError, HybridMemoryError, InputError, LedgerError, LockedError, NotFoundError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.inspection import problems, trace, where
 from hybrid_memory.intake import Intake
@@ -53,6 +53,7 @@ from hybrid_memory.types import (
     Status,
     Trust,
 )
+from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["HybridMemory", "Parts"]
 
@@ -74,6 +75,7 @@ class Parts:
     store: AdapterStore
     consolidation: Consolidation
     forgetting: Forgetting
+    upkeep: Upkeep
     answerer: Answerer
     answers: AnswerLog
     language_model: Callable[[], LanguageModel]
@@ -351,10 +353,11 @@ class HybridMemory:
             tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
         )
         self._ledger.expire(datetime.now(UTC))
-        answers = self._parts.answerer.answer(
+        before = self._ledger.clock()
+        answers = self._answered(
             [_question(question) for question in questions],
-            scope=scope,
             mode=_member(Mode, "mode", mode) or Mode.HYBRID,
+            scope=scope,
             filters=rest,
             as_of=as_of,
             passages=passages,
@@ -363,7 +366,23 @@ class HybridMemory:
             progress=progress,
         )
         self._parts.answers.add(answers, scope)
+        if self._ledger.clock() != before:  # something may have been forgotten while the answers were written
+            self._parts.forgetting.forget_answers(answers)
         return answers
+
+    def _answered(self, questions: Sequence[str], *, mode: Mode, **options: Any) -> list[Answer]:
+        """Answer; when an adapter cannot be used, mend what can be mended, and answer without the weights."""
+        answerer = self._parts.answerer
+        try:
+            return answerer.answer(questions, mode=mode, **options)
+        except AdapterError as error:
+            with suppress(LockedError):  # another process writes just now: the next window mends it
+                self._parts.upkeep.delete_damaged()
+            if mode is Mode.WEIGHTS_ONLY:
+                raise
+            log.warning("answered from retrieval: %s", error)
+            answers = answerer.answer(questions, mode=Mode.RETRIEVAL_ONLY, **options)
+            return [replace(one, mode=mode, trace=(*one.trace, f"weights left out: {error}")) for one in answers]
 
     def context(
         self,

@@ -24,7 +24,7 @@ from hybrid_memory.protocols import Ledger, Progress
 from hybrid_memory.trials import TOO_WEAK, Rung, Task, Trial, Trials, Workshop
 from hybrid_memory.types import Directives, Learning, Record, SelfEdit, Shard, ShardReport
 
-__all__ = ["Rebuilding"]
+__all__ = ["Rebuilding", "untouched"]
 
 
 class Rebuilding:
@@ -72,6 +72,8 @@ class Rebuilding:
                 self._decline(refused, declined)
                 continue
             self._decline(refused, declined)
+            if trials[-1].forgotten:  # once more, without the record
+                continue
             return _report(task, trials, declined, written)
 
     # ------------------------------------------------------------ the ladder
@@ -82,7 +84,7 @@ class Rebuilding:
         """Try until a candidate passes; return record id -> why it is declined."""
         for rung in self._rungs(trials):
             trials.append(self._trials.run(task, records, material, rung))
-            if trials[-1].passed or task.out_of_time:
+            if trials[-1].passed or trials[-1].forgotten or task.out_of_time:
                 return {}
         new = [record for record in records if record.id not in task.known]
         reason = f"refused after {len(trials)} attempts, last {trials[-1].line}"
@@ -114,7 +116,7 @@ class Rebuilding:
             trials.append(self._trials.run(task, chosen, self._material(chosen, task.progress), Rung()))
             if trials[-1].passed:
                 accepted |= {record.id for record in group}
-            elif task.out_of_time:
+            elif trials[-1].forgotten or task.out_of_time:
                 return refused
             elif len(group) == 1:
                 refused[group[0].id] = f"refused by itself, {trials[-1].line}"
@@ -166,8 +168,8 @@ class Rebuilding:
     def _retire(self, shard: Shard, declined: Mapping[str, str]) -> ShardReport:
         """Switch off a shard that has no record left."""
         self._ledger.activate(shard.id, None)  # also without an active version: it is not due any more
-        why = "nothing is left to learn; the shard is switched off"
-        return replace(_blank(shard), attempts=(why,), declined=dict(declined))
+        left = untouched(shard, "nothing is left to learn; the shard is switched off")
+        return replace(left, declined=dict(declined))
 
 
 NOTHING_TO_STUDY = (
@@ -180,6 +182,24 @@ def _why_empty(edit: SelfEdit) -> str:
     """Say what became of everything that was written, or that nothing could be."""
     dropped = "; ".join(f"{reason} ({count})" for reason, count in sorted(edit.dropped.items()) if count)
     return f"nothing was left to study it by: {dropped}" if dropped else NOTHING_TO_STUDY
+
+
+def untouched(shard: Shard, why: str) -> ShardReport:
+    """Return the report of a shard that was not trained."""
+    return ShardReport(
+        shard_id=shard.id,
+        group=shard.group,
+        scope=shard.scope,
+        version=None,
+        promoted=False,
+        learned=(),
+        declined={},
+        metrics={},
+        attempts=(why,),
+        items=0,
+        trained_tokens=0,
+        seconds={},
+    )
 
 
 def _halves(records: Sequence[Record]) -> list[list[Record]]:
@@ -210,7 +230,7 @@ def _report(task: Task, trials: Sequence[Trial], declined: Mapping[str, str], wr
     for trial in trials:
         seconds.update(trial.seconds)
     return replace(
-        _blank(task.shard),
+        untouched(task.shard, ""),
         version=told.version,
         promoted=bool(passed),
         learned=tuple(one for one in told.records if passed and one not in task.known),
@@ -220,24 +240,6 @@ def _report(task: Task, trials: Sequence[Trial], declined: Mapping[str, str], wr
         items=told.items,
         trained_tokens=sum(trial.tokens for trial in trials),
         seconds={stage: round(value, 2) for stage, value in seconds.items()},
-    )
-
-
-def _blank(shard: Shard) -> ShardReport:
-    """Return the report of a shard to which nothing has happened yet."""
-    return ShardReport(
-        shard_id=shard.id,
-        group=shard.group,
-        scope=shard.scope,
-        version=None,
-        promoted=False,
-        learned=(),
-        declined={},
-        metrics={},
-        attempts=(),
-        items=0,
-        trained_tokens=0,
-        seconds={},
     )
 
 

@@ -25,6 +25,7 @@ from hybrid_memory.types import (
     Record,
     SelfEdit,
     Shard,
+    Status,
     StudyItem,
     Verdict,
 )
@@ -95,6 +96,8 @@ class Trial:
     unlearned: tuple[str, ...]
     line: str
     """The trial in the report."""
+    forgotten: bool = False
+    """True: a record was forgotten meanwhile, and nothing of the candidate was kept."""
     records: tuple[str, ...]
     metrics: Mapping[str, Json]
     items: int
@@ -155,6 +158,9 @@ class Trials:
             try:
                 candidate, verdict, line = self._judge(task, candidate, material)
                 spent["gate"] = time.monotonic() - started - spent["train"]
+                if any(self._ledger.get(record.id).status is Status.FORGOTTEN for record in records):
+                    why = "a record was forgotten meanwhile; nothing was kept of the candidate"
+                    return replace(_given_up(rung, records, why, sum(spent.values())), forgotten=True)
                 version = self._settle(candidate, folder, records, verdict)
             finally:
                 self._workshop().language_model.release(candidate.id)

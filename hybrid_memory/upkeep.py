@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
-from hybrid_memory.errors import AdapterError
+from hybrid_memory.errors import AdapterError, LockedError
 from hybrid_memory.protocols import AdapterStore, LanguageModel, Ledger
 from hybrid_memory.types import AdapterStatus, AdapterVersion
 
@@ -29,8 +29,11 @@ _GONE = (AdapterStatus.PURGED, AdapterStatus.REJECTED)
 class Upkeep:
     """Deletes adapter versions that must not stay."""
 
-    def __init__(self, ledger: Ledger, store: AdapterStore, loaded: Callable[[], LanguageModel | None]) -> None:
-        """`loaded` gives the language model only if it is in memory."""
+    def __init__(
+        self, ledger: Ledger, store: AdapterStore, loaded: Callable[[], LanguageModel | None], *, model: str
+    ) -> None:
+        """`loaded` gives the language model only if it is in memory; `model` is its name in the settings."""
+        self._model = model
         self._ledger = ledger
         self._store = store
         self._loaded = loaded
@@ -66,10 +69,22 @@ class Upkeep:
                 if version.status is AdapterStatus.ACTIVE:
                     self._ledger.assign([], shard=shards[version.shard_id])  # nothing new, but due
 
+    def mark_those_of_another_base(self) -> None:
+        """Make the shards due whose serving version was trained on another base model than the present one."""
+        language_model = self._loaded()
+        versions = {version.id: version for version in self._ledger.versions()}
+        for shard in self._ledger.shards():
+            manifest = versions[shard.active].manifest if shard.active in versions else {}
+            named = manifest.get("model", self._model) != self._model
+            if manifest and (named if language_model is None else manifest.get("base") != language_model.fingerprint):
+                log.warning("%s was trained on another base model; its shard is made again", shard.active)
+                self._ledger.assign([], shard=shard)
+
     def retain(self, shard_id: str, count: int) -> None:
-        """Delete the oldest retired versions of a shard beyond the `count` kept for rollback."""
+        """Delete the oldest versions of a shard that do not serve, beyond the `count` kept for rollback."""
         versions = self._ledger.versions(shard_id=shard_id)
-        self.delete([version for version in versions if version.status is AdapterStatus.RETIRED][:-count])
+        idle = (AdapterStatus.RETIRED, AdapterStatus.DISABLED)
+        self.delete([version for version in versions if version.status in idle][:-count])
 
     def delete(self, versions: Sequence[AdapterVersion]) -> int:
         """Take versions out of service and delete their files; return how many files there were."""
@@ -81,7 +96,14 @@ class Upkeep:
                 language_model.release(version.id)
         if versions:
             self._ledger.mark_purged([version.id for version in versions])
-        return sum(self._store.purge(version.path) for version in versions)
+        return sum(self._purge(version) for version in versions)
+
+    def _purge(self, version: AdapterVersion) -> int:
+        try:
+            return self._store.purge(version.path)
+        except LockedError as error:
+            log.warning("%s; the next window sweeps its files away", error)
+            return 0
 
     def _kept(self) -> list[AdapterVersion]:
         return [version for version in self._ledger.versions() if version.status not in _GONE]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from ledger_entries import SHARD, adapter, learn, open_ledger
 
 from hybrid_memory.adapters import Adapters
-from hybrid_memory.errors import AdapterError, NotFoundError
+from hybrid_memory.errors import AdapterError, InputError, NotFoundError
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.types import AdapterStatus, AdapterVersion, Learning
 from hybrid_memory.weights.store import FolderAdapterStore
@@ -165,6 +166,44 @@ def test_a_version_whose_files_were_deleted_cannot_be_promoted(three: Bench) -> 
     three.ledger.mark_purged([name(2)])
     three.store.purge(three.adapters.get(name(2)).path)
 
-    with pytest.raises(AdapterError, match=f"{name(2)} is purged and cannot serve"):
-        three.adapters.promote(name(2))
+    with pytest.raises(AdapterError, match=f"{name(2)} cannot serve: its files were deleted, because it was too old"):
+        three.adapters.rollback(name(2))
     assert three.adapters.rollback().id == name(1)
+
+
+def test_a_version_that_saw_a_forgotten_record_says_so(three: Bench) -> None:
+    """Nobody has to guess why it is gone."""
+    three.ledger.forget(three.records)
+    three.ledger.activate(SHARD.id, None)
+    three.ledger.mark_purged([name(1), name(2), name(3)])
+
+    with pytest.raises(AdapterError, match="because it had learned a record that is forgotten"):
+        three.adapters.rollback(name(1))
+
+
+def test_everything_goes_back_to_what_served_at_a_time(three: Bench) -> None:
+    """Also twice in a row, and to a time of which nothing served."""
+    promoted = [event.at for event in three.ledger.events() if event.name == "promoted"]
+
+    assert [one.id for one in three.adapters.rollback(promoted[1])] == [name(2)]
+    assert three.serving == name(2)
+    assert [one.id for one in three.adapters.rollback(promoted[2])] == [name(3)]
+    assert three.adapters.rollback(promoted[0] - timedelta(seconds=1)) == []
+    assert three.serving is None
+    assert [one.id for one in three.adapters.rollback(datetime.now(UTC) - timedelta(0))] == []
+
+
+def test_going_back_in_time_changes_nothing_when_one_shard_cannot(three: Bench) -> None:
+    """All versions are checked before the first is switched."""
+    time = next(event.at for event in three.ledger.events() if event.name == "promoted")
+    (Path(three.adapters.get(name(1)).path) / "adapter_model.safetensors").write_bytes(b"rust")
+
+    with pytest.raises(AdapterError, match="SHA-256"):
+        three.adapters.rollback(time)
+    assert three.serving == name(3)
+
+
+def test_a_time_needs_its_timezone(three: Bench) -> None:
+    """An hour more or less may be another version."""
+    with pytest.raises(InputError, match="has no timezone"):
+        three.adapters.rollback(datetime(2025, 6, 1))

@@ -135,7 +135,7 @@ class Bench:
         trials = Trials(
             ledger=self.ledger,
             store=self.store,
-            upkeep=Upkeep(self.ledger, self.store, lambda: None),
+            upkeep=Upkeep(self.ledger, self.store, lambda: None, model="none"),
             workshop=lambda: workshop,
             scales=settings.scales,
             keep_versions=3,

@@ -38,6 +38,8 @@ class Choice:
     similarity: float
     """Cosine of the question and the nearest learned record; -1 without any."""
     reason: str
+    stale: str | None = None
+    """Id of the record that is learned but no longer current, when that is why a shard is masked."""
 
     @property
     def adapters(self) -> tuple[AdapterVersion, ...]:
@@ -52,6 +54,8 @@ class _Keys:
     always: tuple[AdapterVersion, ...]
     vectors: FloatArray
     owners: tuple[AdapterVersion, ...]
+    records: tuple[str, ...]
+    """Id of the record behind each row."""
     stale: tuple[bool, ...]
     groups: tuple[str, ...]
     """Group of the shard behind each row."""
@@ -90,7 +94,7 @@ class AdapterChooser:
                 continue
             if keys.stale[place]:
                 reason = f"{owner.id} is masked: what it learned here is stale"
-                return Choice(keys.always, (), (owner.id,), similarity, reason)
+                return Choice(keys.always, (), (owner.id,), similarity, reason, stale=keys.records[place])
             return Choice(keys.always, (owner,), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
         return Choice(keys.always, (), (), -1.0, "near to what was learned, but not of its kind")
 
@@ -110,21 +114,23 @@ class AdapterChooser:
         }
         always = tuple(versions[shard.id] for shard in serving if shard.group == BEHAVIOUR and shard.id in versions)
         routed = [versions[shard.id] for shard in serving if shard.group != BEHAVIOUR and shard.id in versions]
-        vectors, owners, stale = self._record_keys(routed)
+        vectors, owners, known, stale = self._record_keys(routed)
         group = {shard.id: shard.group for shard in serving}
-        return _Keys(always, vectors, owners, stale, tuple(group[owner.shard_id] for owner in owners))
+        return _Keys(always, vectors, owners, known, stale, tuple(group[owner.shard_id] for owner in owners))
 
     def _record_keys(
         self, versions: Sequence[AdapterVersion]
-    ) -> tuple[FloatArray, tuple[AdapterVersion, ...], tuple[bool, ...]]:
+    ) -> tuple[FloatArray, tuple[AdapterVersion, ...], tuple[str, ...], tuple[bool, ...]]:
         rows: list[FloatArray] = []
         owners: list[AdapterVersion] = []
+        known: list[str] = []
         stale: list[bool] = []
         for version in versions:
             record_ids, vectors = self._ledger.record_vectors(version.record_ids)
             active = {one: self._ledger.get(one).status is Status.ACTIVE for one in set(record_ids)}
             rows.append(vectors)
             owners.extend([version] * len(record_ids))
+            known.extend(record_ids)
             stale.extend(not active[one] for one in record_ids)
         stacked = np.concatenate(rows) if rows else np.zeros((0, 1), dtype=np.float32)
-        return stacked, tuple(owners), tuple(stale)
+        return stacked, tuple(owners), tuple(known), tuple(stale)

@@ -33,6 +33,7 @@ from hybrid_memory.types import (
     Mode,
     Record,
     Scope,
+    Status,
     Turn,
 )
 
@@ -147,16 +148,18 @@ class Answerer:
         vectors = self._encoder.encode(questions)
         cases = [_Case(question) for question in questions]
         unlike = self._kinds.unlike(vectors, scope)
+        wanted = self._settings.passages if passages is None else passages
         if mode is not Mode.WEIGHTS_ONLY:
-            wanted = self._settings.passages if passages is None else passages
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
                 sought = _without_examples(filters) if EXAMPLES in groups else filters
                 case.hits = self._evidence(case.question, vector, scope, sought, as_of, wanted)
         seconds["retrieve"] = time.monotonic() - started
         started = time.monotonic()
         if mode is not Mode.RETRIEVAL_ONLY and as_of is None:  # the weights know only the present
-            for case, choice in zip(cases, self._chooser.choose(vectors, scope, unlike), strict=True):
+            for case, vector, choice in zip(cases, vectors, self._chooser.choose(vectors, scope, unlike), strict=True):
                 case.choice = _unless_evidence_is_nearer(choice, case.hits)
+                if mode is Mode.HYBRID and choice.stale is not None and wanted:
+                    case.hits = self._corrected(case, vector, scope, filters)[: max(wanted, len(case.hits))]
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
         for case in cases:
             self._compose(case, rules)
@@ -183,6 +186,19 @@ class Answerer:
         return tuple(hit for hit in near if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))[
             :wanted
         ]
+
+    def _corrected(self, case: _Case, vector: FloatArray, scope: Scope, filters: Filters | None) -> tuple[Hit, ...]:
+        """Return the evidence with what replaced the stale learned record first, whether or not it was found."""
+        record = self._ledger.get(str(case.choice.stale))
+        while record.status is Status.SUPERSEDED and record.superseded_by is not None:
+            record = self._ledger.get(record.superseded_by)
+        if record.status is not Status.ACTIVE or any(hit.record.id == record.id for hit in case.hits[:1]):
+            return case.hits
+        only: Filters = {"id": record.id}
+        both: Filters = only if filters is None else {"and": [filters, only]}
+        pinned = self._retriever.search(case.question, vector=vector, scope=scope, top_k=1, filters=both)
+        case.trace.extend(f"{hit.record.id} is pinned: it replaced what was learned" for hit in pinned)
+        return (*pinned, *(hit for hit in case.hits if hit.record.id != record.id))
 
     def _rules(self, scope: Scope, as_of: datetime | None) -> list[Record]:
         """Return the preferences to state outright, newest first: those no serving adapter has learned."""

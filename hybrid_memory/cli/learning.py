@@ -1,6 +1,6 @@
 """Commands about the weights: consolidate, and adapters list, promote, rollback, disable.
 
-Imports: config, types, schedule, durable, and the modules beside it.
+Imports: config, errors, types, schedule, durable, and the modules beside it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Annotated
 import typer
 
 from hybrid_memory.cli.command import command
-from hybrid_memory.cli.options import Who
+from hybrid_memory.cli.options import Who, read_time
 from hybrid_memory.cli.session import SETTINGS_FILE, Output, Session
 from hybrid_memory.cli.tables import table
 from hybrid_memory.config import Settings, WindowSettings
 from hybrid_memory.durable import write_text
+from hybrid_memory.errors import InputError
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.schedule import next_time
 from hybrid_memory.types import AdapterVersion, ConsolidationReport, Json
@@ -146,11 +147,19 @@ def rollback(
     here: Session,
     to: Annotated[str | None, typer.Argument(help="A version; the one before the serving one if none.")] = None,
     shard: Annotated[str | None, typer.Option(help="Which shard, when there are several.")] = None,
+    at: Annotated[str | None, typer.Option(help="A time, as ISO 8601 with zone: everything as it served then.")] = None,
 ) -> Output:
-    """Go back to an earlier version."""
+    """Go back to an earlier version, or to what served at a time."""
+    time = read_time("--at", at)
+    if to is not None and time is not None:
+        raise InputError("give a version or --at, not both")
     with here.open() as memory:
-        serving = memory.adapters.rollback(to, shard_id=shard)
-    return Output(serving.to_json(), f"{serving.id} serves")
+        if time is None:
+            serving = memory.adapters.rollback(to, shard_id=shard)
+            return Output(serving.to_json(), f"{serving.id} serves")
+        all_serving = memory.adapters.rollback(time, shard_id=shard)
+    names = ", ".join(one.id for one in all_serving) or "nothing"
+    return Output({"serving": [one.to_json() for one in all_serving]}, f"{names} serves, as at {time.isoformat()}")
 
 
 @command(adapters)

@@ -1,7 +1,7 @@
 """The base model with its adapters: writes, scores, and tells how far an adapter moved it.
 
 Flow:    selfedit, gate and answering -> [language model] <- trainer
-Imports: errors, types; the decoding of this stage.
+Imports: errors, types; decoding and store of this stage.
 
 One PEFT model lives as long as the process: adapters are named, loaded once and summed when
 several are asked for. PEFT puts LoRA layers into the base model in place (huggingface/peft
@@ -38,6 +38,7 @@ from transformers.utils import logging as transformers_logging
 from hybrid_memory.errors import AdapterError, ConfigError, InputError, ModelError
 from hybrid_memory.types import AdapterVersion, Generation, Turn
 from hybrid_memory.weights.decoding import Stream, decode
+from hybrid_memory.weights.store import MANIFEST, check_files
 
 __all__ = ["LocalLanguageModel", "Sequences"]
 
@@ -321,6 +322,8 @@ class LocalLanguageModel:
                 f"adapter {version.id} was trained on base model {version.manifest['base']}, "
                 f"this is {self.fingerprint}; open the memory with its own model, or consolidate again"
             )
+        if (Path(version.path) / MANIFEST).is_file():  # a candidate has none yet
+            check_files(Path(version.path))
         try:
             # autograd refuses tensors that were born in inference mode, when training comes later
             with torch.inference_mode(False), torch.random.fork_rng(devices=[]):

@@ -24,7 +24,7 @@ from hybrid_memory import durable
 from hybrid_memory.errors import AdapterError, LockedError
 from hybrid_memory.types import Json
 
-__all__ = ["FolderAdapterStore"]
+__all__ = ["MANIFEST", "FolderAdapterStore", "check_files"]
 
 CANDIDATE = ".candidate-"
 LOCKS = ".locks"
@@ -93,16 +93,7 @@ class FolderAdapterStore:
         Raises:
             AdapterError: the version, its manifest or a file is missing, or a file was changed.
         """
-        folder = self._locate(path)
-        for file, expected in _manifest_hashes(folder).items():
-            if not (folder / file).is_file():
-                raise AdapterError(f"adapter version {folder.name} lacks {file}; {_REMEDY}")
-            found = durable.sha256(folder / file)
-            if found != expected:
-                raise AdapterError(
-                    f"adapter version {folder.name}: {file} has SHA-256 {found[:12]}…, "
-                    f"its manifest says {expected[:12]}…; {_REMEDY}"
-                )
+        check_files(self._locate(path))
 
     def purge(self, path: str) -> int:
         """Delete the version's files for good; return how many there were, 0 when it is gone already.
@@ -155,6 +146,19 @@ class FolderAdapterStore:
         except Timeout:
             return None
         return lock
+
+
+def check_files(folder: Path) -> None:
+    """Compare a version's files with its manifest; see `FolderAdapterStore.verify`."""
+    for file, expected in _manifest_hashes(folder).items():
+        if not (folder / file).is_file():
+            raise AdapterError(f"adapter version {folder.name} lacks {file}; {_REMEDY}")
+        found = durable.sha256(folder / file)
+        if found != expected:
+            raise AdapterError(
+                f"adapter version {folder.name}: {file} has SHA-256 {found[:12]}…, "
+                f"its manifest says {expected[:12]}…; {_REMEDY}"
+            )
 
 
 _REMEDY = "roll back to another version, or consolidate again: the ledger still has all it was made from"

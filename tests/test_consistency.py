@@ -1,0 +1,189 @@
+"""What changes, is forgotten or breaks while the memory learns and answers: each ends in a consistent state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tiny_flow import FACTS, FAST, KEYS, LAMPS, SHIFT, learn, open_memory
+
+from hybrid_memory import AdapterError, HybridMemory, NotFoundError
+from hybrid_memory.testing import open_tiny_memory
+from hybrid_memory.types import AdapterStatus, Learning
+
+QUESTION = "When does the night shift at the harbour office start?"
+LATER = "From Monday on it begins at eleven."
+DAY = "The day shift at the harbour office starts at six."
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[HybridMemory]:
+    with open_memory(tmp_path / "memory") as opened:
+        yield opened
+
+
+def once_while_training(happens: Callable[[], object]) -> Callable[..., None]:
+    """A progress callback that lets something happen at the first training step."""
+    left = [happens]
+
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "train" and left:
+            left.pop()()
+
+    return progress
+
+
+# ------------------------------------------------------------ what is stale
+
+
+def test_a_correction_is_evidence_even_when_something_else_is_nearer(memory: HybridMemory) -> None:
+    """It shares no word with the question; what it replaced was learned, so the question is about it."""
+    old, _ = learn(memory, SHIFT, DAY)
+    memory.consolidate()
+    new = memory.update(old, LATER)
+
+    answer = memory.query(QUESTION)
+
+    assert [hit.id for hit in answer.sources] == [new.id]
+    assert f"{new.id} is pinned: it replaced what was learned" in answer.trace
+    assert memory.query(QUESTION, mode="retrieval_only").sources[0].text == DAY
+    assert memory.query(QUESTION, passages=0).sources == ()
+
+
+def test_a_record_updated_while_it_is_learned_is_masked_and_learned_anew(memory: HybridMemory) -> None:
+    """The version that knew the old value serves its siblings only, until the next window."""
+    old, sibling = learn(memory, SHIFT, KEYS)
+
+    memory.consolidate(progress=once_while_training(lambda: memory.update(old, LATER)))
+
+    assert memory.get(old).learning is Learning.STALE
+    assert memory.context(QUESTION).masked == ("facts-1-v1",)
+    assert memory.context("Where do the spare keys of the boat house hang?").adapters == ("facts-1-v1",)
+    memory.consolidate()
+    serving = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
+    assert old not in {one for version in serving for one in version.record_ids}
+    assert sibling in {one for version in serving for one in version.record_ids}
+
+
+# ------------------------------------------------------------ what is forgotten meanwhile
+
+
+def test_the_others_are_learned_in_the_same_window_when_one_is_forgotten(memory: HybridMemory) -> None:
+    """The candidate that saw it is thrown away before it is ever named; the shard is trained once more."""
+    gone, kept = learn(memory, SHIFT, KEYS)
+
+    report = memory.consolidate(progress=once_while_training(lambda: memory.forget(gone)))
+
+    assert report.shards[0].learned == (kept,)
+    (version,) = memory.adapters.list()
+    assert version.record_ids == (kept,)
+    assert gone not in str(memory.trace(version.id))
+
+
+def test_a_record_forgotten_before_it_has_a_shard_is_left_out(memory: HybridMemory) -> None:
+    """The window had leased it already."""
+    gone, kept = learn(memory, SHIFT, KEYS)
+    memory.forget(gone)
+
+    memory._parts.consolidation._place([gone, kept])
+
+    assert (memory.get(gone).shard_id, memory.get(kept).shard_id) == (None, "facts-1")
+
+
+def test_an_answer_written_while_its_source_was_forgotten_is_not_kept(memory: HybridMemory) -> None:
+    """The one who asked has it; the log has not."""
+    (gone,) = learn(memory, SHIFT)
+
+    def forget(text: str) -> None:
+        if memory.get(gone).text:
+            memory.forget(gone)
+
+    answer = memory.query(QUESTION, on_text=forget)
+
+    assert [hit.id for hit in answer.sources] == [gone]
+    with pytest.raises(NotFoundError, match="no recent answer"):
+        memory.feedback(answer.id, accepted=True)
+
+
+def test_an_answer_written_while_something_else_changed_is_kept(memory: HybridMemory) -> None:
+    """A new record takes nothing from it."""
+    learn(memory, SHIFT)
+
+    answer = memory.query(QUESTION, on_text=lambda text: memory.ingest(f"Said: {text}.", route="retrieve"))
+
+    assert memory.feedback(answer.id, accepted=True).record_id is not None
+
+
+# ------------------------------------------------------------ what is broken
+
+
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
+def test_an_altered_adapter_is_switched_off_and_the_question_answered_from_retrieval(tmp_path: Path, file: str) -> None:
+    """One byte is enough; the answer says what happened, and the next window makes the version anew."""
+    with open_memory(tmp_path) as memory:
+        learn(memory, SHIFT)
+        memory.consolidate()
+    path = tmp_path / "adapters" / "facts-1-v1" / file
+    path.write_bytes(path.read_bytes()[:-1] + b"\t")
+
+    with open_memory(tmp_path) as memory:
+        answer = memory.query(QUESTION)
+
+        assert (answer.adapters, [hit.text for hit in answer.sources]) == ((), [SHIFT])
+        assert any(f"weights left out: adapter version facts-1-v1: {file} has SHA-256" in line for line in answer.trace)
+        assert memory.adapters.get("facts-1-v1").status is AdapterStatus.PURGED
+        with pytest.raises(
+            AdapterError, match="cannot serve: its files were deleted, because it was too old or damaged"
+        ):
+            memory.adapters.rollback("facts-1-v1")
+        memory.consolidate()
+        assert memory.query(QUESTION).adapters == ("facts-1-v2",)
+
+
+def test_another_base_model_is_answered_for_by_retrieval_until_the_shards_are_made_again(tmp_path: Path) -> None:
+    """An adapter of other weights would talk nonsense; nothing has to be ingested again."""
+    with open_memory(tmp_path) as memory:
+        (record,) = learn(memory, SHIFT)
+        memory.consolidate()
+    with open_tiny_memory(tmp_path, seed=1, **FAST) as memory:
+        answer = memory.query(QUESTION)
+        assert any("trained on base model" in line for line in answer.trace)
+        assert [hit.id for hit in answer.sources] == [record]
+
+        report = memory.consolidate()
+
+        assert [shard.version for shard in report.shards] == ["facts-1-v2"]
+        assert memory.query(QUESTION).adapters == ("facts-1-v2",)
+        assert memory.consolidate().shards == ()
+
+
+def test_a_shard_that_another_window_is_making_is_left_to_it(memory: HybridMemory) -> None:
+    """The second window goes on with the others and says so."""
+    old, *_ = learn(memory, SHIFT, KEYS)
+    memory.consolidate()
+    memory.update(old, LATER)
+    shard = memory.get(old).shard_id
+
+    with memory._parts.store.stage(str(shard), 2):
+        report = memory.consolidate()
+
+    lines = [line for one in report.shards if one.shard_id == shard for line in one.attempts]
+    assert [line.partition(" is being written")[0] for line in lines] == [
+        f"left for the next window: adapter version {shard}-v2"
+    ]
+    assert shard in {one.shard_id for one in memory.consolidate().shards if one.promoted}
+
+
+def test_a_scope_with_no_records_has_nothing_to_learn_or_forget(memory: HybridMemory) -> None:
+    """And it is no error."""
+    learn(memory, *FACTS)
+
+    report = memory.consolidate(user_id="nobody")
+    receipt = memory.forget(user_id="nobody")
+
+    assert (report.shards, report.learned, report.remaining) == ((), 0, 0)
+    assert (receipt.records, receipt.weights["state"]) == ((), "clean")
+    assert memory.query(QUESTION, user_id="nobody").sources[0].text == SHIFT
+    assert {record.learning for record in memory.list()} == {Learning.QUEUED}
+    assert LAMPS in {record.text for record in memory.list()}
