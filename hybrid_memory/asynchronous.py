@@ -68,6 +68,7 @@ class AsyncHybridMemory:
     context = _in_a_thread(HybridMemory.context)
     feedback = _in_a_thread(HybridMemory.feedback)
     consolidate = _in_a_thread(HybridMemory.consolidate)
+    train_generator = _in_a_thread(HybridMemory.train_generator)
     forget = delete = _in_a_thread(HybridMemory.forget)
     forget_audit = _in_a_thread(HybridMemory.forget_audit)
     benchmark = _in_a_thread(HybridMemory.benchmark)

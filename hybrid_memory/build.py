@@ -23,7 +23,7 @@ from hybrid_memory.errors import ConfigError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.intake import Intake
 from hybrid_memory.memory import Parts
-from hybrid_memory.protocols import Encoder, LanguageModel, Router, SelfEditGenerator
+from hybrid_memory.protocols import AdapterStore, Encoder, LanguageModel, Ledger, Router, SelfEditGenerator
 from hybrid_memory.rebuilding import Rebuilding
 from hybrid_memory.trials import Trials, Workshop
 from hybrid_memory.types import Json, SelfEdit
@@ -31,6 +31,7 @@ from hybrid_memory.upkeep import Upkeep
 from hybrid_memory.workers import Workers
 
 if TYPE_CHECKING:
+    from hybrid_memory.selfedit.outer_loop import OuterLoop
     from hybrid_memory.weights.language_model import LocalLanguageModel
 
 __all__ = ["build", "folder_and_settings"]
@@ -126,7 +127,7 @@ def build(
         ledger.close()
         raise
     answers = AnswerLog(folder / "answers.jsonl")
-    workshop = cache(lambda: _workshop(settings, encoder, language_model(), teacher))
+    workshop = cache(lambda: _workshop(settings, encoder, language_model(), teacher=teacher, ledger=ledger))
     consolidation = Consolidation(
         ledger=ledger,
         upkeep=upkeep,
@@ -153,6 +154,7 @@ def build(
     return Parts(
         folder=folder,
         settings=settings,
+        outer_loop=lambda: _outer_loop(settings, language_model(), ledger, store, folder / "outer_loop"),
         intake=Intake(
             reader=Reader(chunk_tokens=settings.ingest.chunk_tokens, max_chars=settings.ingest.max_chars),
             screens=(InstructionScreen(), SecretScreen(), PersonalScreen()),
@@ -231,7 +233,7 @@ def _router(policy: str) -> Router:
     return PolicyRouter(load_policy(policy), DurabilityClassifier.load())
 
 
-def _workshop(settings: Settings, encoder: Encoder, language_model: Any, teacher: Any) -> Workshop:
+def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teacher: Any, ledger: Ledger) -> Workshop:
     from hybrid_memory.selfedit.augmentation import augmented
     from hybrid_memory.selfedit.deference import with_deference
     from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
@@ -259,7 +261,7 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any, teacher
 
     return Workshop(
         language_model=language_model,
-        generators=_generators(settings, encoder, language_model, teacher),
+        generators=_generators(settings, encoder, language_model, teacher=teacher, ledger=ledger),
         prepare=prepared,
         trainer=LoraTrainer(language_model, settings.training),
         scale=scale_adapter,
@@ -269,11 +271,13 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any, teacher
 
 
 def _generators(
-    settings: Settings, encoder: Encoder, language_model: LanguageModel, teacher: Any
+    settings: Settings, encoder: Encoder, language_model: LanguageModel, *, teacher: Any, ledger: Ledger
 ) -> list[SelfEditGenerator]:
     from hybrid_memory.selfedit.compiled import CompiledGenerator
     from hybrid_memory.selfedit.model import ModelGenerator
     from hybrid_memory.selfedit.neighbours import Neighbours
+    from hybrid_memory.selfedit.outer_loop import serving_generator
+    from hybrid_memory.selfedit.proposals import TrainedGenerator
 
     chosen = settings.self_edit
     if (teacher is None) != (chosen.generator != "teacher"):
@@ -285,10 +289,12 @@ def _generators(
         return [_written(settings, language_model)]
     by_model = ModelGenerator(language_model, samples=chosen.samples, temperature=chosen.temperature)
     compiled = CompiledGenerator(Neighbours(encoder, folder=home() / "words"))
+    adapter = serving_generator(ledger)
+    trained = [TrainedGenerator(language_model, adapter, settings=settings.outer_loop)] if adapter else []
     by_name: dict[str, list[SelfEditGenerator]] = {
-        "model": [by_model],
+        "model": [by_model, *trained],
         "compiled": [compiled],
-        "mixed": [compiled, by_model],
+        "mixed": [compiled, by_model, *trained],
         "teacher": [_taught(settings, teacher)] if teacher is not None else [],
     }
     more = [_written(settings, language_model)] if chosen.prompts else []
@@ -323,6 +329,27 @@ def _taught(settings: Settings, teacher: Any) -> SelfEditGenerator:
         attempts=chosen.teacher_attempts,
         timeout_s=chosen.teacher_timeout_s,
         budget=chosen.budget_tokens,
+    )
+
+
+def _outer_loop(
+    settings: Settings, language_model: Any, ledger: Ledger, store: AdapterStore, folder: Path
+) -> OuterLoop:
+    from hybrid_memory.selfedit.outer_loop import OuterLoop
+    from hybrid_memory.weights.stacked import StackedTrainer
+    from hybrid_memory.weights.trainer import LoraTrainer
+
+    inner = settings.training.model_copy(update={"epochs": 1, "min_steps": settings.outer_loop.inner_steps})
+    return OuterLoop(
+        language_model=language_model,
+        candidates=StackedTrainer(language_model, inner),
+        trainer=LoraTrainer(language_model, settings.training),
+        ledger=ledger,
+        store=store,
+        folder=folder,
+        settings=settings.outer_loop,
+        seed=settings.training.seed,
+        provenance=_provenance(settings),
     )
 
 

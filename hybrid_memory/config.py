@@ -31,6 +31,7 @@ __all__ = [
     "IngestSettings",
     "LedgerSettings",
     "ModelSettings",
+    "OuterLoopSettings",
     "RetrievalSettings",
     "RoutingSettings",
     "SelfEditSettings",
@@ -274,6 +275,28 @@ class WindowSettings(_Group):
     """Retired adapter versions kept per shard for rollback."""
 
 
+class OuterLoopSettings(_Group):
+    """How the generator learns to write better self-edits (`hybrid-memory seal train`)."""
+
+    samples: Annotated[int, Field(ge=1)] = 5
+    """Self-edits sampled per passage and round; trained and scored together."""
+    temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
+    max_new_tokens: Annotated[int, Field(ge=16)] = 160
+    """Longest self-edit."""
+    reward: Literal["logprob", "accuracy", "rubric"] = "logprob"
+    """What a self-edit is worth: how much likelier the gold answers became, how many more were given, or its look."""
+    inner_steps: Annotated[int, Field(ge=1)] = 24
+    """Least optimiser steps of the inner loop behind one reward; fewer than training.min_steps, to be affordable."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of the lessons, at least one, on which a generator must be better before it serves."""
+    min_gain: Annotated[float, Field(ge=0)] = 0.0
+    """By more than this the mean held-out reward must rise."""
+    learning_rate: Annotated[float, Field(gt=0, le=0.05)] = 1e-3
+    """Of the generator; bounded by training.learning_rate."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 6
+    """Of the generator over the winners; bounded by twice training.epochs."""
+
+
 class Settings(_Group):
     """All settings of one memory."""
 
@@ -288,6 +311,7 @@ class Settings(_Group):
     gate: GateSettings = GateSettings()
     answer: AnswerSettings = AnswerSettings()
     window: WindowSettings = WindowSettings()
+    outer_loop: OuterLoopSettings = OuterLoopSettings()
 
     def fingerprint(self) -> str:
         """Return 12 hex digits of the SHA-256 of the settings as JSON; names runs and adapter versions."""

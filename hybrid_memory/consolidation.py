@@ -16,6 +16,7 @@ from hybrid_memory.protocols import Ledger, Progress
 from hybrid_memory.rebuilding import Rebuilding, untouched
 from hybrid_memory.trials import Workshop
 from hybrid_memory.types import (
+    GENERATOR,
     ConsolidationReport,
     FloatArray,
     Learning,
@@ -151,6 +152,7 @@ class Consolidation:
             shard
             for shard in self._ledger.shards()
             if shard.dirty
+            and shard.group != GENERATOR  # it has no records; `seal train` makes its versions
             and (scope is None or scope.covers(shard.scope))
             and all(
                 record.learning is not Learning.QUEUED or record.id in mine

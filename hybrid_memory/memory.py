@@ -29,7 +29,17 @@ from hybrid_memory.errors import AdapterError, HybridMemoryError, InputError, Le
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.inspection import problems, trace, where
 from hybrid_memory.intake import Intake
-from hybrid_memory.protocols import AdapterStore, Answerer, Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
+from hybrid_memory.protocols import (
+    AdapterStore,
+    Answerer,
+    Encoder,
+    Filters,
+    GeneratorTrainer,
+    LanguageModel,
+    Ledger,
+    Progress,
+    Retriever,
+)
 from hybrid_memory.scoping import read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
@@ -40,10 +50,12 @@ from hybrid_memory.types import (
     Decision,
     Event,
     Example,
+    GeneratorReport,
     Hit,
     IngestReceipt,
     IngestSummary,
     Json,
+    Lesson,
     Mode,
     Move,
     Receipt,
@@ -78,6 +90,7 @@ class Parts:
     upkeep: Upkeep
     answerer: Answerer
     answers: AnswerLog
+    outer_loop: Callable[[], GeneratorTrainer]
     language_model: Callable[[], LanguageModel]
 
 
@@ -466,6 +479,24 @@ class HybridMemory:
         return self._parts.consolidation.run(
             scope=None if scope == Scope() else scope, budget_s=budget_s, progress=progress
         )
+
+    def train_generator(
+        self, lessons: Sequence[Lesson], *, rounds: int = 1, progress: Progress | None = None
+    ) -> GeneratorReport:
+        """Let the model learn to write better self-edits, and use the one that does (SEAL's outer loop).
+
+        Safe to kill: the same call goes on where it was. From its promotion on, the generator writes for every
+        memory opened on this folder; `memory.adapters` lists its versions, rolls them back and disables them.
+
+        Args:
+            lessons: passages with questions and gold answers, at least two; a share of them is held out for the gate.
+            rounds: how often self-edits are sampled, rewarded and learned from.
+            progress: told what is rewarded and trained.
+
+        Raises:
+            InputError: fewer than two lessons, or no round.
+        """
+        return self._parts.outer_loop().run(lessons, rounds=rounds, progress=progress)
 
     def _open_window_when_full(self) -> None:
         size = self._parts.settings.window.queue_size

@@ -25,11 +25,13 @@ from hybrid_memory.types import (
     Finding,
     FloatArray,
     Generation,
+    GeneratorReport,
     Hit,
     IdArray,
     IngestReceipt,
     Json,
     Learning,
+    Lesson,
     Mode,
     Passage,
     Record,
@@ -50,6 +52,7 @@ __all__ = [
     "Encoder",
     "Filters",
     "Gate",
+    "GeneratorTrainer",
     "LanguageModel",
     "Ledger",
     "Progress",
@@ -331,6 +334,14 @@ class CandidateTrainer(Protocol):
         progress: Progress | None = None,
     ) -> Candidates:
         """Train one adapter per candidate from one initialisation; siblings differ by their material only."""
+        ...
+
+
+class GeneratorTrainer(Protocol):
+    """The outer loop: the generator learns from what its self-edits did."""
+
+    def run(self, lessons: Sequence[Lesson], *, rounds: int = 1, progress: Progress | None = None) -> GeneratorReport:
+        """Sample, adapt, reward, select, train, gate; a run that was killed is continued by the same call."""
         ...
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "GENERATOR",
     "AdapterStatus",
     "AdapterVersion",
     "Answer",
@@ -37,6 +38,7 @@ __all__ = [
     "Finding",
     "FloatArray",
     "Generation",
+    "GeneratorReport",
     "Hit",
     "IdArray",
     "IngestReceipt",
@@ -44,12 +46,14 @@ __all__ = [
     "Json",
     "Kind",
     "Learning",
+    "Lesson",
     "Mode",
     "Move",
     "Passage",
     "Preference",
     "Receipt",
     "Record",
+    "RoundReport",
     "Route",
     "Scope",
     "SelfEdit",
@@ -628,6 +632,59 @@ class ConsolidationReport(Value):
     declined: int
     remaining: int
     """Queue entries that wait for the next window (the budget ran out)."""
+    seconds: float
+    summary: str
+    """One line for people."""
+
+
+# ---------------------------------------------------------------- the outer loop
+
+
+GENERATOR = "generator"
+"""Id and group of the shard whose versions write self-edits: it has no records, and no question ever reaches it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson(Value):
+    """A passage with the questions that show whether it was learned: what the outer loop practises on."""
+
+    text: str
+    questions: tuple[Example, ...]
+    """Question and gold answer; never study material."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundReport(Value):
+    """What one round of the outer loop did."""
+
+    round: int
+    version: str | None
+    """The generator that was trained; None when no self-edit was worth learning from."""
+    promoted: bool
+    reason: str
+    """Why it serves, or why it does not."""
+    winners: int
+    """Self-edits that the generator was trained on, those of earlier rounds included."""
+    refused: int
+    """Samples without a single usable question."""
+    mean_reward: float
+    """Over all samples on the training passages."""
+    best_reward: float
+    """Mean over the training passages of their best sample."""
+    held_out_before: float
+    held_out_after: float | None
+    """Mean reward on the held-out passages, before and after; nats per token, or in [0, 1]."""
+    trained_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorReport(Value):
+    """What `seal train` did."""
+
+    rounds: tuple[RoundReport, ...]
+    serving: str | None
+    """The generator version that writes self-edits from now on; None: the base model."""
     seconds: float
     summary: str
     """One line for people."""

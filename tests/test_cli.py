@@ -30,6 +30,7 @@ from hybrid_memory.types import (
     Event,
     Example,
     Fact,
+    GeneratorReport,
     Hit,
     IngestReceipt,
     Kind,
@@ -39,6 +40,7 @@ from hybrid_memory.types import (
     Preference,
     Receipt,
     Record,
+    RoundReport,
     Route,
     Scope,
     Sensitivity,
@@ -707,6 +709,71 @@ def test_consolidate_reports_in_one_line(memory: FakeMemory) -> None:
 
     assert result.stdout == "2 records learned\n"
     assert memory.calls == [("consolidate", (), {"budget_s": 60.0, "user_id": "ann"})]
+
+
+def lessons(folder: Path) -> Path:
+    file = folder / "lessons.jsonl"
+    line = json.dumps({"text": "Ann has the key.", "questions": [{"question": "Who has it?", "answer": "Ann"}]})
+    file.write_text(f"{line}\n{line}\n", encoding="utf-8")
+    return file
+
+
+TRAINED = GeneratorReport(
+    rounds=(
+        RoundReport(
+            round=1,
+            version="generator-v1",
+            promoted=True,
+            reason="better",
+            winners=1,
+            refused=0,
+            mean_reward=0.5,
+            best_reward=0.75,
+            held_out_before=0.25,
+            held_out_after=1.0,
+            trained_tokens=10,
+            seconds=3.0,
+        ),
+    ),
+    serving="generator-v1",
+    seconds=3.0,
+    summary="1 of 1 generators promoted",
+)
+
+
+def test_seal_train_shows_each_round(memory: FakeMemory, tmp_path: Path) -> None:
+    """The lessons reach the memory; the line has the held-out reward before and after."""
+    memory.found["train_generator"] = TRAINED
+
+    result = run("seal", "train", str(lessons(tmp_path)), "--rounds", "2")
+
+    ((name, (given,), options),) = memory.calls
+    assert (name, len(given), given[0].questions, options) == (
+        "train_generator",
+        2,
+        (Example("Who has it?", "Ann"),),
+        {"rounds": 2},
+    )
+    assert "round 1: generator-v1 serves; held-out reward 0.250 to 1.000" in result.stdout
+
+
+def test_seal_train_gives_the_report_to_machines(memory: FakeMemory, tmp_path: Path) -> None:
+    """With --json, every number of every round."""
+    memory.found["train_generator"] = TRAINED
+
+    result = run("seal", "train", str(lessons(tmp_path)), "--json")
+
+    assert json.loads(result.stdout)["rounds"][0]["held_out_after"] == 1.0
+
+
+def test_seal_train_says_what_an_interruption_leaves(memory: FakeMemory, tmp_path: Path) -> None:
+    """Exit code 130, and how to go on."""
+    memory.found["train_generator"] = KeyboardInterrupt()
+
+    result = run("seal", "train", str(lessons(tmp_path)))
+
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
 
 
 def test_consolidate_says_what_an_interruption_leaves(memory: FakeMemory) -> None:

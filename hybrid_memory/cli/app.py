@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hybrid_memory.cli import asking, folders, getting, keeping, learning, looking, measuring
+from hybrid_memory.cli import asking, folders, getting, keeping, learning, looking, measuring, sealing
 from hybrid_memory.cli.command import shared_options
 from hybrid_memory.cli.session import Globals
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for part in (folders, keeping, asking, learning, looking, measuring, getting):
+for part in (folders, keeping, asking, learning, sealing, looking, measuring, getting):
     app.add_typer(part.app)
 
 

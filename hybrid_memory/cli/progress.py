@@ -32,6 +32,7 @@ WORDS = {
     "gate": "measuring",
     "ingest": "ingesting",
     "reindex": "embedding",
+    "reward": "rewarding",
     "train": "training",
     "write": "writing study material",
 }

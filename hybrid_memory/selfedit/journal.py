@@ -1,0 +1,61 @@
+"""What a run of the outer loop has found out so far, so that a killed one goes on where it was.
+
+Flow:    outer loop <-> [journal] <-> a file of JSON lines
+Imports: errors, types.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hybrid_memory.errors import LedgerError
+from hybrid_memory.types import Json
+
+__all__ = ["Journal"]
+
+DONE = ".done"
+
+
+class Journal:
+    """Findings by name, each written once and flushed to the disk before `add` returns."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Open the unfinished run of this name, or begin a new one; a torn last line is forgotten."""
+        self._file = folder / f"{name}.jsonl"
+        self._found: dict[str, Json] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = self._file.read_text(encoding="utf-8") if self._file.exists() else ""
+            if text and not text.endswith("\n"):  # a crash in the middle of a line
+                text = text[: text.rfind("\n") + 1]
+                self._file.write_text(text, encoding="utf-8")
+            for line in text.splitlines():
+                self._found.update(json.loads(line))
+        except (OSError, ValueError) as error:
+            raise LedgerError(
+                f"the journal {self._file} cannot be read ({error}); delete it to begin the training anew"
+            ) from error
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether there is a finding of this name."""
+        return name in self._found
+
+    def __getitem__(self, name: str) -> Json:
+        """Return a finding; KeyError without one."""
+        return self._found[name]
+
+    def add(self, name: str, value: Json) -> None:
+        """Keep a finding; it is durable when this returns."""
+        self._found[name] = value
+        line: Mapping[str, Json] = {name: value}
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self) -> None:
+        """Put the file aside: the next run of this name begins anew."""
+        self._file.replace(self._file.with_suffix(DONE))

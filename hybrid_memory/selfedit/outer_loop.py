@@ -1,0 +1,314 @@
+"""The outer loop: the generator learns to write the self-edits that taught the most (SEAL's ReST-EM).
+
+Flow:    lessons -> sample -> adapt -> reward -> select -> train the generator -> gate -> promote
+Imports: errors, types, protocols, config; the other modules of this stage.
+
+E-step: the serving generator writes k self-edits per passage; each is studied by itself and rewarded. M-step: a
+fresh adapter is trained on the best self-edit of each passage so far (Singh et al. 2023 begin every M-step from the
+base too, arXiv 2312.06585). It serves only if it writes better ones for passages that it was not trained on.
+Every reward goes into a journal, and everything else follows from the rewards and the seed: a run that was killed is
+continued by calling it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+
+from hybrid_memory.config import OuterLoopSettings
+from hybrid_memory.errors import InputError, LedgerError
+from hybrid_memory.protocols import AdapterStore, CandidateTrainer, LanguageModel, Ledger, Progress, Trainer
+from hybrid_memory.selfedit.journal import Journal
+from hybrid_memory.selfedit.proposals import Proposal, demonstration, propose, read_pairs
+from hybrid_memory.selfedit.rewards import Rewarder
+from hybrid_memory.types import (
+    GENERATOR,
+    AdapterStatus,
+    AdapterVersion,
+    Directives,
+    GeneratorReport,
+    Json,
+    Lesson,
+    RoundReport,
+    Scope,
+    Shard,
+)
+
+__all__ = ["OuterLoop", "serving_generator"]
+
+NO_WINNER = "no sample taught more than nothing; try more samples, more passages or another reward"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """One rewarded self-edit."""
+
+    lesson: Lesson
+    proposal: Proposal
+    reward: float
+
+
+class OuterLoop:
+    """Trains the generator of one memory."""
+
+    def __init__(
+        self,
+        *,
+        language_model: LanguageModel,
+        candidates: CandidateTrainer,
+        trainer: Trainer,
+        ledger: Ledger,
+        store: AdapterStore,
+        folder: Path,
+        settings: OuterLoopSettings,
+        seed: int,
+        provenance: Mapping[str, Json],
+    ) -> None:
+        """`folder` holds the journals; `provenance` goes into every manifest."""
+        self._lm = language_model
+        self._candidates = candidates
+        self._trainer = trainer
+        self._ledger = ledger
+        self._store = store
+        self._folder = folder
+        self._settings = settings
+        self._seed = seed
+        self._provenance = provenance
+
+    def run(self, lessons: Sequence[Lesson], *, rounds: int = 1, progress: Progress | None = None) -> GeneratorReport:
+        """Train the generator; safe to kill at any instruction, and continued by the same call.
+
+        Args:
+            lessons: at least two; the last ones, `held_out` of them, are only ever written for by the gate.
+            rounds: how often to sample and train.
+            progress: told what is rewarded and trained.
+
+        Raises:
+            InputError: fewer than two lessons, or no round.
+        """
+        started = time.monotonic()
+        if len(lessons) < 2 or rounds < 1:
+            raise InputError(
+                f"the outer loop needs at least two lessons (one is held out) and one round; got {len(lessons)} "
+                f"lessons and {rounds} rounds"
+            )
+        run = self._name(lessons, rounds)
+        journal = Journal(self._folder, run)
+        reports = []
+        for number in range(1, rounds + 1):
+            key = f"round {number}"
+            if key not in journal:
+                report = self._finished(run, number) or self._round(run, number, lessons, journal, progress)
+                journal.add(key, report.to_json())
+            reports.append(_read_report(journal[key]))
+        journal.finish()
+        serving = serving_generator(self._ledger)
+        return GeneratorReport(
+            rounds=tuple(reports),
+            serving=serving.id if serving else None,
+            seconds=round(time.monotonic() - started, 2),
+            summary=_summary(reports),
+        )
+
+    def _name(self, lessons: Sequence[Lesson], rounds: int) -> str:
+        """Name a run by all that decides its outcome but the generator it begins with."""
+        content = [lesson.to_json() for lesson in lessons]
+        given = [content, rounds, self._settings.model_dump(mode="json"), self._seed, self._lm.fingerprint]
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _finished(self, run: str, number: int) -> RoundReport | None:
+        """Return the report of a round that was settled in the ledger before its line in the journal was written."""
+        for version in reversed(self._ledger.versions(shard_id=GENERATOR)):
+            if (version.manifest.get("run"), version.manifest.get("round")) == (self._run_id(run), number):
+                return _read_report(version.metrics["report"])
+        return None
+
+    def _run_id(self, run: str) -> str:
+        """Tell a repeated run from the one before it by the journals that were put aside."""
+        return f"{run}-{len(list(self._folder.glob(f'{run}*.done')))}"
+
+    # ------------------------------------------------------------ one round
+
+    def _round(
+        self, run: str, number: int, lessons: Sequence[Lesson], journal: Journal, progress: Progress | None
+    ) -> RoundReport:
+        started = time.monotonic()
+        rewarder = Rewarder(self._lm, self._candidates, kind=self._settings.reward, seed=self._seed)
+        training, held_out = self._split(lessons)
+        generator = serving_generator(self._ledger)
+
+        def rewarded(some: Sequence[Lesson], by: AdapterVersion | None, seed: int, what: str) -> list[list[_Sample]]:
+            found = []
+            for done, lesson in enumerate(some, start=1):
+                found.append(self._rewarded(lesson, by, seed, rewarder, journal))
+                if progress is not None:
+                    progress("reward", done, len(some), what)
+            return found
+
+        samples = rewarded(training, generator, self._seed + number, f"round {number}")
+        before = rewarded(held_out, generator, self._seed, "held out, before")
+        best = self._winners(number, samples, journal)
+        report = RoundReport(
+            round=number,
+            version=None,
+            promoted=False,
+            reason=NO_WINNER,
+            winners=len(best),
+            refused=sum(not one.proposal.items for row in samples for one in row),
+            mean_reward=round(fmean(one.reward for row in samples for one in row), 4),
+            best_reward=round(fmean(max(one.reward for one in row) for row in samples), 4),
+            held_out_before=_mean(before),
+            held_out_after=None,
+            trained_tokens=rewarder.trained_tokens,
+            seconds=round(time.monotonic() - started, 2),
+        )
+        if not best:
+            return report
+
+        def measured(candidate: AdapterVersion) -> RoundReport:
+            after = _mean(rewarded(held_out, candidate, self._seed, "held out, after"))
+            promoted = after - report.held_out_before > self._settings.min_gain
+            moved = f"{report.held_out_before:.3f} to {after:.3f}"
+            reason = f"mean reward on {len(held_out)} held-out passages went from {moved}"
+            tokens = rewarder.trained_tokens
+            spent = round(time.monotonic() - started, 2)
+            return replace(
+                report, promoted=promoted, reason=reason, held_out_after=after, trained_tokens=tokens, seconds=spent
+            )
+
+        return self._train(self._run_id(run), report, best, measured, progress)
+
+    def _split(self, lessons: Sequence[Lesson]) -> tuple[Sequence[Lesson], Sequence[Lesson]]:
+        count = min(len(lessons) - 1, max(1, round(len(lessons) * self._settings.held_out)))
+        return lessons[:-count], lessons[-count:]
+
+    def _rewarded(
+        self, lesson: Lesson, generator: AdapterVersion | None, seed: int, rewarder: Rewarder, journal: Journal
+    ) -> list[_Sample]:
+        """Sample and reward one lesson, or read it from the journal."""
+        content = hashlib.sha256(json.dumps(lesson.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+        key = f"{generator.id if generator else 'base'} {seed} {content}"
+        if key not in journal:
+            proposals = propose(
+                lesson.text,
+                self._lm,
+                samples=self._settings.samples,
+                seed=seed,
+                temperature=self._settings.temperature,
+                max_new_tokens=self._settings.max_new_tokens,
+                adapters=[generator] if generator else (),
+            )
+            rewards = rewarder.reward(lesson, proposals)
+            journal.add(key, [[one.text, value] for one, value in zip(proposals, rewards, strict=True)])
+        return [_sample(lesson, text, value) for text, value in _pairs(journal[key])]
+
+    def _winners(self, number: int, samples: Sequence[Sequence[_Sample]], journal: Journal) -> list[_Sample]:
+        """Return the best usable sample of each passage, this round's or an earlier one's, if it taught anything."""
+        earlier = _pairs(journal[f"winners {number - 1}"]) if f"winners {number - 1}" in journal else []
+        texts = {row[0].lesson.text: row[0].lesson for row in samples}
+        pool = [one for row in samples for one in row]
+        for joined, value in earlier:
+            text, written = json.loads(joined)
+            pool.append(_sample(texts[text], written, value))
+        best: dict[str, _Sample] = {}
+        for one in sorted(pool, key=lambda sample: -sample.reward):
+            if one.proposal.items and one.reward > 0:
+                best.setdefault(one.lesson.text, one)
+        kept: list[Json] = [[json.dumps([one.lesson.text, one.proposal.text]), one.reward] for one in best.values()]
+        journal.add(f"winners {number}", kept)
+        return list(best.values())
+
+    # ------------------------------------------------------------ the generator
+
+    def _train(
+        self,
+        run: str,
+        report: RoundReport,
+        best: Sequence[_Sample],
+        measured: Callable[[AdapterVersion], RoundReport],
+        progress: Progress | None,
+    ) -> RoundReport:
+        """Train a generator on the winners, measure it on the held-out passages, and promote or reject it."""
+        self._make_shard()
+        number = self._ledger.next_number(GENERATOR)
+        items = [demonstration(one.lesson.text, one.proposal) for one in best]
+        asked = Directives(learning_rate=self._settings.learning_rate, epochs=self._settings.epochs)
+        with self._store.stage(GENERATOR, number) as folder:
+            trained = self._trainer.train(items, seed=self._seed, folder=folder, directives=asked, progress=progress)
+            candidate = AdapterVersion(
+                id=f"{GENERATOR}-v{number}",
+                shard_id=GENERATOR,
+                number=number,
+                status=AdapterStatus.CANDIDATE,
+                path=str(folder),
+                created_at=datetime.now(UTC),
+                record_ids=(),
+                manifest={
+                    **self._provenance,
+                    "base": self._lm.fingerprint,
+                    "run": run,
+                    "round": report.round,
+                    "training": dict(trained),
+                },
+                metrics={},
+            )
+            try:
+                outcome = replace(measured(candidate), version=candidate.id)
+            finally:
+                self._lm.release(candidate.id)
+            self._settle(replace(candidate, metrics={"report": outcome.to_json()}), folder, outcome.promoted)
+        return outcome
+
+    def _make_shard(self) -> None:
+        if GENERATOR not in {shard.id for shard in self._ledger.shards()}:
+            shard = Shard(id=GENERATOR, scope=Scope(), group=GENERATOR, dirty=False, masked=False, active=None)
+            self._ledger.assign([], shard=shard)
+
+    def _settle(self, version: AdapterVersion, folder: Path, promoted: bool) -> None:
+        if not promoted:
+            self._ledger.reject(replace(version, path=str(folder.with_name(version.id))))
+            return
+        try:
+            final = self._store.publish(folder, version.manifest, version.metrics)
+        except OSError as error:
+            raise LedgerError(
+                f"generator {version.id} could not be written ({error}); free some space and call it again: "
+                "the rewards are kept"
+            ) from error
+        self._ledger.promote(replace(version, path=str(final)), learning={})
+
+
+def serving_generator(ledger: Ledger) -> AdapterVersion | None:
+    """Return the generator version that serves, or None: then the base model writes."""
+    versions = ledger.versions(shard_id=GENERATOR)
+    return next((version for version in versions if version.status is AdapterStatus.ACTIVE), None)
+
+
+def _sample(lesson: Lesson, text: str, reward: float) -> _Sample:
+    return _Sample(lesson, Proposal(text, tuple(read_pairs(text, lesson.text))), reward)
+
+
+def _mean(rows: Sequence[Sequence[_Sample]]) -> float:
+    return round(fmean(one.reward for row in rows for one in row), 4)
+
+
+def _pairs(value: Json) -> list[tuple[str, float]]:
+    """Read [[text, number], …] back from the journal."""
+    rows = value if isinstance(value, list) else []
+    return [(str(row[0]), float(row[1])) for row in rows if isinstance(row, list)]
+
+
+def _read_report(value: Json) -> RoundReport:
+    return RoundReport(**value)  # type: ignore[arg-type]  # what to_json() of this class wrote
+
+
+def _summary(reports: Sequence[RoundReport]) -> str:
+    last = reports[-1]
+    promoted = sum(report.promoted for report in reports)
+    return f"{promoted} of {len(reports)} generators promoted; last: {last.version or 'none trained'}, {last.reason}"
