@@ -57,7 +57,11 @@ def test_an_example_uses_public_names_only(file: Path) -> None:
         for alias in node.names
     }
     ours = {name for module, name in imported if module == "hybrid_memory"}
+    doors = {str(module) for module, _ in imported if str(module).startswith("hybrid_memory.integrations.")}
+    libraries = {door.rpartition(".")[2] for door in doors}
     elsewhere = {str(module).partition(".")[0] for module, _ in imported if module != "hybrid_memory"}
+    elsewhere -= {"hybrid_memory"} if doors else set()
+    elsewhere -= {name for name in elsewhere if any(name.startswith(library) for library in libraries)}
 
     assert ours <= set(hybrid_memory.__all__)
     assert elsewhere <= sys.stdlib_module_names
@@ -66,6 +70,10 @@ def test_an_example_uses_public_names_only(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_an_example_can_be_imported_without_doing_anything(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It plays when it is run, not when it is read."""
+    for library in ("langgraph", "langchain"):
+        if library in file.stem:
+            package = "langchain_core" if library == "langchain" else library
+            pytest.importorskip(package, reason=f"not installed: pip install 'hybrid-memory-sdk[{library}]'")
     as_module(file)
 
     assert capsys.readouterr().out == ""
@@ -93,6 +101,29 @@ def test_the_quickstart_plays_with_a_tiny_model(tmp_path: Path, capsys: pytest.C
         "weights_only",
     ]
     assert "'still_found': 0" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "says"),
+    [
+        ("with_llama_index", "llama_index", "remembered My dog is called Bosun."),
+        ("with_langgraph", "langgraph", "What is my dog called?  known before: ['My dog is called Bosun.']"),
+        ("with_langchain", "langchain_core", "My dog is called Bosun."),
+        ("with_mem0_verbs", "hybrid_memory", "history  UPDATE: My dog is called Bosun. -> My dog is called Skipper."),
+    ],
+)
+def test_an_integrations_example_plays(
+    name: str, package: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the tiny model, where the library is installed; nobody's dog is another user's."""
+    pytest.importorskip(package, reason=f"{package} is not installed; examples/README.md names the extra")
+
+    with open_tiny_memory(tmp_path, **IN_SECONDS) as memory:
+        as_module(EXAMPLES / f"{name}.py").main(memory)
+
+    printed = capsys.readouterr().out
+    assert says in printed
+    assert "My dog is called Skipper.\n[" not in printed
 
 
 @pytest.mark.slow

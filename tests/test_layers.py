@@ -44,6 +44,8 @@ FENCES: dict[str, set[str]] = {
     "peft": {"weights", "distributed"},
     "gguf": {"weights"},
     "llama_index": {"ingest", "retrieval", "integrations"},
+    "langchain_core": {"integrations"},
+    "langgraph": {"integrations"},
     "sqlalchemy": {"ledger"},
     "alembic": {"ledger"},
     "apscheduler": {"schedule"},
