@@ -46,7 +46,7 @@ class Adapters:
             NotFoundError: there is no such version.
             AdapterError: its files are damaged or deleted, or it was rejected by the gate.
         """
-        version = self._usable(self.get(version_id))
+        version = self.usable(version_id)
         self._ledger.activate(version.shard_id, version_id)
         return self.get(version_id)
 
@@ -86,7 +86,7 @@ class Adapters:
         targets = {shard: served.get(shard.id) for shard in shards}
         for target in targets.values():  # all of them before the first is changed
             if target is not None:
-                self._usable(self.get(target))
+                self.usable(target)
         for shard, target in targets.items():
             if target != shard.active:
                 self._ledger.activate(shard.id, target)
@@ -119,8 +119,14 @@ class Adapters:
             raise NotFoundError(f"shard {shards[0].id} has no earlier version; disable() switches it off")
         return max(earlier, key=lambda version: version.number).id
 
-    def _usable(self, version: AdapterVersion) -> AdapterVersion:
-        """Return the version if it may serve and its files are whole."""
+    def usable(self, version_id: str) -> AdapterVersion:
+        """Return a version that may serve and whose files are whole.
+
+        Raises:
+            NotFoundError: there is no such version.
+            AdapterError: its files are damaged or deleted, or it was rejected by the gate.
+        """
+        version = self.get(version_id)
         if version.status is AdapterStatus.REJECTED:
             raise AdapterError(f"{version.id} is rejected and cannot serve; choose a version that was active before")
         if version.status is AdapterStatus.PURGED:

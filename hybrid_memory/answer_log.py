@@ -1,6 +1,6 @@
 """Recent answers, so that feedback can name one, also from another process.
 
-Flow:    query -> [answer log] -> feedback
+Flow:    query -> [answer log] -> feedback, explain
 Imports: errors, types.
 
 Not part of the ledger: losing it loses no knowledge. One JSON line an answer, appended without
@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from hybrid_memory.errors import NotFoundError
-from hybrid_memory.types import Answer, Scope
+from hybrid_memory.types import Answer, Mode, Scope
 
 __all__ = ["AnswerLog", "Logged"]
 
@@ -33,13 +33,14 @@ MAX_BYTES = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """What feedback needs of an answer."""
+    """What feedback and explanations need of an answer."""
 
     question: str
     text: str
     scope: Scope
     record_ids: tuple[str, ...]
     adapters: tuple[str, ...]
+    mode: Mode = Mode.HYBRID
 
 
 class AnswerLog:
@@ -60,6 +61,7 @@ class AnswerLog:
                     "scope": list(scope.values()),
                     "record_ids": [hit.record.id for hit in answer.sources],
                     "adapters": list(answer.adapters),
+                    "mode": answer.mode.value,
                 },
                 ensure_ascii=False,
             )
@@ -91,6 +93,7 @@ class AnswerLog:
                     scope=Scope(*entry["scope"]),
                     record_ids=tuple(entry["record_ids"]),
                     adapters=tuple(entry["adapters"]),
+                    mode=Mode(entry.get("mode", Mode.HYBRID)),
                 )
         raise NotFoundError(
             f"there is no recent answer {answer_id!r}; take the id from Answer.id, or ingest the correction "

@@ -66,6 +66,7 @@ class AsyncHybridMemory:
     search = _in_a_thread(HybridMemory.search)
     query_many = _in_a_thread(HybridMemory.query_many)
     context = _in_a_thread(HybridMemory.context)
+    explain = _in_a_thread(HybridMemory.explain)
     feedback = _in_a_thread(HybridMemory.feedback)
     consolidate = _in_a_thread(HybridMemory.consolidate)
     train_generator = _in_a_thread(HybridMemory.train_generator)

@@ -50,6 +50,7 @@ from hybrid_memory.types import (
     Decision,
     Event,
     Example,
+    Explanation,
     GeneratorReport,
     Hit,
     IngestReceipt,
@@ -423,6 +424,28 @@ class HybridMemory:
             filters=rest,
             as_of=as_of,
             passages=passages,
+        )
+
+    def explain(self, answer: Answer | str) -> Explanation:
+        """Tell what a recent answer came from: evidence, adapters or the base model, by leaving each out.
+
+        Args:
+            answer: as `query` returned it, or its id.
+
+        Raises:
+            NotFoundError: it is unknown, too long ago, or stood on something that is forgotten.
+            AdapterError: a version it was written with is deleted since.
+        """
+        answer_id = answer.id if isinstance(answer, Answer) else answer
+        logged = self._parts.answers.get(answer_id)
+        return self._parts.answerer.explain(
+            logged.question,
+            logged.text,
+            answer_id=answer_id,
+            records=[self._ledger.get(record_id) for record_id in logged.record_ids],
+            adapters=[self.adapters.usable(version_id) for version_id in logged.adapters],
+            scope=logged.scope,
+            mode=logged.mode,
         )
 
     def feedback(self, answer_id: str, *, correction: str | None = None, accepted: bool = False) -> IngestReceipt:

@@ -22,6 +22,7 @@ from hybrid_memory.types import (
     Draft,
     Entry,
     Event,
+    Explanation,
     Finding,
     FloatArray,
     Generation,
@@ -271,6 +272,20 @@ class Answerer(Protocol):
         passages: int | None,
     ) -> Context:
         """Return what would be sent to the model."""
+        ...
+
+    def explain(
+        self,
+        question: str,
+        text: str,
+        *,
+        answer_id: str,
+        records: Sequence[Record],
+        adapters: Sequence[AdapterVersion],
+        scope: Scope,
+        mode: Mode,
+    ) -> Explanation:
+        """Return what an answer's text came from; `records` and `adapters` are those it was written with."""
         ...
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "Entry",
     "Event",
     "Example",
+    "Explanation",
     "Fact",
     "Finding",
     "FloatArray",
@@ -507,6 +508,31 @@ class Answer(Value):
     def __str__(self) -> str:
         """Return the answer's text."""
         return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation(Value):
+    """What an answer came from, by leaving parts out. All numbers are mean natural log-probabilities per token."""
+
+    answer_id: str
+    text: str
+    logprob: Mapping[str, float]
+    """How likely the text is from "both" halves, from "evidence" or "adapters" alone, and from the "base" model."""
+    evidence: float
+    """What the evidence (stated rules included) adds to the base, averaged over both orders of adding the halves."""
+    adapter: float
+    """What the adapters add; `base + evidence + adapter` is what both give together."""
+    sources: Mapping[str, float]
+    """record id -> how much less likely the text is without that record."""
+    adapters: Mapping[str, float]
+    """adapter version -> how much less likely the text is without it."""
+    summary: str
+    """One line for people."""
+
+    @property
+    def base(self) -> float:
+        """What the base model alone gives."""
+        return self.logprob["base"]
 
 
 # ---------------------------------------------------------------- learning

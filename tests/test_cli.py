@@ -29,6 +29,7 @@ from hybrid_memory.types import (
     Decision,
     Event,
     Example,
+    Explanation,
     Fact,
     GeneratorReport,
     Hit,
@@ -191,7 +192,8 @@ def commands() -> Iterator[list[str]]:
 def test_all_promised_commands_are_there() -> None:
     """The list that people learn."""
     promised = (
-        "init ingest route search query chat consolidate feedback forget list history trace doctor export restore "
+        "init ingest route search query chat explain consolidate feedback forget list history trace doctor export "
+        "restore "
         "audit benchmark "
         "reindex demo adapters_list adapters_promote adapters_rollback adapters_disable models_pull models_list "
         "models_path policies_list policies_show"
@@ -525,6 +527,26 @@ def test_feedback_needs_one_verdict(memory: FakeMemory) -> None:
     """Neither or both are refused."""
     assert run("feedback", "a1").exit_code == 2
     assert run("feedback", "a1", "--accept", "--correct", "x").exit_code == 2
+
+
+def test_explain_shows_what_an_answer_came_from(memory: FakeMemory) -> None:
+    """The summary, then the answer's likelihood with each half and without each source."""
+    memory.found["explain"] = Explanation(
+        answer_id="a1",
+        text="At ten.",
+        logprob={"both": -1.0, "evidence": -1.5, "adapters": -3.0, "base": -4.0},
+        evidence=2.25,
+        adapter=0.75,
+        sources={"r1": 2.0},
+        adapters={"facts-1-v1": 0.5},
+        summary="mostly from the evidence",
+    )
+
+    shown = run("explain", "a1")
+
+    assert memory.calls == [("explain", ("a1",), {})]
+    for part in ("At ten.", "mostly from the evidence", "base", "-4.00", "without r1", "-2.00"):
+        assert part in shown.stdout
 
 
 def test_feedback_hands_the_correction_on(memory: FakeMemory) -> None:

@@ -17,14 +17,17 @@ from ulid import ULID
 
 from hybrid_memory.answering.abstention import UNKNOWN, abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
+from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.types import (
+    AdapterVersion,
     Answer,
     Context,
+    Explanation,
     FloatArray,
     Generation,
     Hit,
@@ -134,6 +137,38 @@ class Answerer:
             masked=case.choice.masked,
         )
 
+    def explain(
+        self,
+        question: str,
+        text: str,
+        *,
+        answer_id: str,
+        records: Sequence[Record],
+        adapters: Sequence[AdapterVersion],
+        scope: Scope,
+        mode: Mode,
+    ) -> Explanation:
+        """Return what an answer's text came from, by scoring it without each part.
+
+        Raises:
+            AdapterError: a version it was written with is deleted since.
+        """
+        rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None), adapters)
+        hits = [as_hit(record) for record in records]
+
+        def chat(shown: Sequence[Hit]) -> tuple[Turn, ...]:
+            return prompt(question, shown, rules, dated=self._settings.dated)
+
+        return attribute(
+            self._language_model(),
+            text,
+            answer_id=answer_id,
+            whole=chat(hits),
+            bare=prompt(question, (), (), dated=self._settings.dated),
+            without={one.id: chat([other for other in hits if other is not one]) for one in hits},
+            adapters=adapters,
+        )
+
     def _prepare(
         self,
         questions: Sequence[str],
@@ -206,8 +241,7 @@ class Answerer:
         return [record for record in reversed(found) if shapes_behaviour(record)][: self._settings.rules]
 
     def _compose(self, case: _Case, rules: Sequence[Record]) -> None:
-        learned = {record_id for version in case.choice.adapters for record_id in version.record_ids}
-        stated = [rule for rule in rules if not (rule.id in learned and rule.learning is Learning.LEARNED)]
+        stated = self._stated(rules, case.choice.adapters)
         case.turns = prompt(
             case.question,
             case.hits,
@@ -216,6 +250,11 @@ class Answerer:
         )
         case.trace.append(f"{len(case.hits)} passages of evidence, {len(stated)} rules stated")
         case.trace.append(case.choice.reason)
+
+    @staticmethod
+    def _stated(rules: Sequence[Record], adapters: Sequence[AdapterVersion]) -> list[Record]:
+        learned = {record_id for version in adapters for record_id in version.record_ids}
+        return [rule for rule in rules if not (rule.id in learned and rule.learning is Learning.LEARNED)]
 
     def _may_abstain(self, case: _Case) -> bool:
         """Tell whether the answer stands on nothing, so that only its confidence decides; nothing is streamed then."""

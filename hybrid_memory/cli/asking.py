@@ -1,4 +1,4 @@
-"""Commands that ask: search, query, chat.
+"""Commands that ask: search, query, chat, explain.
 
 Imports: errors, types, and the modules beside it.
 """
@@ -98,6 +98,23 @@ def chat(here: Session, manner: Manner, who: Who) -> Output:
             except HybridMemoryError as error:
                 here.say(f"Error: {error}", style="red")
     return Output({"answers": [answer.to_json() for answer in answers]}, None)
+
+
+@command(app)
+def explain(here: Session, answer: Annotated[str, typer.Argument(help="The id below a recent answer.")]) -> Output:
+    """Tell what a recent answer came from, by leaving out evidence and adapters."""
+    with here.open() as memory:
+        found = memory.explain(answer)
+    names = {
+        "both": "evidence and adapters",
+        "evidence": "evidence",
+        "adapters": "adapters",
+        "base": "base model alone",
+    }
+    rows = [(names[name], f"{value:.2f}") for name, value in found.logprob.items()]
+    rows += [(f"without {name}", f"{-change:+.2f}") for name, change in {**found.sources, **found.adapters}.items()]
+    shown = table(("written with", "nats a token"), rows)
+    return Output({**found.to_json(), "base": found.base}, f"{found.text}\n\n{found.summary}\n{shown}")
 
 
 def _questions(here: Session) -> Iterator[str]:
