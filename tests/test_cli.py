@@ -194,7 +194,7 @@ def test_all_promised_commands_are_there() -> None:
     promised = (
         "init ingest route search query chat explain consolidate feedback forget list history trace doctor export "
         "restore "
-        "audit benchmark "
+        "audit benchmark seal_train "
         "reindex demo adapters_list adapters_promote adapters_rollback adapters_disable models_pull models_list "
         "models_path policies_list policies_show"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 
 from hybrid_memory.cli.command import command
 from hybrid_memory.cli.options import AsOf, Filter, Who, read_filter, read_time
@@ -114,7 +115,7 @@ def explain(here: Session, answer: Annotated[str, typer.Argument(help="The id be
     rows = [(names[name], f"{value:.2f}") for name, value in found.logprob.items()]
     rows += [(f"without {name}", f"{-change:+.2f}") for name, change in {**found.sources, **found.adapters}.items()]
     shown = table(("written with", "nats a token"), rows)
-    return Output({**found.to_json(), "base": found.base}, f"{found.text}\n\n{found.summary}\n{shown}")
+    return Output({**found.to_json(), "base": found.base}, Group(found.text, "", found.summary, "", shown))
 
 
 def _questions(here: Session) -> Iterator[str]:
