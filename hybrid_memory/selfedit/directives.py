@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from hybrid_memory.types import Directives
 
@@ -25,14 +26,19 @@ AUGMENTATIONS = ("reverse", "masked", "cloze")
 LARGEST_RATE = 0.05
 """As training.learning_rate: above it no LoRA run of ours has converged."""
 MOST_EPOCHS = 1000
+_Check: TypeAlias = tuple[Callable[[Any], bool], str]
+"""(what accepts a value, what is accepted in words)."""
 _LINE = re.compile(r"^[ \t>*`]*directives?[ \t]*:[ \t]*(?P<value>.*)$", re.IGNORECASE | re.MULTILINE)
 
 
-def read_directives(text: str) -> tuple[str, Directives, dict[str, int]]:
+def read_directives(
+    text: str, *, augmentations: Sequence[str] = AUGMENTATIONS
+) -> tuple[str, Directives, dict[str, int]]:
     r"""Return the text without its directives, the directives, and why what was refused.
 
     Args:
         text: a self-edit as it was written.
+        augmentations: what it may ask for; a domain of its own has its own.
 
     >>> read_directives('Directives: {"epochs": 3, "learning_rate": 10}\nThe barn is red.')[1:]
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -50,11 +56,13 @@ def read_directives(text: str) -> tuple[str, Directives, dict[str, int]]:
         return rest, Directives(), {"directives refused: not one JSON object on one line": 1}
     found: dict[str, Any] = {}
     refused: dict[str, int] = {}
+    forms = (partial(_is_some_of, augmentations), f"list of {', '.join(augmentations)}")
+    checks: dict[str, _Check] = {**_CHECKS, "augmentations": forms}
     for name, value in given.items():
-        if name not in _CHECKS:
-            refused[f"directive refused: {name[:40]!r} is none of {', '.join(_CHECKS)}"] = 1
-        elif not _CHECKS[name][0](value):
-            refused[f"directive refused: {name} {str(value)[:40]} is no {_CHECKS[name][1]}"] = 1
+        if name not in checks:
+            refused[f"directive refused: {name[:40]!r} is none of {', '.join(checks)}"] = 1
+        elif not checks[name][0](value):
+            refused[f"directive refused: {name} {str(value)[:40]} is no {checks[name][1]}"] = 1
         else:
             found[name] = tuple(value) if isinstance(value, list) else value
     return rest, Directives(**found), refused
@@ -85,13 +93,13 @@ def _is_names(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) and one.isidentifier() for one in value)
 
 
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+def _is_some_of(names: Sequence[str], value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(one in names for one in value)
+
+
+_CHECKS: dict[str, _Check] = {
     "learning_rate": (_is_rate, f"number above 0 and up to {LARGEST_RATE:g}"),
     "epochs": (_is_count, f"whole number from 1 to {MOST_EPOCHS}"),
     "loss_on": (lambda value: value in ("answer", "all"), '"answer" or "all"'),
     "targets": (_is_names, "list of layer names"),
-    "augmentations": (
-        lambda value: _is_names(value) and set(value) <= set(AUGMENTATIONS),
-        f"list of {', '.join(AUGMENTATIONS)}",
-    ),
 }

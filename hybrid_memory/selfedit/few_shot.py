@@ -1,0 +1,190 @@
+"""Few-shot tasks: a task is its demonstrations; the self-edit says how to study them (SEAL's second domain).
+
+Flow:    demonstrations -> self-edit (augmentations, rate, epochs) -> test-time training -> answers, voted over views
+Imports: types, protocols, evidence; the other modules of this stage.
+
+Any input -> output examples are a task; views (`grids.VIEWS`) need texts that they can turn. A self-edit is one line
+"Directives: {…}", read as strictly as any other; what it asks for is bounded by the trainer. It is worth 1 when every
+query is answered right, else 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hybrid_memory.evidence import ask
+from hybrid_memory.protocols import CandidateTrainer, LanguageModel
+from hybrid_memory.selfedit.compiled import random_of
+from hybrid_memory.selfedit.directives import read_directives
+from hybrid_memory.selfedit.grids import VIEWS, View
+from hybrid_memory.types import AdapterVersion, Directives, Example, StudyItem, Turn
+
+__all__ = [
+    "FewShotSolver",
+    "Task",
+    "TaskEdit",
+    "demonstration",
+    "propose",
+    "reward",
+    "study",
+    "views",
+    "vote",
+    "written",
+]
+
+PLAIN = View("as it is", str, str)
+_REQUEST = (
+    "How should a model study this task? Choose augmentations out of {names}, a learning rate and epochs.\n\n{shown}"
+)
+_EXAMPLES = (
+    (("12\n30", "03\n21"), ("colours",), 0.002, 8),
+    (("500\n050", "600\n060"), ("flips", "transposition"), 0.001, 6),
+    (("1\n2", "2\n1"), ("colours", "flips"), 0.001, 8),
+)
+EDIT_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is demonstrated, and what is asked with the gold answers, which nothing but the reward looks at."""
+
+    demonstrations: tuple[Example, ...]
+    queries: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEdit:
+    """One sampled self-edit of a task."""
+
+    text: str
+    directives: Directives
+    refused: tuple[str, ...]
+    """Why what was refused; a self-edit of which nothing is left is worth nothing."""
+
+    @property
+    def usable(self) -> bool:
+        """Tell whether it asks for anything."""
+        return self.directives != Directives()
+
+
+def views(directives: Directives) -> tuple[View, ...]:
+    """Return the views that a self-edit asks for; the plain one is always the first."""
+    return (PLAIN, *(view for name in directives.augmentations or () for view in VIEWS[name]))
+
+
+def study(task: Task, directives: Directives) -> list[StudyItem]:
+    """Return every demonstration under every view; what a view does not change is studied once."""
+    items = [
+        StudyItem(prompt=view.forward(one.prompt), response=view.forward(one.response), form="demonstration")
+        for view in views(directives)
+        for one in task.demonstrations
+    ]
+    return list(dict.fromkeys(items))
+
+
+def vote(answers: Sequence[str]) -> str:
+    """Return the commonest answer; of equally common ones the first, which is the plain view's if it is among them."""
+    counts = Counter(answers)
+    return max(counts, key=lambda answer: counts[answer])  # a Counter keeps the order of first appearance
+
+
+def written(directives: Directives) -> str:
+    """Return directives as the line in which a self-edit writes them.
+
+    >>> written(Directives(augmentations=("flips",), learning_rate=0.001, epochs=6))
+    'Directives: {"augmentations": ["flips"], "learning_rate": 0.001, "epochs": 6}'
+    """
+    names = ", ".join(f'"{name}"' for name in directives.augmentations or ())
+    return (
+        f'Directives: {{"augmentations": [{names}], "learning_rate": {directives.learning_rate}, '
+        f'"epochs": {directives.epochs}}}'
+    )
+
+
+def propose(
+    task: Task,
+    language_model: LanguageModel,
+    *,
+    samples: int,
+    seed: int,
+    temperature: float,
+    adapters: Sequence[AdapterVersion] = (),
+) -> list[TaskEdit]:
+    """Return sampled self-edits of a task; the same task, seed and generator give the same ones."""
+    prompt = _prompt(task.demonstrations)
+    written_ones = language_model.generate(
+        [ask(prompt, shots=_shots())] * samples,
+        adapters=adapters,
+        max_new_tokens=EDIT_TOKENS,
+        temperature=temperature,
+        seed=random_of(prompt, seed).getrandbits(63),
+    )
+    edits = []
+    for one in written_ones:
+        first = one.text.strip().partition("\n")[0]
+        _, directives, refused = read_directives(first, augmentations=tuple(VIEWS))
+        edits.append(TaskEdit(first, directives, tuple(refused)))
+    return edits
+
+
+def demonstration(task: Task, edit: TaskEdit) -> StudyItem:
+    """Return what teaches the generator to write this self-edit for such a task."""
+    return StudyItem(prompt=_prompt(task.demonstrations), response=edit.text, form="demonstration", shots=_shots())
+
+
+class FewShotSolver:
+    """Answers a task's queries by test-time training, for several self-edits at once."""
+
+    def __init__(self, language_model: LanguageModel, trainer: CandidateTrainer, *, max_new_tokens: int) -> None:
+        self._lm = language_model
+        self._trainer = trainer
+        self._max_new_tokens = max_new_tokens
+
+    def in_context(self, task: Task) -> list[str]:
+        """Return the answers without training: the demonstrations are chat turns before each query."""
+        chats = [ask(one.prompt, shots=task.demonstrations) for one in task.queries]
+        return [one.text for one in self._lm.generate(chats, max_new_tokens=self._max_new_tokens)]
+
+    def solve(self, task: Task, edits: Sequence[Directives], *, seed: int) -> list[list[str]]:
+        """Return each self-edit's answers to the queries, voted over its own views.
+
+        Args:
+            task: studied by its demonstrations alone.
+            edits: trained together from one initialisation, each by its own directives.
+            seed: of the inner loops.
+        """
+        distinct = list(dict.fromkeys(edits))
+        stack = self._trainer.train([study(task, one) for one in distinct], seed=seed, directives=distinct)
+        seen = {view.name: view for one in distinct for view in views(one)}
+        asked = [(view, one.prompt) for view in seen.values() for one in task.queries]
+        chats: list[Sequence[Turn]] = [ask(view.forward(prompt)) for view, prompt in asked]
+        said = stack.generate(chats, max_new_tokens=self._max_new_tokens)
+        solved = {}
+        for edit, answers in zip(distinct, said, strict=True):
+            back = {
+                (view.name, prompt): view.back(one.text) for (view, prompt), one in zip(asked, answers, strict=True)
+            }
+            solved[edit] = [vote([back[view.name, one.prompt] for view in views(edit)]) for one in task.queries]
+        return [solved[one] for one in edits]
+
+
+def reward(task: Task, answers: Sequence[str]) -> float:
+    """Return 1 when every query is answered right to the letter, else 0."""
+    return float(all(one.response == answer for one, answer in zip(task.queries, answers, strict=True)))
+
+
+def _prompt(examples: Sequence[Example]) -> str:
+    shown = "\n\n".join(f"Input:\n{one.prompt}\nOutput:\n{one.response}" for one in examples)
+    return _REQUEST.format(names=", ".join(VIEWS), shown=shown)
+
+
+def _shots() -> tuple[Example, ...]:
+    return tuple(
+        Example(
+            _prompt([Example(*pair)]),
+            written(Directives(augmentations=augmentations, learning_rate=rate, epochs=epochs)),
+        )
+        for pair, augmentations, rate, epochs in _EXAMPLES
+    )
