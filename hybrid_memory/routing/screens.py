@@ -13,7 +13,7 @@ import base64
 import binascii
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from hybrid_memory.types import Finding
@@ -119,12 +119,22 @@ _TASK = re.compile(
 """A task for a language model. Suspicious only where a longer text of another nature holds it."""
 
 _QUESTION = re.compile(
-    r"^(?:what(?:'s| is| are) (?:the (?:capital|main|primary|difference|meaning)|['\"])|who (?:wrote|invented|painted)|"
-    r"how do (?:i|you) (?:solve|say|write)|how do(?:es)? \w+ \w+ work|can you (?:show|write|give|explain))\b"
-    r"[^?\n]{3,140}\?$",
+    r"^(?:what|who|when|where|which|why|how|(?:can|could) you (?:show|write|give|explain|tell))\b[^?\n]{6,140}\?$", re.IGNORECASE
+)
+"""A question that a model could answer from what it knows."""
+_BETWEEN_PEOPLE = re.compile(
+    r"\b(?:we|our|us|my|mine|your|yours|this|that|these|those|it|its|they|them|he|she|him|her|"
+    r"today|tomorrow|yesterday|soon|next|last|yet)\b"
+    r"|\bme\b(?! an? | the | how | some )|\bi\b(?<!do i)(?<!can i)"
+    r"|(?<!can )(?<!could )\byou\b(?! say| write| spell| calculate| solve| call)",
     re.IGNORECASE,
 )
-"""The same as a question. It says little: mails and help pages ask things too."""
+"""Words by which a question belongs to the mail or the page that it stands in."""
+_WORD = re.compile(r"[a-z]{4,}", re.IGNORECASE)
+_QUOTED = re.compile(r"(?<!\w)'[^'\n]*'(?!\w)|\"[^\"\n]*\"")
+_ASKING = frozenset(
+    "what when where which does have were show write give explain tell could would between difference from with main".split()
+)
 
 _HOST_CHARS = 160
 """A text shorter than this beside the task is no host for it: the task is the text."""
@@ -186,12 +196,21 @@ def _planted_code(text: str) -> tuple[Finding, ...]:
 def _planted_task(text: str) -> tuple[Finding, ...]:
     sentences = [part.strip() for part in _SENTENCE.split(text.strip()) if part.strip()]
     tasks = [sentence for sentence in sentences if _TASK.match(sentence)]
-    asked = [sentence for sentence in sentences[-1:] + sentences[:1] if _QUESTION.match(sentence)]
+    asked = [sentence for sentence in sentences if sentence not in tasks and _is_strange_question(sentence, sentences)]
     host = len(text) - sum(map(len, tasks + asked))
     if host < _HOST_CHARS or not 0 < len(tasks + asked) <= _MOST_TASKS:
         return ()
     what, score = ("a task", 0.6) if tasks else ("a question", 0.4)
     return (Finding(screen="instruction", detail=f"{what} for the model beside other text", score=score),)
+
+
+def _is_strange_question(sentence: str, around: Sequence[str]) -> bool:
+    """Tell whether a question of general knowledge shares no word with the text around it."""
+    if not _QUESTION.match(sentence) or _BETWEEN_PEOPLE.search(_QUOTED.sub(" ", sentence)):
+        return False
+    asked = {word.casefold() for word in _WORD.findall(sentence)} - _ASKING
+    others = {word.casefold() for other in around if other != sentence for word in _WORD.findall(other)}
+    return asked.isdisjoint(others)
 
 
 # ---------------------------------------------------------------- secrets
