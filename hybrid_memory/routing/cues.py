@@ -17,8 +17,9 @@ import numpy as np
 
 from hybrid_memory.types import FloatArray
 
-__all__ = ["CUE_NAMES", "cue_features"]
+__all__ = ["CUE_NAMES", "cue_features", "is_question"]
 
+MAX_SENTENCES = 16
 MAX_CHARS = 2000
 """Only the beginning is read: the cues of a long document are in its first paragraphs."""
 
@@ -35,7 +36,7 @@ _RULE_VERBS = (
     r"validate|limit|format|organi[sz]e|structure|document|focus|let|try|have|search|look|first|then|if|when"
 )
 
-_PATTERNS: Final[dict[str, str]] = {
+_WORDING: Final[dict[str, str]] = {
     # --- moves with the calendar
     "now": r"\b(?:now|today|tonight|currently|at the moment|right now|this morning|this afternoon|this evening)\b",
     "current": r"\bcurrent\b",
@@ -75,8 +76,6 @@ _PATTERNS: Final[dict[str, str]] = {
     "decimal": r"\b\d+\.\d{2,}\b",
     "weather": r"\b(?:weather|rain|snow|sunny|forecast|temperature|cloudy|storm|hurricane)\b",
     "score": r"\b\d{1,3}\s?[-–]\s?\d{1,3}\b",
-    "record_line": r"^[\w/.+ -]+,\d{4}-\d\d|^[\w/. -]+(?:[,;|][^,;|]{0,30}){2,}$",
-    "json": r"^\s*[\[{].*[\]}]\s*$",
     # --- changes over years
     "superlative": (
         r"\b(?:most|least|(?:tall|larg|bigg|long|high|low|rich|fast|old|young|deep|hott|cold|small|short|strong|heavi|"
@@ -144,25 +143,30 @@ _PATTERNS: Final[dict[str, str]] = {
     "you": r"\b(?:you|your|you're)\b",
     "we_our": r"\b(?:we|our|us)\b",
     "answer_me": r"\b(?:answer|reply|respond|answers|replies|responses|call me|remember)\b",
-    "labelled": (
-        r"->|=>|\b(?:input|output|label|intent|category|sentiment|prompt|response|before|after|wrong|right)\s?:"
-    ),
     # --- news and talk
     "said": r"\b(?:said|says|told|announced|unveil\w*|according to|spokes\w+|reported)\b",
-    "wire": r"\b(?:AP|Reuters|AFP)\b|\((?:AP|Reuters|AFP|SiliconValley\.com)\)|^[A-Z][A-Z ,.]+(?:--| - )",
     "thanks": r"\b(?:thanks?|thank you|thx|ty|cheers|hi|hello|hey|lol|haha|ok|okay|bye|sorry|yes|no)\b",
     # --- form
-    "question": r"\?\s*$|\?\s+A:",
-    "qa": r"^\s*Q:.*\bA:",
     "wh_start": r"^(?:q: )?(?:who|what|when|where|which|why|how|whose|is|are|does|do|did|has|have|can|will|was|were)\b",
     "quote": r"[\"“”]",
     "bullet": r"^\s*(?:[-*•]|\d+[.)])\s",
 }
-_CASE_SENSITIVE = {"wire", "record_line", "json"}
-_COMPILED: Final = [
-    re.compile(pattern, re.DOTALL if name in _CASE_SENSITIVE else re.DOTALL | re.IGNORECASE)
-    for name, pattern in _PATTERNS.items()
-]
+
+_FORM: Final[dict[str, str]] = {
+    "record_line": r"^[\w/.+ -]+,\d{4}-\d\d|^[\w/. -]+(?:[,;|][^,;|]{0,30}){2,}$",
+    "json": r"^\s*[\[{].*[\]}]\s*$",
+    "question": r"\?\s*$|\?\s+A:",
+    "qa": r"^\s*Q:.*\bA:",
+    "wire": r"\b(?:AP|Reuters|AFP)\b|\((?:AP|Reuters|AFP)\)|^[A-Z][A-Z ,.]+(?:--| - )",
+    "labelled": (
+        r"(?i:->|=>|\b(?:input|output|label|intent|category|sentiment|prompt|response|before|after|wrong|right)\s?:)"
+    ),
+}
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_ANSWERED = re.compile(r"^\s*(?:Q(?:uestion)?|User):\s*([^\n]+?\?)\s+(?:A(?:nswer)?|Assistant):", re.IGNORECASE)
+_ASKS = re.compile(f"{_FORM['question']}|{_FORM['qa']}|{_WORDING['wh_start']}", re.DOTALL | re.IGNORECASE)
+_BY_SENTENCE: Final = [re.compile(pattern, re.DOTALL | re.IGNORECASE) for pattern in _WORDING.values()]
+_WHOLE: Final = [re.compile(pattern, re.DOTALL) for pattern in _FORM.values()]
 
 _SIZES: Final[dict[str, Callable[[str, int], bool]]] = {
     "very_short": lambda _, words: words <= 3,
@@ -173,18 +177,30 @@ _SIZES: Final[dict[str, Callable[[str, int], bool]]] = {
     "ends_without_stop": lambda text, _: not text.rstrip().endswith((".", "?", "!")),
 }
 
-CUE_NAMES: Final[tuple[str, ...]] = (*_PATTERNS, *_SIZES)
+CUE_NAMES: Final[tuple[str, ...]] = (*_WORDING, *_FORM, *_SIZES)
 """Column names of `cue_features`, in order."""
 
 
+def is_question(text: str) -> bool:
+    """Tell whether a text asks, with or without a question mark, or is a question with its answer.
+
+    >>> is_question("who won the cup last year"), is_question("The cup was won last year.")
+    (True, False)
+    """
+    return _ASKS.search(text[:MAX_CHARS]) is not None
+
+
 def cue_features(texts: Sequence[str]) -> FloatArray:
-    """Return which cues each text shows.
+    """Return how much of each text shows each cue.
+
+    A cue of the wording counts as the share of sentences that show it: a long text would otherwise show
+    nearly all of them, and one "must" in an encyclopaedia would weigh as much as a rule that is nothing else.
 
     Args:
         texts: what to read; only the first 2,000 characters of each count.
 
     Returns:
-        Shape (len(texts), len(CUE_NAMES)), float32, 1 where the cue is present, else 0.
+        Shape (len(texts), len(CUE_NAMES)), float32, in [0, 1].
 
     >>> row = cue_features(["The desk costs $49.99 today."])[0]
     >>> [name for name, seen in zip(CUE_NAMES, row) if seen]
@@ -192,14 +208,17 @@ def cue_features(texts: Sequence[str]) -> FloatArray:
     """
     features = np.zeros((len(texts), len(CUE_NAMES)), dtype=np.float32)
     for row, text in enumerate(texts):
-        features[row] = _cues_of(text[:MAX_CHARS])
+        features[row] = _cues_of(text[:MAX_CHARS].replace("’", "'"))
     return features
 
 
-def _cues_of(text: str) -> list[bool]:
+def _cues_of(text: str) -> list[float]:
+    asked = _ANSWERED.match(text)  # how long an answer holds is in the question
+    worded = asked[1] if asked else text
+    sentences = [part for part in _SENTENCE.split(worded) if part.strip()][:MAX_SENTENCES] or [text]
     words = len(text.split())
-    plain = text.replace("’", "'")
     return [
-        *(pattern.search(plain) is not None for pattern in _COMPILED),
-        *(test(text, words) for test in _SIZES.values()),
+        *(sum(pattern.search(part) is not None for part in sentences) / len(sentences) for pattern in _BY_SENTENCE),
+        *(float(pattern.search(text) is not None) for pattern in _WHOLE),
+        *(float(test(text, words)) for test in _SIZES.values()),
     ]

@@ -11,14 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from hybrid_memory.errors import IndexMismatchError, ModelError
-from hybrid_memory.routing.cues import CUE_NAMES, cue_features
+from hybrid_memory.routing.cues import CUE_NAMES, cue_features, is_question
 from hybrid_memory.types import FloatArray, Kind, Value
 
 __all__ = ["SHIPPED", "Classifier", "DurabilityClassifier", "Judgement"]
@@ -76,10 +76,15 @@ class DurabilityClassifier:
     table), the cues-only heads judge, less exactly (docs/model-card-durability.md has both figures).
     """
 
-    def __init__(self, tensors: Mapping[str, FloatArray], description: Mapping[str, object]) -> None:
+    def __init__(self, tensors: Mapping[str, FloatArray], description: Mapping[str, Any]) -> None:
+        self.tensors = tensors
+        """Weights and biases: full, full.bias, cues, cues.bias."""
+        self.description = description
+        """What the .json file beside the weights says."""
         self._full = tensors["full"]
         self._cues = tensors["cues"]
         self._bias = {"full": tensors["full.bias"], "cues": tensors["cues.bias"]}
+        self._cooling = {form: _columns(description, form) for form in ("question", "statement")}
         self.encoder = str(description["encoder"])
         """Name of the encoder whose vectors the full heads understand."""
 
@@ -123,15 +128,23 @@ class DurabilityClassifier:
             scores = np.hstack([vectors, cues]) @ self._full + self._bias["full"]
         else:
             scores = cues @ self._cues + self._bias["cues"]
-        return [_judgement(row) for row in scores]
+        forms = ["question" if is_question(text) else "statement" for text in texts]
+        return [_judgement(row / self._cooling[form]) for form, row in zip(forms, scores, strict=True)]
 
 
 KINDS = tuple(Kind)
 """Order of the kind head's columns."""
 
 
+def _columns(description: Mapping[str, Any], form: str) -> FloatArray:
+    """Return the temperature of every column for one form of text; 1 where the description has none."""
+    given: Mapping[str, float] = description.get("temperatures", {}).get(form, {})
+    heads = ["volatility"] * 3 + ["behaviour"] + ["kind"] * len(KINDS)
+    return np.array([given.get(head, 1.0) for head in heads], dtype=np.float32)
+
+
 def _judgement(scores: FloatArray) -> Judgement:
-    """Columns: never, slow, fast | behaviour (log-odds) | one per kind. Temperatures are in the weights."""
+    """Columns: never, slow, fast | behaviour (log-odds) | one per kind."""
     never, slow, fast = _softmax(scores[:3])
     kinds = _softmax(scores[4:])
     return Judgement(

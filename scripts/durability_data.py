@@ -1,10 +1,9 @@
-"""Expand the statement files into the classifier's training data.
+"""The classifier's training data: lines written for this project, expanded with a fixed seed.
 
-    python scripts/write_durability_statements.py
+    python scripts/durability_data.py      # writes the statements as JSON lines to stdout
 
-Reads `durability_statements/*.txt` (lines written for this project, some with {slots}) and
-`slots.toml`, writes `statements.jsonl`. A line is one group: its expansions never fall on both
-sides of a split. The seed is fixed, so the same files give the same bytes.
+Reads `durability_statements/*.txt` (some lines have {slots}) and `slots.toml`. A line and all made of it lie in one
+fold, and so do the documents put together from lines of one fold, so that nothing is learned and tested at once.
 """
 
 from __future__ import annotations
@@ -17,11 +16,23 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 FOLDER = Path(__file__).parent / "durability_statements"
 SEED = 20240
+Row: TypeAlias = dict[str, Any]
+FOLDS = 5
 EXPANSIONS = 3
 """Most statements made of one line; variety of lines counts more than their number."""
+DOCUMENTS = {
+    "enc_history": 8, "enc_science": 8, "enc_general": 8, "passage": 8, "prose_law": 6, "prose_belief": 6,
+    "prose_abstract": 8, "prose_tech": 8, "prose_arts": 8, "prose_nature": 6, "fast_news": 10, "bulletin": 8, "feature": 12, "fast_state": 5,
+    "slow_office": 6, "chat_slow": 3, "policy": 10, "howto": 8, "rule_reasons": 4, "style": 4, "guide_reason": 5,
+    "coding": 10, "code_reason": 5, "tone": 3, "user_pref": 4, "chat_taste": 4, "record_stock": 4, "record_series": 4,
+}  # fmt: skip
+"""How many longer texts are put together per fold from the lines of a block."""
+LINES = (2, 6)
+"""Fewest and most lines of such a text."""
 SLOT = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 
 
@@ -39,15 +50,19 @@ class Family:
 
 
 def main() -> None:
-    """Write the statements and say how many there are."""
+    """Write the statements to stdout."""
+    for row in statements():
+        print(json.dumps(row, ensure_ascii=False))
+
+
+def statements() -> list[Row]:
+    """Return every statement: text, volatility, behaviour, kind, domain, block, fold."""
     slots: dict[str, list[str]] = tomllib.loads((FOLDER / "slots.toml").read_text(encoding="utf-8"))
     rows = [row for path in sorted(FOLDER.glob("*.txt")) for row in _rows(path, slots)]
-    target = FOLDER / "statements.jsonl"
-    target.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    print(f"{len(rows)} statements of {len({row['group'] for row in rows})} lines, {target.stat().st_size:,} bytes")
+    return [*rows, *_documents(rows)]
 
 
-def _rows(path: Path, slots: dict[str, list[str]]) -> Iterator[dict[str, object]]:
+def _rows(path: Path, slots: dict[str, list[str]]) -> Iterator[Row]:
     family: Family | None = None
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("=="):
@@ -66,7 +81,7 @@ def _family(header: str) -> Family:
     return Family(name, domain, volatility, behaviour == "yes", kind, parts[5] if len(parts) > 5 else None)
 
 
-def _expand(line: str, family: Family, slots: dict[str, list[str]], rng: random.Random) -> Iterator[dict[str, object]]:
+def _expand(line: str, family: Family, slots: dict[str, list[str]], rng: random.Random) -> Iterator[Row]:
     made: set[str] = set()
     for number in range(EXPANSIONS):
         text = _fill(line, slots, rng)
@@ -81,8 +96,23 @@ def _expand(line: str, family: Family, slots: dict[str, list[str]], rng: random.
             "behaviour": family.behaviour,
             "kind": family.kind,
             "domain": family.domain,
-            "group": f"{family.name}:{zlib.crc32(line.encode()):08x}",
+            "block": family.name,
+            "fold": zlib.crc32(line.encode()) % FOLDS,
         }
+
+
+def _documents(rows: list[Row]) -> list[Row]:
+    """Put lines of one block and fold together: pages, lists and articles as they are ingested."""
+    made = []
+    for block, wanted in DOCUMENTS.items():
+        for fold in range(FOLDS):
+            lines = [row for row in rows if (row["block"], row["fold"]) == (block, fold)]
+            rng = random.Random(SEED + zlib.crc32(f"{block}{fold}".encode()))
+            for _ in range(wanted if len(lines) >= LINES[0] else 0):
+                chosen = rng.sample(lines, min(len(lines), rng.randint(*LINES)))
+                joint = rng.choice((" ", " ", "\n")) if not chosen[0]["behaviour"] else rng.choice((" ", "\n", "\n- "))
+                made.append(chosen[0] | {"text": joint.join(str(row["text"]) for row in chosen)})
+    return made
 
 
 def _fill(line: str, slots: dict[str, list[str]], rng: random.Random) -> str:
