@@ -1,61 +1,78 @@
 """How well texts are routed and screened, on public sets that were never trained on.
 
-    python benchmarks/routing.py --data-dir ../shared/data [--vectors CACHE.npz]
+    python -m benchmarks.routing --data-dir ../shared/data [--vectors CACHE.npz] [--latency] [--smoke]
 
-Flow:     public sets -> encoder, cues -> judgements, decisions -> a table, one JSON line, results/routing.json
+Flow:     public sets -> encoder, cues -> judgements, decisions -> tables, one JSON line, results/routing.json, curves
 Imports:  hybrid_memory (stages included: this measures one of them)
 
-Volatility is measured on human labels (FreshQA, SituatedQA) and on labels by source (routing mix);
-routes on whole sources with trust "operator", so that the ladder lets everything pass that the
-classifier would learn; screens on attack texts planted in honest mails.
+Volatility is measured on labels by people (FreshQA, SituatedQA) and by source (routing mix); routes on whole sources
+with trust "operator", so that the ladder lets everything pass that the classifier would learn; screens on attack
+texts alone, in published wrappers and planted in honest mails.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from hybrid_memory.config import home
+from benchmarks.routing_measures import auc, classes, coverage, share
+from benchmarks.routing_screens import screens
+from benchmarks.routing_sets import Row, by_source, fact_statements, questions, routing_mix
+from hybrid_memory.build import router_of
+from hybrid_memory.config import Settings, home
+from hybrid_memory.protocols import Router
 from hybrid_memory.routing.durability import DurabilityClassifier, Judgement
-from hybrid_memory.routing.policy import load_policy
-from hybrid_memory.routing.router import PolicyRouter
-from hybrid_memory.routing.screens import InstructionScreen
-from hybrid_memory.types import Draft, FloatArray, Route, Scope, Trust
+from hybrid_memory.testing import draft_of
+from hybrid_memory.types import Decision, FloatArray, Route, Trust
 
-STATEMENTS = Path(__file__).parents[1] / "scripts" / "durability_statements" / "statements.jsonl"
-RESULTS = Path(__file__).parent / "results" / "routing.json"
-LABELS = {"never-changing": "never", "slow-changing": "slow", "fast-changing": "fast"}
+RESULTS = Path(__file__).parent / "results"
+PARAPHRASES = Path(__file__).parents[1] / "tests" / "data" / "routing_paraphrases.jsonl"
 MIX = {"never": "stable_fact", "slow": "slow_changing", "fast": "volatile"}
-VOLATILE = ("rates", "products", "news", "mix:volatile")
-BEHAVIOUR = ("coding rules", "style guide", "agent policies", "mix:behaviour")
-Row: TypeAlias = dict[str, Any]
 Encode: TypeAlias = Callable[[Sequence[str]], FloatArray]
 
 
 def main() -> None:
-    """Measure everything, print a table and one JSON line."""
+    """Measure everything, print tables and one JSON line, draw the curves."""
     arguments = _arguments()
     data: Path = arguments.data_dir
     encode = _encoder(arguments.encoder, arguments.vectors)
+    router = router_of(arguments.policy)
     classifier = DurabilityClassifier.load()
-    figures: dict[str, Any] = {
-        "policy": PolicyRouter(load_policy(arguments.policy), classifier).name,
-        "volatility": _volatility(data, encode, classifier),
-        "routes": _routes(data, encode, PolicyRouter(load_policy(arguments.policy), classifier)),
-        "screen": _screens(data),
-        "overlap": _overlap(data, encode),
-        "ms_per_text": _cost_ms(data, encode, classifier),
+
+    def judged(texts: Sequence[str]) -> list[Judgement]:
+        return classifier.judge(texts, encode(texts))
+
+    figures: Row = {
+        "volatility": _volatility(data, judged),
+        "routes": _routes(data, encode, router),
+        "screens": screens(data, encode, router),
+        "paraphrases": _paraphrases(encode, router),
+        "curve": _curve(data, judged),
     }
-    _print_table(figures)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if arguments.latency:
+        figures["latency"] = _latency(data, arguments.encoder, router)
+    figures |= {
+        "policy": router.name,
+        "part": arguments.data_dir.name,
+        "seed": None,
+        "settings": Settings().fingerprint(),
+        "versions": {name: version(name) for name in ("numpy", "hybrid-memory-sdk")},
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+    }
+    print(_table(figures))
+    if not arguments.smoke:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "routing.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        _draw(figures["curve"], RESULTS / "routing_coverage.svg")
     print(json.dumps(figures))
 
 
@@ -65,6 +82,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--encoder", type=Path, default=home() / "models" / "all-minilm-l6-v2")
     parser.add_argument("--vectors", type=Path, help="npz with arrays texts and vectors; read, and extended if needed")
     parser.add_argument("--policy", default="default")
+    parser.add_argument("--latency", action="store_true", help="also time decisions beside the encoder's own calls")
+    parser.add_argument("--smoke", action="store_true", help="write no results")
     return parser.parse_args()
 
 
@@ -87,224 +106,198 @@ def _encoder(folder: Path, cache: Path | None) -> Encode:
     return encode
 
 
-def _read(path: Path) -> list[Row]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 # ---------------------------------------------------------------- volatility
 
+Judged: TypeAlias = Callable[[Sequence[str]], list[Judgement]]
 
-def _volatility(data: Path, encode: Encode, classifier: DurabilityClassifier) -> Row:
-    fresh = [row for row in _read(data / "freshqa" / "dev.jsonl") if not row["false_premise"]]
-    situated = _read(data / "situatedqa_time" / "dev.jsonl")
-    free, closed = (_read(data / "routing_mix" / name) for name in ("dev.jsonl", "dev_eval_only.jsonl"))
 
-    def judged(texts: Sequence[str]) -> list[Judgement]:
-        return classifier.judge(texts, encode(texts))
-
+def _volatility(data: Path, judged: Judged) -> Row:
+    asked = questions(data)
+    mix = routing_mix(data, everything=False)
+    people = [row for row in mix if row["label_source"] == "human"]
+    sources = [row for row in mix if row["label_source"] != "human"]
     return {
-        "freshqa": _three_classes(judged([row["question"] for row in fresh]), [LABELS[r["fact_type"]] for r in fresh]),
-        "situatedqa": _time_dependence(
-            judged([row["question"] for row in situated]), [row["time_dependent"] for row in situated]
-        ),
-        "mix": _four_classes(judged([row["text"] for row in free]), [row["label"] for row in free]),
-        "mix_all": _four_classes(
-            judged([row["text"] for row in free + closed]), [row["label"] for row in free + closed]
-        ),
+        "freshqa": _three_classes(judged, asked["freshqa"]),
+        "situatedqa_time": _time_dependence(judged, asked["situatedqa_time"]),
+        "routing_mix": _four_classes(judged, mix),
+        "routing_mix: labels by people": _four_classes(judged, people),
+        "routing_mix: labels by source": _four_classes(judged, sources),
+        "routing_mix: with evaluate-only sources": _four_classes(judged, routing_mix(data, everything=True)),
+        "dynamicqa": _edits(judged, fact_statements(data)),
+        "pat_questions": _changed(judged, asked["pat_questions"]),
     }
 
 
-def _three_classes(judgements: Sequence[Judgement], labels: Sequence[str]) -> Row:
-    guesses = [judgement.volatility for judgement in judgements]
-    confidence = [max(judgement.never, judgement.slow, judgement.fast) for judgement in judgements]
-    return _scores(guesses, labels, confidence)
+def _three_classes(judged: Judged, rows: Sequence[tuple[str, str]]) -> Row:
+    judgements = judged([text for text, _ in rows])
+    confidence = [max(one.never, one.slow, one.fast) for one in judgements]
+    return classes([one.volatility for one in judgements], [label for _, label in rows], confidence)
 
 
-def _time_dependence(judgements: Sequence[Judgement], labels: Sequence[bool]) -> Row:
-    guesses = [str(judgement.never < 0.5) for judgement in judgements]
-    confidence = [max(judgement.never, 1 - judgement.never) for judgement in judgements]
-    return _scores(guesses, [str(label) for label in labels], confidence)
+def _time_dependence(judged: Judged, rows: Sequence[tuple[str, bool]]) -> Row:
+    judgements = judged([text for text, _ in rows])
+    guesses = ["changes" if one.never < 0.5 else "never" for one in judgements]
+    confidence = [max(one.never, 1 - one.never) for one in judgements]
+    return classes(guesses, ["changes" if label else "never" for _, label in rows], confidence)
 
 
-def _four_classes(judgements: Sequence[Judgement], labels: Sequence[str]) -> Row:
-    guesses = ["behaviour" if judgement.behaviour >= 0.5 else MIX[judgement.volatility] for judgement in judgements]
+def _four_classes(judged: Judged, rows: Sequence[Row]) -> Row:
+    judgements = judged([row["text"] for row in rows])
+    guesses = ["behaviour" if one.behaviour >= 0.5 else MIX[one.volatility] for one in judgements]
     confidence = [
-        judgement.behaviour
-        if judgement.behaviour >= 0.5
-        else (1 - judgement.behaviour) * max(judgement.never, judgement.slow, judgement.fast)
-        for judgement in judgements
+        one.behaviour if one.behaviour >= 0.5 else (1 - one.behaviour) * max(one.never, one.slow, one.fast)
+        for one in judgements
     ]
-    return _scores(guesses, labels, confidence)
-
-
-def _scores(guesses: Sequence[str], labels: Sequence[str], confidence: Sequence[float]) -> Row:
-    right = np.array([guess == label for guess, label in zip(guesses, labels, strict=True)])
-    f1 = {name: _f1(guesses, labels, name) for name in sorted(set(labels))}
-    return {
-        "n": len(labels),
-        "accuracy": _share(right),
-        "macro_f1": round(float(np.mean(list(f1.values()))), 3),
-        "f1": f1,
-        "ece": round(_calibration_error(np.array(confidence), right), 3),
+    figures = classes(guesses, [row["label"] for row in rows], confidence)
+    right = [guess == row["label"] for guess, row in zip(guesses, rows, strict=True)]
+    names = sorted({row["source"] for row in rows})
+    return figures | {
+        "by_source": {
+            name: share([flag for flag, row in zip(right, rows, strict=True) if row["source"] == name])
+            for name in names
+        }
     }
 
 
-def _f1(guesses: Sequence[str], labels: Sequence[str], name: str) -> float:
-    both = sum(guess == label == name for guess, label in zip(guesses, labels, strict=True))
-    return round(2 * both / max(1, guesses.count(name) + labels.count(name)), 3)
+def _edits(judged: Judged, rows: Sequence[tuple[str, str]]) -> Row:
+    """How well P(changes) ranks sentences that editors change above those that they leave alone."""
+    chosen = [(text, part == "temporal") for text, part in rows if part != "disputable"]
+    changing = [1 - one.never for one in judged([text for text, _ in chosen])]
+    return {"n": len(chosen), "auc": auc(changing, [label for _, label in chosen])}
 
 
-def _calibration_error(confidence: Any, right: Any) -> float:
-    """Expected calibration error over ten bins of equal width (Guo et al. 2017)."""
-    bins = np.minimum((confidence * 10).astype(int), 9)
-    gaps = [
-        (bins == index).mean() * abs(confidence[bins == index].mean() - right[bins == index].mean())
-        for index in np.unique(bins)
-    ]
-    return float(sum(gaps))
-
-
-def _share(flags: Any) -> float:
-    return round(float(np.mean(flags)), 3)
+def _changed(judged: Judged, rows: Sequence[tuple[str, bool]]) -> Row:
+    """The same for questions whose answer did or did not change between 2021 and 2024; all ask for the present."""
+    judgements = judged([text for text, _ in rows])
+    return {
+        "n": len(rows),
+        "auc": auc([one.fast for one in judgements], [label for _, label in rows]),
+        "called never-changing": share([one.volatility == "never" for one in judgements]),
+    }
 
 
 # ---------------------------------------------------------------- routes
 
 
-def _routes(data: Path, encode: Encode, router: PolicyRouter) -> Row:
-    learned = {
-        name: [decision is Route.LEARN for decision in _routed(texts, encode, router)]
-        for name, texts in _sources(data).items()
+def _decided(texts: Sequence[str], encode: Encode, router: Router, *, trust: Trust = Trust.OPERATOR) -> list[Decision]:
+    drafts = [draft_of(text, trust=trust) for text in texts]
+    return router.route(drafts, encode(texts), [()] * len(texts), [0] * len(texts))
+
+
+def _routes(data: Path, encode: Encode, router: Router) -> Row:
+    learned: dict[str, list[bool]] = {}
+    kinds: dict[str, str] = {}
+    for name, (kind, texts) in by_source(data).items():
+        learned[name] = [one.route is Route.LEARN for one in _decided(texts, encode, router)]
+        kinds[name] = kind
+    pooled = {
+        kind: [flag for name, flags in learned.items() if kinds[name] == kind for flag in flags]
+        for kind in ("volatile", "behaviour", "stable")
     }
     return {
-        "learned": {name: _share(flags) for name, flags in learned.items()},
-        "false_durable": _share([flag for name in VOLATILE for flag in learned[name]]),
-        "behaviour_recall": _share([flag for name in BEHAVIOUR for flag in learned[name]]),
-    }
-
-
-def _sources(data: Path) -> dict[str, list[str]]:
-    policies = _read(data / "tau_policies" / "dev.jsonl")
-    mix = _read(data / "routing_mix" / "dev.jsonl") + _read(data / "routing_mix" / "dev_eval_only.jsonl")
-    product = ("product", "options", "available", "price")
-    rates = _read(data / "volatile_rates" / "dev.jsonl")
-    return {
-        "coding rules": [rule for row in _read(data / "assistant_rules" / "dev.jsonl") for rule in row["rules"]],
-        "style guide": [row["text"] for row in _read(data / "style_guide_18f" / "dev.jsonl")],
-        "agent policies": [row["text"] for row in policies if row["kind"] == "policy"],
-        "products": [json.dumps({key: row[key] for key in product}) for row in policies if row["kind"] != "policy"],
-        "rates": [f"{r['series'].split('/')[-1]}: {r['value']} {r['unit']} on {r['date']}" for r in rates[::4]],
-        "news": [f"{row['title']}. {row['text']}" for row in _read(data / "ag_news" / "dev.jsonl")],
-        "mix:volatile": [row["text"] for row in mix if row["label"] == "volatile"],
-        "mix:behaviour": [row["text"] for row in mix if row["label"] == "behaviour"],
-    }
-
-
-def _routed(texts: Sequence[str], encode: Encode, router: PolicyRouter) -> list[Route]:
-    now = datetime.now(UTC)
-    drafts = [
-        Draft(
-            text=text,
-            kind=None,
-            scope=Scope(),
-            source="benchmark",
-            trust=Trust.OPERATOR,
-            observed_at=now,
-            valid_from=now,
-        )
-        for text in texts
-    ]
-    nothing = [()] * len(texts)
-    return [decision.route for decision in router.route(drafts, encode(texts), nothing, [0] * len(texts))]
-
-
-def _overlap(data: Path, encode: Encode) -> Row:
-    """Tell how near the training statements come to the measured texts; copies would flatter every figure."""
-    texts = [text for rows in _sources(data).values() for text in rows]
-    for folder, field in (("freshqa", "question"), ("situatedqa_time", "question"), ("routing_mix", "text")):
-        texts += [row[field] for row in _read(data / folder / "dev.jsonl")]
-    trained = [row["text"] for row in _read(STATEMENTS)]
-    nearest = (encode(texts) @ encode(trained).T).max(axis=1)
-    measured = {" ".join(text.lower().split()) for text in texts}
-    return {
-        "verbatim": sum(" ".join(text.lower().split()) in measured for text in trained),
-        "nearest_p50": _share(np.median(nearest)),
-        "nearest_max": _share(nearest.max()),
-    }
-
-
-# ---------------------------------------------------------------- screens
-
-
-def _screens(data: Path) -> Row:
-    screen = InstructionScreen()
-    mails = [row["context"] for row in _read(data / "inj_bipia" / "dev_contexts.jsonl")]
-    benign_mails = [row["text"] for row in _read(data / "inj_agentdojo" / "dev_benign.jsonl")]
-    honest = [row["text"] for row in _read(data / "inj_notinject" / "dev.jsonl")]
-
-    def seen(texts: Sequence[str], least: float = 0.0) -> float:
-        return _share([any(finding.score >= least for finding in screen.screen(text)) for text in texts])
-
-    planted = {place: list(_planted(data, mails, place)) for place in ("start", "middle", "end")}
-    return {
-        "bipia": {place: seen(texts) for place, texts in planted.items()},
-        "bipia_quarantined": {place: seen(texts, 0.5) for place, texts in planted.items()},
-        "agentdojo": seen(list(_wrapped(data))),
-        "false_alarms": {
-            "bipia mails": seen(mails),
-            "agentdojo mails": seen(benign_mails),
-            "notinject": seen(honest),
+        "learned": {
+            name: {"n": len(flags), "is": kinds[name], "share": share(flags)} for name, flags in learned.items()
         },
+        "false_durable": share(pooled["volatile"]),
+        "behaviour_learned": share(pooled["behaviour"]),
+        "false_volatile": round(1 - share(pooled["behaviour"]), 4),
     }
 
 
-def _planted(data: Path, mails: Sequence[str], place: str) -> Iterator[str]:
-    for number, row in enumerate(_read(data / "inj_bipia" / "dev.jsonl")):
-        for mail in (mails[number % len(mails)], mails[(7 * number + 3) % len(mails)]):
-            ends = [position for position in range(1, len(mail)) if mail[position - 1 : position + 1] in (". ", "! ")]
-            middle = ends[len(ends) // 2] if ends else len(mail) // 2
-            cut = {"start": 0, "middle": middle, "end": len(mail)}[place]
-            joint = " " if place == "middle" else "\n"
-            yield joint.join(part for part in (mail[:cut], row["payload"], mail[cut:]) if part)
+def _paraphrases(encode: Encode, router: Router) -> Row:
+    """How often two wordings of the same statement take the same route, and get the same volatility."""
+    pairs = [json.loads(line)["texts"] for line in PARAPHRASES.read_text(encoding="utf-8").splitlines()]
+    sides = [_decided(side, encode, router) for side in zip(*pairs, strict=True)]
+    return {"n": len(pairs), "same_route": share([one.route is other.route for one, other in zip(*sides, strict=True)])}
 
 
-def _wrapped(data: Path) -> Iterator[str]:
-    templates = json.loads((data / "inj_agentdojo" / "attack_templates.json").read_text(encoding="utf-8"))
-    for template in templates.values():
-        for row in _read(data / "inj_agentdojo" / "dev.jsonl"):
-            yield template.replace("{goal}", row["goal"])
+def _curve(data: Path, judged: Judged) -> list[dict[str, float]]:
+    """Sweep the threshold on p_durable: what share of behaviour and of volatile texts is learned as behaviour."""
+    kinds: dict[str, list[Judgement]] = {"volatile": [], "behaviour": []}
+    for kind, texts in by_source(data).values():
+        if kind in kinds:
+            kinds[kind] += judged(texts)
+    return coverage(
+        *(
+            [one.p_durable if one.behaviour >= 0.53 else 0.0 for one in kinds[kind]]
+            for kind in ("behaviour", "volatile")
+        )
+    )
 
 
-# ---------------------------------------------------------------- cost and report
+# ---------------------------------------------------------------- cost
 
 
-def _cost_ms(data: Path, encode: Encode, classifier: DurabilityClassifier) -> float:
-    """Median milliseconds to judge one text, its vector given."""
-    texts = [row["text"] for row in _read(data / "routing_mix" / "dev.jsonl")][:200]
-    vectors = encode(texts)
-    seconds = []
-    for index, text in enumerate(texts):
-        start = time.perf_counter()
-        classifier.judge([text], vectors[index : index + 1])
-        seconds.append(time.perf_counter() - start)
-    return round(float(np.median(seconds)) * 1000, 3)
+def _latency(data: Path, folder: Path, router: Router) -> Row:
+    """Time decisions (encoder, screens, cues, heads, rules) beside the encoder alone: single and in batches of 64."""
+    from hybrid_memory.build import default_screens
+    from hybrid_memory.retrieval.encoder import SentenceEncoder
+
+    encoder, looks = SentenceEncoder(folder), default_screens()
+    texts = [row["text"] for row in routing_mix(data, everything=False)][:192]
+
+    def encoded(some: Sequence[str]) -> None:
+        encoder.encode(some)
+
+    def routed(some: Sequence[str]) -> None:
+        found = [tuple(finding for screen in looks for finding in screen.screen(text)) for text in some]
+        router.route([draft_of(text) for text in some], encoder.encode(some), found, [0] * len(some))
+
+    encoded(texts[:8])
+    single = {name: float(np.median([_ms(work, [text]) for text in texts[:96]])) for name, work in
+              (("encoder", encoded), ("decision", routed))}  # fmt: skip
+    batches = [texts[start : start + 64] for start in range(0, len(texts), 64)]
+    whole = {name: sum(_ms(work, batch) for batch in batches) for name, work in
+             (("encoder", encoded), ("decision", routed))}  # fmt: skip
+    return {
+        "p50_ms": {name: round(value, 2) for name, value in single.items()},
+        "p50_ratio": round(single["decision"] / single["encoder"], 3),
+        "texts_per_s": {name: round(1000 * len(texts) / value, 1) for name, value in whole.items()},
+        "throughput_ratio": round(whole["encoder"] / whole["decision"], 3),
+    }
 
 
-def _print_table(figures: Row) -> None:
-    print(f"policy {figures['policy']}, {figures['ms_per_text']} ms per text\n")
-    print("| set | n | accuracy | macro-F1 | ECE |\n|---|---|---|---|---|")
+def _ms(work: Callable[[Sequence[str]], None], texts: Sequence[str]) -> float:
+    started = time.perf_counter()
+    work(texts)
+    return 1000 * (time.perf_counter() - started)
+
+
+# ---------------------------------------------------------------- report
+
+
+def _table(figures: Row) -> str:
+    lines = [f"policy {figures['policy']}", "", "| set | n | accuracy | macro-F1 | ECE | ECE if calibrated |"]
+    lines.append("|---|---|---|---|---|---|")
     for name, row in figures["volatility"].items():
-        print(f"| {name} | {row['n']} | {row['accuracy']} | {row['macro_f1']} | {row['ece']} |")
-    print("\n| source | reaches LEARN |\n|---|---|")
-    for name, share in figures["routes"]["learned"].items():
-        print(f"| {name} | {share} |")
-    print(f"| **all volatile** | {figures['routes']['false_durable']} |")
-    print(f"| **all behaviour** | {figures['routes']['behaviour_recall']} |")
-    print(f"\ntraining statements beside measured texts: {figures['overlap']}")
-    print("\n| instruction screen | share seen |\n|---|---|")
-    for name, value in figures["screen"].items():
-        for place, share in value.items() if isinstance(value, dict) else [("", value)]:
-            print(f"| {name} {place} | {share} |")
+        if "accuracy" in row:
+            measured = (row["accuracy"], row["macro_f1"], row["ece"], row["ece_if_calibrated"])
+            lines.append(f"| {name} | {row['n']} | " + " | ".join(map(str, measured)) + " |")
+        else:
+            lines.append(f"| {name} | {row['n']} | AUC {row['auc']} | | | |")
+    lines += ["", "| source | is | n | learned |", "|---|---|---|---|"]
+    lines += [f"| {name} | {r['is']} | {r['n']} | {r['share']} |" for name, r in figures["routes"]["learned"].items()]
+    lines += ["", *(f"{name}: {figures['routes'][name]}" for name in ("false_durable", "behaviour_learned"))]
+    for name in ("screens", "paraphrases", "latency"):
+        lines += [f"{name}: {json.dumps(figures.get(name))}"]
+    return "\n".join(lines)
+
+
+def _draw(curve: Sequence[Any], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "routing"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5, 3.5))
+    axes.plot([100 * point["behaviour"] for point in curve], [100 * point["volatile"] for point in curve], marker=".")
+    axes.axhline(2, linestyle=":", color="grey")
+    axes.set_xlabel("behaviour-shaping texts learned, %")
+    axes.set_ylabel("volatile texts learned, %")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

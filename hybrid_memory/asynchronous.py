@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from hybrid_memory.memory import HybridMemory
+from hybrid_memory.protocols import TextModel
 from hybrid_memory.types import Answer, IngestSummary
 
 __all__ = ["AsyncHybridMemory"]
@@ -49,6 +50,7 @@ class AsyncHybridMemory:
         *,
         vector_store: object | None = None,
         teacher: object | None = None,
+        judge: TextModel | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> AsyncHybridMemory:
@@ -56,6 +58,7 @@ class AsyncHybridMemory:
         options: dict[str, Any] = {
             "vector_store": vector_store,
             "teacher": teacher,
+            "judge": judge,
             "for_reindex": for_reindex,
             **groups,
         }

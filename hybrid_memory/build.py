@@ -23,18 +23,31 @@ from hybrid_memory.errors import ConfigError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.intake import Intake
 from hybrid_memory.memory import Parts
-from hybrid_memory.protocols import AdapterStore, Encoder, LanguageModel, Ledger, Router, SelfEditGenerator
+from hybrid_memory.protocols import (
+    AdapterStore,
+    Encoder,
+    LanguageModel,
+    Ledger,
+    Router,
+    Screen,
+    SelfEditGenerator,
+    TextModel,
+)
 from hybrid_memory.rebuilding import Rebuilding
+from hybrid_memory.rerouting import Rerouting
 from hybrid_memory.trials import Trials, Workshop
 from hybrid_memory.types import Json, SelfEdit
 from hybrid_memory.upkeep import Upkeep
 from hybrid_memory.workers import Workers
 
 if TYPE_CHECKING:
+    from hybrid_memory.rehearsal import Rehearsal
+    from hybrid_memory.routing.judge import Judge
+    from hybrid_memory.routing.policy_tables import Policy
     from hybrid_memory.selfedit.outer_loop import OuterLoop
     from hybrid_memory.weights.language_model import LocalLanguageModel
 
-__all__ = ["build", "folder_and_settings"]
+__all__ = ["build", "default_screens", "folder_and_settings", "rehearsal", "router_of"]
 
 PACKAGES = ("torch", "transformers", "peft")
 """Their versions go into every adapter's manifest: with them, and the seed, it can be made again."""
@@ -74,6 +87,7 @@ def build(
     model: Any = None,
     vector_store: object | None = None,
     teacher: Any = None,
+    judge: TextModel | None = None,
     for_reindex: bool = False,
 ) -> Parts:
     """Put a memory together.
@@ -85,18 +99,20 @@ def build(
         model: a LanguageModel used instead of the settings' one.
         vector_store: a LlamaIndex vector store used instead of FAISS.
         teacher: writes the study material when `self_edit.generator` is "teacher".
+        judge: a model with `complete(prompt)`, asked about what the classifier leaves undecided.
         for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
     from hybrid_memory.answering.answerer import Answerer
     from hybrid_memory.ingest.reader import Reader
     from hybrid_memory.ledger.ledger import SqlLedger
     from hybrid_memory.retrieval.retriever import HybridRetriever
-    from hybrid_memory.routing.screens import InstructionScreen, PersonalScreen, SecretScreen
+    from hybrid_memory.routing.policy import load_policy
     from hybrid_memory.weights.store import FolderAdapterStore
 
     _make(folder)
-    load_router = cache(_router)
+    load_router = cache(partial(router_of, judge=_judge(judge, settings, folder)))
     router = load_router(settings.routing.policy)
+    settings = _with_windows_of(settings, load_policy(settings.routing.policy))
     encoder = encoder or _encoder(settings)
     loaded: list[LocalLanguageModel] = [] if model is None else [model]
     language_model = partial(_language_model, settings, loaded)
@@ -151,13 +167,17 @@ def build(
         ),
         window=settings.window,
     )
+    screens = default_screens()
+    rerouting = Rerouting(ledger=ledger, screens=screens, router=router, load_router=load_router)
     return Parts(
         folder=folder,
         settings=settings,
         outer_loop=lambda: _outer_loop(settings, language_model(), ledger, store, folder / "outer_loop"),
+        rerouting=rerouting,
         intake=Intake(
+            rerouting=rerouting,
             reader=Reader(chunk_tokens=settings.ingest.chunk_tokens, max_chars=settings.ingest.max_chars),
-            screens=(InstructionScreen(), SecretScreen(), PersonalScreen()),
+            screens=screens,
             router=router,
             load_router=load_router,
             encoder=encoder,
@@ -225,12 +245,42 @@ def _language_model(settings: Settings, loaded: list[LocalLanguageModel]) -> Lan
     return loaded[0]
 
 
-def _router(policy: str) -> Router:
-    from hybrid_memory.routing.durability import DurabilityClassifier
+def default_screens() -> tuple[Screen, ...]:
+    """Return the screens that every text passes: instructions, secrets, personal identifiers."""
+    from hybrid_memory.routing.screens import InstructionScreen, PersonalScreen, SecretScreen
+
+    return (InstructionScreen(), SecretScreen(), PersonalScreen())
+
+
+def rehearsal(settings: Settings, *, encoder: Encoder | None = None) -> Rehearsal:
+    """Return what tries and fits policies: the encoder and the screens of a memory with these settings."""
+    from hybrid_memory.rehearsal import Rehearsal
+
+    return Rehearsal(encoder=encoder or _encoder(settings), screens=default_screens(), load_router=cache(router_of))
+
+
+def _judge(model: TextModel | None, settings: Settings, folder: Path) -> Judge | None:
+    from hybrid_memory.routing.judge import Judge
+
+    return None if model is None else Judge(model, calls=settings.routing.judge_calls, cache=folder / "judge.jsonl")
+
+
+def _with_windows_of(settings: Settings, policy: Policy) -> Settings:
+    """Return the settings with the policy's [windows] where memory.toml and the environment say nothing."""
+    given = settings.window.model_fields_set if "window" in settings.model_fields_set else set()
+    wanted = {key: value for key, value in policy.windows if value is not None and key not in given}
+    return settings.model_copy(update={"window": settings.window.model_copy(update=wanted)}) if wanted else settings
+
+
+def router_of(policy: str, judge: Judge | None = None) -> Router:
+    """Return the router of a policy, by its name or file."""
+    from hybrid_memory.routing.durability import SHIPPED, DurabilityClassifier
     from hybrid_memory.routing.policy import load_policy
     from hybrid_memory.routing.router import PolicyRouter
 
-    return PolicyRouter(load_policy(policy), DurabilityClassifier.load())
+    tables = load_policy(policy)
+    heads = DurabilityClassifier.load(Path(tables.classifier) if tables.classifier else SHIPPED)
+    return PolicyRouter(tables, heads, judge)
 
 
 def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teacher: Any, ledger: Ledger) -> Workshop:

@@ -7,20 +7,20 @@ Imports: errors, types, protocols. Knows reader, screens, router and encoder by 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
 from hybrid_memory.protocols import Encoder, Ledger, Reader, Retriever, Router, Screen
+from hybrid_memory.rerouting import Rerouting
 from hybrid_memory.types import (
     Decision,
     Draft,
     Entry,
     FloatArray,
     IngestReceipt,
-    Move,
-    Record,
     Route,
     Scope,
     Trust,
@@ -42,6 +42,7 @@ class Intake:
         encoder: Encoder,
         ledger: Ledger,
         retriever: Retriever,
+        rerouting: Rerouting,
     ) -> None:
         """`load_router` gives the router of another policy, by its name or file."""
         self._reader = reader
@@ -51,6 +52,7 @@ class Intake:
         self._encoder = encoder
         self._ledger = ledger
         self._retriever = retriever
+        self._rerouting = rerouting
 
     @property
     def policy(self) -> str:
@@ -105,32 +107,20 @@ class Intake:
         router = self._router if policy is None else self._load_router(policy)
         return self._decisions(drafts, router)[0][0]
 
-    def replay(self, policy: str) -> list[Move]:
-        """Return what would move under another policy; nothing moves."""
-        router = self._load_router(policy)
-        moves: list[Move] = []
-        for record in self._ledger.find(scope=None):
-            draft = _as_draft(record)
-            decision = self._decisions([draft], router)[0][0]
-            if decision.route is not record.decision.route:
-                moves.append(
-                    Move(
-                        record_id=record.id,
-                        text=record.text,
-                        before=record.decision.route,
-                        after=decision.route,
-                        reasons=decision.reasons,
-                    )
-                )
-        return moves
-
     def _decide(self, drafts: Sequence[Draft], forced: Route | None) -> list[Entry]:
         self._retriever.require_same_encoder()
         entries = []
+        learning: Counter[str] = Counter()
         for draft, (decision, vectors) in zip(drafts, self._decisions(drafts, self._router), strict=True):
             if forced is not None and forced is not decision.route:
                 reason = f"the caller asked for {forced.value}; the policy said {decision.route.value}"
                 decision = replace(decision, route=forced, reasons=(*decision.reasons, reason))
+            elif decision.route is Route.LEARN and not self._rerouting.within_quota(
+                draft, besides=learning[draft.source]
+            ):
+                reason = f"the source {draft.source!r} has used up its share of the weights"
+                decision = replace(decision, route=Route.RETRIEVE, reasons=(*decision.reasons, reason))
+            learning[draft.source] += decision.route is Route.LEARN
             entries.append(Entry(draft=draft, decision=decision, vectors=vectors, encoder=self._encoder.fingerprint))
         return entries
 
@@ -147,22 +137,3 @@ class Intake:
         ]
         decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
         return list(zip(decisions, of_draft, strict=True))
-
-
-def _as_draft(record: Record) -> Draft:
-    """Return the record as it would be ingested today."""
-    return Draft(
-        text=record.text,
-        kind=record.kind,
-        scope=record.scope,
-        source=record.source,
-        trust=record.trust,
-        observed_at=record.observed_at,
-        valid_from=record.valid_from,
-        valid_to=record.valid_to,
-        slot=record.slot,
-        value=record.value,
-        examples=record.examples,
-        passages=(record.text,),
-        metadata=record.metadata,
-    )

@@ -39,7 +39,10 @@ from hybrid_memory.protocols import (
     Ledger,
     Progress,
     Retriever,
+    TextModel,
 )
+from hybrid_memory.rerouting import Rerouting
+from hybrid_memory.review import Review
 from hybrid_memory.scoping import read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
@@ -58,9 +61,9 @@ from hybrid_memory.types import (
     Json,
     Lesson,
     Mode,
-    Move,
     Receipt,
     Record,
+    Replay,
     Route,
     Scope,
     Status,
@@ -82,6 +85,7 @@ class Parts:
     folder: Path
     settings: Settings
     intake: Intake
+    rerouting: Rerouting
     encoder: Encoder
     ledger: Ledger
     retriever: Retriever
@@ -108,6 +112,7 @@ class HybridMemory:
         self._parts = parts
         self._ledger = parts.ledger
         self.adapters = Adapters(parts.ledger, parts.store)
+        self.review = Review(parts.ledger, parts.forgetting)
 
     @classmethod
     def open(
@@ -116,6 +121,7 @@ class HybridMemory:
         *,
         vector_store: object | None = None,
         teacher: object | None = None,
+        judge: TextModel | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> HybridMemory:
@@ -127,6 +133,7 @@ class HybridMemory:
                 at every opening. The ledger keeps all vectors, so it may be changed, lost or left out.
             teacher: writes the study material when `self_edit.generator` is "teacher": any LlamaIndex LLM, or another
                 object with `complete(prompt)` or `chat(messages)`.
+            judge: any LlamaIndex LLM; asked about what the classifier leaves undecided, within routing.judge_calls.
             for_reindex: open although the vectors are another encoder's; only `reindex` works then.
             groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
 
@@ -142,7 +149,10 @@ class HybridMemory:
         folder = Path(folder)
         file = folder / "memory.toml"
         settings = Settings.load(file if file.exists() else None, **groups)
-        return cls(build(folder, settings, vector_store=vector_store, teacher=teacher, for_reindex=for_reindex))
+        parts = build(
+            folder, settings, vector_store=vector_store, teacher=teacher, judge=judge, for_reindex=for_reindex
+        )
+        return cls(parts)
 
     @classmethod
     def from_config(
@@ -151,6 +161,7 @@ class HybridMemory:
         *,
         vector_store: object | None = None,
         teacher: object | None = None,
+        judge: TextModel | None = None,
     ) -> HybridMemory:
         """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
 
@@ -158,13 +169,14 @@ class HybridMemory:
             config: path of the file, or its content.
             vector_store: as for `open`.
             teacher: as for `open`.
+            judge: as for `open`.
 
         Raises:
             ConfigError: as `open`, or `folder` is missing.
         """
         from hybrid_memory.build import build, folder_and_settings
 
-        return cls(build(*folder_and_settings(config), vector_store=vector_store, teacher=teacher))
+        return cls(build(*folder_and_settings(config), vector_store=vector_store, teacher=teacher, judge=judge))
 
     # ------------------------------------------------------------ ingest
 
@@ -284,9 +296,24 @@ class HybridMemory:
         """
         return self._parts.intake.route(text, policy=policy, trust=trust)
 
-    def replay_routing(self, policy: str) -> list[Move]:
-        """Return what would move under another policy; nothing moves."""
-        return self._parts.intake.replay(policy)
+    def replay_routing(self, policy: str) -> Replay:
+        """Return what would move under another policy, why, and what learning again would cost; nothing moves.
+
+        Args:
+            policy: a shipped policy's name or a file.
+        """
+        return self._parts.rerouting.replay(policy)
+
+    def apply_routing(self, replay: Replay) -> list[Record]:
+        """Carry out what `replay_routing` showed; records that changed meanwhile are left alone.
+
+        What leaves the weights is masked at once and its shard is rebuilt without it in the next window; what is to be
+        learned waits for that window. A record that would be dropped is set aside for review: only `forget` forgets.
+
+        Returns:
+            The records that moved, as they stand now.
+        """
+        return self._parts.rerouting.apply(replay)
 
     # ------------------------------------------------------------ query
 
@@ -499,6 +526,7 @@ class HybridMemory:
         """
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
         self._ledger.expire(datetime.now(UTC))
+        self._parts.rerouting.climb()
         return self._parts.consolidation.run(
             scope=None if scope == Scope() else scope, budget_s=budget_s, progress=progress
         )
@@ -789,7 +817,8 @@ class HybridMemory:
         """
         from hybrid_memory.archive import restore
 
-        return cls.open(restore(Path(path), Path(folder)), for_reindex=False, **groups)
+        options: dict[str, Any] = dict(groups)
+        return cls.open(restore(Path(path), Path(folder)), **options)
 
     def close(self) -> None:
         """Save the index snapshot and close the ledger."""

@@ -62,6 +62,7 @@ __all__ = [
     "Router",
     "Screen",
     "SelfEditGenerator",
+    "TextModel",
     "Trainer",
 ]
 
@@ -136,6 +137,15 @@ class Router(Protocol):
     @property
     def name(self) -> str:
         """Name and fingerprint, as "default@1a2b3c4d5e6f"."""
+        ...
+
+    @property
+    def patience_s(self) -> float | None:
+        """Seconds without conflict that count as one more confirmation of a user's statement; None: age does not."""
+        ...
+
+    def quota(self, trust: Trust) -> int | None:
+        """Return how many records of one source may be on their way into the weights or in them; None: any number."""
         ...
 
     def route(
@@ -286,6 +296,14 @@ class Answerer(Protocol):
         mode: Mode,
     ) -> Explanation:
         """Return what an answer's text came from; `records` and `adapters` are those it was written with."""
+        ...
+
+
+class TextModel(Protocol):
+    """A language model that only writes, as LlamaIndex has them: the reply is text, or has the text as `.text`."""
+
+    def complete(self, prompt: str) -> object:
+        """Return the continuation of a prompt."""
         ...
 
 

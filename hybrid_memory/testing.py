@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,13 @@ import numpy.typing as npt
 
 from hybrid_memory.config import Settings
 from hybrid_memory.errors import NotFoundError
-from hybrid_memory.types import FloatArray
+from hybrid_memory.types import Draft, FloatArray, Scope, Trust
 
 if TYPE_CHECKING:
     from hybrid_memory.memory import HybridMemory
     from hybrid_memory.weights.language_model import LocalLanguageModel
 
-__all__ = ["TableEncoder", "WordEncoder", "open_tiny_memory", "tiny_language_model"]
+__all__ = ["TableEncoder", "WordEncoder", "draft_of", "open_tiny_memory", "tiny_language_model"]
 
 
 class TableEncoder:
@@ -91,6 +92,21 @@ class WordEncoder:
                 row += np.random.default_rng(seed).standard_normal(self.dim, dtype=np.float32)
         unit: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-9)
         return unit
+
+
+def draft_of(text: str, *, trust: Trust = Trust.USER, source: str = "test") -> Draft:
+    """Return a text as the reader would hand it to a router: no kind, no slot, no scope, seen now."""
+    now = datetime.now(UTC)
+    return Draft(
+        text=text,
+        kind=None,
+        scope=Scope(),
+        source=source,
+        trust=trust,
+        observed_at=now,
+        valid_from=now,
+        passages=(text,),
+    )
 
 
 def tiny_language_model(seed: int = 0) -> LocalLanguageModel:

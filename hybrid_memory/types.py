@@ -54,6 +54,7 @@ __all__ = [
     "Preference",
     "Receipt",
     "Record",
+    "Replay",
     "RoundReport",
     "Route",
     "Scope",
@@ -725,6 +726,20 @@ class Move(Value):
     before: Route
     after: Route
     reasons: tuple[str, ...]
+    decision: Decision
+    """The whole decision of the other policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay(Value):
+    """What another policy would move, and what learning again would cost; nothing has moved."""
+
+    policy: str
+    """Name and fingerprint of the other policy."""
+    moves: tuple[Move, ...]
+    cost: Mapping[str, Json]
+    """records_to_learn, records_to_unlearn, shards_to_rebuild, records_to_learn_again, and the seconds that training
+    these took per record so far (None before the first window)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

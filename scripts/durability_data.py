@@ -26,9 +26,10 @@ EXPANSIONS = 3
 """Most statements made of one line; variety of lines counts more than their number."""
 DOCUMENTS = {
     "enc_history": 8, "enc_science": 8, "enc_general": 8, "passage": 8, "prose_law": 6, "prose_belief": 6,
-    "prose_abstract": 8, "prose_tech": 8, "prose_arts": 8, "prose_nature": 6, "fast_news": 10, "bulletin": 8, "feature": 12, "fast_state": 5,
-    "slow_office": 6, "chat_slow": 3, "policy": 10, "howto": 8, "rule_reasons": 4, "style": 4, "guide_reason": 5,
-    "coding": 10, "code_reason": 5, "tone": 3, "user_pref": 4, "chat_taste": 4, "record_stock": 4, "record_series": 4,
+    "prose_abstract": 8, "prose_tech": 8, "prose_arts": 8, "prose_nature": 6, "fast_news": 10, "bulletin": 8,
+    "feature": 12, "fast_state": 5, "slow_office": 6, "chat_slow": 3, "policy": 10, "howto": 8, "rule_reasons": 4,
+    "style": 4, "guide_reason": 5, "coding": 10, "code_reason": 5, "tone": 3, "user_pref": 4, "chat_taste": 4,
+    "record_stock": 4, "record_series": 4,
 }  # fmt: skip
 """How many longer texts are put together per fold from the lines of a block."""
 LINES = (2, 6)

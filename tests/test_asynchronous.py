@@ -43,4 +43,4 @@ def test_every_verb_of_the_memory_can_be_awaited() -> None:
     """No public method is missing, but those that return no values: reindexing and replaying are maintenance."""
     verbs = {name for name, _ in inspect.getmembers(HybridMemory, inspect.isfunction) if not name.startswith("_")}
 
-    assert verbs - set(dir(AsyncHybridMemory)) == {"reindex", "replay_routing", "studied"}
+    assert verbs - set(dir(AsyncHybridMemory)) == {"apply_routing", "reindex", "replay_routing", "studied"}

@@ -196,7 +196,8 @@ def test_all_promised_commands_are_there() -> None:
         "restore "
         "audit benchmark seal_train "
         "reindex demo adapters_list adapters_promote adapters_rollback adapters_disable models_pull models_list "
-        "models_path policies_list policies_show"
+        "models_path policy_list policy_show policy_lint policy_diff policy_test policy_fit policy_replay review_list "
+        "review_approve review_reject"
     )
 
     assert {"_".join(path) for path in commands()} == set(promised.split())
@@ -981,10 +982,10 @@ def test_a_misspelt_model_is_refused_before_anything_is_fetched(home: Path) -> N
 
 def test_policies_are_listed_and_shown_without_a_memory() -> None:
     """Also with what they inherit."""
-    names = [policy["name"] for policy in data(run("policies", "list", "--json"))["policies"]]
+    names = [policy["name"] for policy in data(run("policy", "list", "--json"))["policies"]]
 
     assert "default" in names
-    assert data(run("policies", "show", "default", "--json"))["thresholds"]["durable"] == 0.6
+    assert data(run("policy", "show", "default", "--json"))["thresholds"]["durable"] == 0.6
 
 
 def test_restoring_what_is_no_export_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,18 @@ from typing import Annotated, Any
 
 import typer
 
-from hybrid_memory.cli import asking, folders, getting, keeping, learning, looking, measuring, sealing
+from hybrid_memory.cli import (
+    asking,
+    folders,
+    getting,
+    keeping,
+    learning,
+    looking,
+    measuring,
+    policies,
+    reviewing,
+    sealing,
+)
 from hybrid_memory.cli.command import shared_options
 from hybrid_memory.cli.session import Globals
 
@@ -23,7 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for part in (folders, keeping, asking, learning, sealing, looking, measuring, getting):
+for part in (folders, keeping, asking, learning, sealing, looking, measuring, policies, reviewing, getting):
     app.add_typer(part.app)
 
 

@@ -68,7 +68,7 @@ def init(
     here: Session,
     folder: Annotated[Path | None, typer.Argument(help="Where; --memory when not given.")] = None,
     policy: Annotated[
-        str | None, typer.Option(help="Routing policy: a shipped name (see `policies list`) or a TOML file.")
+        str | None, typer.Option(help="Routing policy: a shipped name (see `policy list`) or a TOML file.")
     ] = None,
 ) -> Output:
     """Make a memory: write memory.toml with the main settings, and open it once."""
@@ -93,7 +93,7 @@ def settings_text(policy: str | None) -> str:
         NotFoundError: there is no such policy.
         PolicyError: the policy file cannot be used.
     """
-    line = '# policy = "default"  # see `hybrid-memory policies list`, or the path of a TOML file'
+    line = '# policy = "default"  # see `hybrid-memory policy list`, or the path of a TOML file'
     if policy is not None:
         load_policy(policy)
         name = str(Path(policy).resolve()) if Path(policy).is_file() else policy

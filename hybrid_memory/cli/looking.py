@@ -1,6 +1,6 @@
-"""Commands that look: list, history, trace, and policies list, show.
+"""Commands that look: list, history, trace.
 
-Imports: types, the policy reader, and the modules beside it.
+Imports: types, and the modules beside it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ from hybrid_memory.cli.command import command
 from hybrid_memory.cli.options import AsOf, Filter, Who, read_filter, read_time
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.cli.tables import table
-from hybrid_memory.routing.policy import list_policies, load_policy
 
 __all__ = ["app"]
 
 app = typer.Typer()
-policies = typer.Typer(help="The routing policies that are shipped.", no_args_is_help=True)
-app.add_typer(policies, name="policies")
 
 
 @command(app, "list")
@@ -61,19 +58,3 @@ def trace(here: Session, id: Annotated[str, typer.Argument(help="A record's or a
     with here.open() as memory:
         found = memory.trace(id)
     return Output(found, json.dumps(found, ensure_ascii=False, indent=2))
-
-
-@command(policies, "list")
-def list_shipped() -> Output:
-    """Show the shipped policies."""
-    shipped = [load_policy(name) for name in list_policies()]
-    data = [{"name": one.name, "description": one.description, "fingerprint": one.fingerprint} for one in shipped]
-    rows = [(one.name, one.description) for one in shipped]
-    return Output({"policies": data}, table(("policy", "what it does"), rows))
-
-
-@command(policies)
-def show(policy: Annotated[str, typer.Argument(help="A shipped name or a TOML file.")]) -> Output:
-    """Show one policy with all its values, those it inherits included."""
-    data = load_policy(policy).model_dump(mode="json")
-    return Output(data, json.dumps(data, ensure_ascii=False, indent=2))

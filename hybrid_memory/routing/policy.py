@@ -12,153 +12,31 @@ Every error names file, line and column.
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
 from hybrid_memory.errors import NotFoundError, PolicyError
+from hybrid_memory.routing.policy_tables import Policy
 from hybrid_memory.routing.toml_lines import place_of
-from hybrid_memory.types import Kind, Route, Trust
 
-__all__ = [
-    "Ladder",
-    "Lifetimes",
-    "Match",
-    "Policy",
-    "Rule",
-    "Sensitive",
-    "Slots",
-    "Thresholds",
-    "list_policies",
-    "load_policy",
-]
+__all__ = ["EXAMPLES", "checked", "list_policies", "load_policy", "source_of", "text_of"]
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Days = Annotated[float, Field(gt=0)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Thresholds(_Table):
-    """How sure the classifier must be. All are probabilities in [0, 1]."""
-
-    durable: Share = 0.6
-    """Least p_durable of a behaviour-shaping text that may be learned."""
-    behaviour: Share = 0.5
-    """Least p_behaviour of a text that counts as behaviour-shaping."""
-    fact: Share = 0.9
-    """Least p_durable of a plain fact that may be learned; 1.0 keeps plain facts in retrieval."""
-    chatter: Share = 0.8
-    """Least probability of small talk at which a text is dropped; 1.0 never drops."""
-    margin: Share = 0.03
-    """Closer than this to `durable`, `behaviour` or `fact` counts as undecided, and goes to retrieval."""
-
-
-class Ladder(_Table):
-    """How many distinct sources must say a thing before it may enter the weights. Operators pass at once."""
-
-    user: Annotated[int, Field(ge=1)] = 2
-    """For what users say."""
-    explicit: Annotated[int, Field(ge=1)] = 1
-    """For what users hand in as a Preference or an Example: they have said that they mean it."""
-    external: Annotated[int, Field(ge=2)] = 3
-    """For everybody else; never one utterance."""
-
-
-class Sensitive(_Table):
-    """What becomes of texts in which a screen saw something."""
-
-    personal: Route = Route.RETRIEVE
-    """Identifiers of a person: e-mail addresses, phone numbers, dates of birth. "learn" lifts the ban."""
-    secret: Literal[Route.RETRIEVE, Route.DROP, Route.QUARANTINE] = Route.QUARANTINE
-    """Passwords, keys, card numbers; these are never learned."""
-    instruction: Literal[Route.RETRIEVE, Route.DROP, Route.QUARANTINE] = Route.QUARANTINE
-    """Instructions hidden in external data. From users they are marked and not learned; from operators marked."""
-
-
-class Lifetimes(_Table):
-    """Days after which a text that stays in retrieval expires; None keeps it until it is replaced."""
-
-    fast: Days | None = None
-    slow: Days | None = None
-
-
-class Slots(_Table):
-    """Facts that fill a slot have been declared replaceable, so they stay in retrieval."""
-
-    durable: tuple[str, ...] = ()
-    """Attributes (globs, case folded) whose facts may be learned all the same, such as "founded*"."""
-
-
-class Match(_Table):
-    """When a rule applies: every condition given must hold; none given always holds."""
-
-    kind: Kind | None = None
-    """The kind the caller stated."""
-    source: str | None = None
-    """Glob on the source, such as "handbook/*"."""
-    trust: Trust | None = None
-    pattern: str | None = None
-    """Regular expression searched in the text, upper and lower case alike."""
-    attribute: str | None = None
-    """Glob on the slot's attribute, case folded."""
-    slot: bool | None = None
-    """Whether the text fills a slot, so that its value may be replaced."""
-    metadata: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
-    """Values that the metadata must have."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from error
-        return pattern
-
-
-class Rule(_Table):
-    """A hard rule: decides before the classifier is asked. The first rule that matches wins."""
-
-    name: Annotated[str, Field(min_length=1)]
-    match: Match = Match()
-    route: Route
-    reason: str = ""
-    """Shown in the decision; the rule's name when empty."""
-
-
-class Policy(_Table):
-    """All that a router needs to know, with what it extends already merged in."""
-
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    description: str = ""
-    extends: str | None = None
-    thresholds: Thresholds = Thresholds()
-    ladder: Ladder = Ladder()
-    sensitivity: Sensitive = Sensitive()
-    lifetimes: Lifetimes = Lifetimes()
-    slots: Slots = Slots()
-    rules: tuple[Rule, ...] = ()
-
-    @property
-    def fingerprint(self) -> str:
-        """12 hex digits of the SHA-256 of the merged policy as JSON."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"description", "extends"}), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+EXAMPLES = ".examples.toml"
+"""Ending of the table of examples beside a policy."""
 
 
 def list_policies() -> list[str]:
     """Return the names of the shipped policies, sorted."""
-    return sorted(Path(item.name).stem for item in _shipped().iterdir() if item.name.endswith(".toml"))
+    names = [item.name for item in _shipped().iterdir()]
+    return sorted(
+        name.removesuffix(".toml") for name in names if name.endswith(".toml") and not name.endswith(EXAMPLES)
+    )
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
@@ -168,14 +46,31 @@ def load_policy(name_or_path: str | Path) -> Policy:
         NotFoundError: there is no such policy or file.
         PolicyError: the file cannot be used; the message has file, line and column.
     """
+    name, path = source_of(name_or_path)
+    return Policy.model_validate(_merged(name, path, ()))
+
+
+def source_of(name_or_path: str | Path) -> tuple[str, Path | None]:
+    """Return a policy's name as it was given and its file; None for a shipped one.
+
+    Raises:
+        NotFoundError: there is no such policy or file.
+    """
     given = str(name_or_path)
     if given in list_policies():
-        merged = _merged(given, None, ())
-    elif Path(given).is_file():
-        merged = _merged(given, Path(given), ())
+        return given, None
+    if Path(given).is_file():
+        return given, Path(given)
+    raise NotFoundError(f"there is no policy {given!r}; {_known(given)}, or give the path of a TOML file")
+
+
+def text_of(name: str, path: Path | None, ending: str = ".toml") -> str | None:
+    """Return the text of a policy file, or of the file beside it with another ending; None when there is none."""
+    if path is None:
+        file = _shipped() / f"{name}{ending}"
     else:
-        raise NotFoundError(f"there is no policy {given!r}; {_known(given)}, or give the path of a TOML file")
-    return Policy.model_validate(merged)
+        file = path if ending == ".toml" else path.with_name(path.name.removesuffix(".toml") + ending)
+    return str(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _shipped() -> Any:
@@ -191,8 +86,10 @@ def _known(name: str) -> str:
 def _merged(name: str, path: Path | None, above: tuple[str, ...]) -> dict[str, Any]:
     """Return the tables of a policy with those it extends merged in."""
     label = str(path) if path else f"policies/{name}.toml"
-    text = path.read_text(encoding="utf-8") if path else (_shipped() / f"{name}.toml").read_text(encoding="utf-8")
-    tables = _checked(text, label)
+    text = text_of(name, path) or ""
+    tables = checked(text, label, Policy)
+    if path is not None and "classifier" in tables:
+        tables["classifier"] = str(path.parent / tables["classifier"])
     parent = tables.get("extends")
     if parent is None:
         return tables
@@ -222,25 +119,30 @@ def _overlaid(base: Mapping[str, Any], tables: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _checked(text: str, label: str) -> dict[str, Any]:
+def checked(text: str, label: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Parse TOML and check it against a model; return it as it is written.
+
+    Raises:
+        PolicyError: one line per mistake, with file, line, column and the nearest known word.
+    """
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # The message already ends in "(at line 3, column 9)".
         raise PolicyError(f"{label} is not valid TOML: {error}") from error
     try:
-        Policy.model_validate(tables)
+        model.model_validate(tables)
     except ValidationError as error:
-        raise PolicyError("\n".join(_sentences(error, text, label))) from error
+        raise PolicyError("\n".join(_sentences(error, text, label, model))) from error
     return tables
 
 
-def _sentences(error: ValidationError, text: str, label: str) -> Iterator[str]:
+def _sentences(error: ValidationError, text: str, label: str, model: type[BaseModel]) -> Iterator[str]:
     for problem in sorted(error.errors(), key=lambda problem: place_of(text, problem["loc"])):
         keys = problem["loc"]
         name = ".".join(str(key) for key in keys)
         if problem["type"] == "extra_forbidden":
-            names = _names(keys[:-1])
+            names = _names(model, keys[:-1])
             near = difflib.get_close_matches(str(keys[-1]), names, n=1)
             what = f"unknown key {name}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}")
         elif problem["type"] == "missing":
@@ -256,14 +158,16 @@ def _nearest(given: object, expected: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _names(keys: tuple[int | str, ...]) -> list[str]:
+def _names(model: type[BaseModel], keys: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the table at this place may have."""
-    parts = [key for key in keys if isinstance(key, str)]
-    tables: dict[str, type[_Table]] = {
-        "": Policy, "thresholds": Thresholds, "ladder": Ladder, "sensitivity": Sensitive, "lifetimes": Lifetimes,
-        "slots": Slots, "rules": Rule, "rules.match": Match,
-    }  # fmt: skip
-    return list(tables[".".join(parts)].model_fields)
+    for key in keys:
+        if isinstance(key, str):
+            kind = model.model_fields[key].annotation
+            inner = next((one for one in (kind, *get_args(kind)) if isinstance(one, type)), None)
+            if inner is None or not issubclass(inner, BaseModel):
+                return []
+            model = inner
+    return list(model.model_fields)
 
 
 def _at(text: str, label: str, keys: tuple[int | str, ...]) -> str:

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from hybrid_memory.routing.durability import Classifier, Judgement
-from hybrid_memory.routing.policy import Match, Policy
+from hybrid_memory.routing.judge import Judge
+from hybrid_memory.routing.language import detected_language
+from hybrid_memory.routing.policy_tables import Match, Policy
 from hybrid_memory.types import Decision, Draft, Finding, FloatArray, Kind, Route, Sensitivity, Trust
 
 __all__ = ["PolicyRouter"]
@@ -50,7 +52,9 @@ class _Case:
 class PolicyRouter:
     """A Router that follows one policy."""
 
-    def __init__(self, policy: Policy, classifier: Classifier) -> None:
+    def __init__(self, policy: Policy, classifier: Classifier, judge: Judge | None = None) -> None:
+        """`judge` is asked about what the classifier leaves undecided; without one that is retrieved."""
+        self._judge = judge
         self._policy = policy
         self._classifier = classifier
         self._name = f"{policy.name}@{policy.fingerprint}"
@@ -59,6 +63,17 @@ class PolicyRouter:
     def name(self) -> str:
         """Name and fingerprint of the policy, as "default@1a2b3c4d5e6f"."""
         return self._name
+
+    @property
+    def patience_s(self) -> float | None:
+        """Seconds without conflict that count as one more source for what users say; None: age does not count."""
+        days = self._policy.ladder.days
+        return None if days is None else days * DAY_S
+
+    def quota(self, trust: Trust) -> int | None:
+        """Return how many records of one source may be on their way into the weights or in them."""
+        quotas = self._policy.quotas
+        return {Trust.USER: quotas.user, Trust.EXTERNAL: quotas.external}.get(trust)
 
     def route(
         self,
@@ -195,11 +210,11 @@ class PolicyRouter:
         shown = f"behaviour-shaping (p={p_behaviour:.2f})"
         if p_behaviour < limits.behaviour + limits.margin:
             case.reasons.append(f"undecided whether {shown}; kept in retrieval")
-            return Route.RETRIEVE
-        return self._by_durability(case, shown, limits.durable)
+            return self._by_judge(case)
+        return self._by_durability(case, shown, self._policy.durable)
 
     def _as_fact(self, case: _Case) -> Route:
-        return self._by_durability(case, f"a plain {case.judgement.kind}", self._policy.thresholds.fact)
+        return self._by_durability(case, f"a plain {case.judgement.kind}", self._policy.fact)
 
     def _by_durability(self, case: _Case, shown: str, least: float) -> Route:
         p_durable, margin = case.judgement.p_durable, self._policy.thresholds.margin
@@ -208,9 +223,17 @@ class PolicyRouter:
             return Route.LEARN
         if p_durable >= least - margin:
             case.reasons.append(f"{shown}, undecided whether lasting (p={p_durable:.2f}, needs {least:.2f})")
-        else:
-            case.reasons.append(f"{shown}, but may change (p_durable={p_durable:.2f}, needs {least:.2f})")
+            return self._by_judge(case)
+        case.reasons.append(f"{shown}, but may change (p_durable={p_durable:.2f}, needs {least:.2f})")
         return Route.RETRIEVE
+
+    def _by_judge(self, case: _Case) -> Route:
+        # A text with hidden orders is not shown to a model that might follow them.
+        opinion = None if self._judge is None or case.findings else self._judge.opinion(case.draft.text)
+        if opinion is None:
+            return Route.RETRIEVE
+        case.reasons.append(f"the judge says {opinion.route}: {opinion.because}")
+        return Route(opinion.route)
 
     def _by_ladder(self, case: _Case) -> Route:
         trust, ladder = case.draft.trust, self._policy.ladder
@@ -259,5 +282,12 @@ def _matches(match: Match, draft: Draft) -> bool:
         match.attribute is None
         or (slot is not None and fnmatchcase(slot.attribute.casefold(), match.attribute.casefold())),
         all(draft.metadata.get(key) == value for key, value in match.metadata.items()),
+        all(fnmatchcase(getattr(draft.scope, key) or "", glob) for key, glob in match.scope.items()),
     )
-    return all(checks)
+    return all(checks) and (match.language is None or match.language == _language(draft))
+
+
+def _language(draft: Draft) -> str:
+    """Return the two-letter code of the text's language: as the metadata has it, else as it is detected."""
+    given = draft.metadata.get("language")
+    return str(given).casefold()[:2] if given else detected_language(draft.text)

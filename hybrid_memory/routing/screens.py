@@ -119,7 +119,8 @@ _TASK = re.compile(
 """A task for a language model. Suspicious only where a longer text of another nature holds it."""
 
 _QUESTION = re.compile(
-    r"^(?:what|who|when|where|which|why|how|(?:can|could) you (?:show|write|give|explain|tell))\b[^?\n]{6,140}\?$", re.IGNORECASE
+    r"^(?:what|who|when|where|which|why|how|(?:can|could) you (?:show|write|give|explain|tell))\b[^?\n]{6,140}\?$",
+    re.IGNORECASE,
 )
 """A question that a model could answer from what it knows."""
 _BETWEEN_PEOPLE = re.compile(
@@ -133,7 +134,7 @@ _BETWEEN_PEOPLE = re.compile(
 _WORD = re.compile(r"[a-z]{4,}", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)'[^'\n]*'(?!\w)|\"[^\"\n]*\"")
 _ASKING = frozenset(
-    "what when where which does have were show write give explain tell could would between difference from with main".split()
+    "what when where which does have were show write give explain tell could would between from with main".split()
 )
 
 _HOST_CHARS = 160

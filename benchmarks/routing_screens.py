@@ -1,0 +1,86 @@
+"""The instruction screen on attack texts and on honest ones, and what the router does with the attacks.
+
+Flow:     injection sets -> screen -> shares seen; and -> router -> how many would be learned
+Imports:  hybrid_memory (the routing stage)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.routing_measures import share
+from benchmarks.routing_sets import Row, planted, read, wrapped
+from hybrid_memory.build import default_screens
+from hybrid_memory.protocols import Router
+from hybrid_memory.routing.screens import InstructionScreen
+from hybrid_memory.testing import draft_of
+from hybrid_memory.types import FloatArray, Route, Trust
+
+__all__ = ["screens"]
+
+QUARANTINE = 0.5
+"""Least score that sets an external text aside."""
+
+
+def screens(data: Path, encode: Callable[[Sequence[str]], FloatArray], router: Router) -> Row:
+    """Return detection, false alarms, and payloads that become training material."""
+    mails = [row["context"] for row in read(data / "inj_bipia" / "dev_contexts.jsonl")]
+    in_mails = {place: list(planted(data, mails, place)) for place in ("start", "middle", "end")}
+    attacks = _attacks(data)
+    honest = {
+        "inj_bipia mails": mails,
+        "inj_agentdojo mails": [row["text"] for row in read(data / "inj_agentdojo" / "dev_benign.jsonl")],
+        "inj_notinject": [row["text"] for row in read(data / "inj_notinject" / "dev.jsonl")],
+        "feedbackqa pages": [row["text"] for row in read(data / "feedbackqa" / "corpus.jsonl")],
+    }
+    return {
+        "seen": {f"inj_bipia {place}": _seen(texts) for place, texts in in_mails.items()}
+        | {name: _seen(texts) for name, texts in attacks.items()},
+        "set_aside": {f"inj_bipia {place}": _seen(texts, QUARANTINE) for place, texts in in_mails.items()}
+        | {name: _seen(texts, QUARANTINE) for name, texts in attacks.items()},
+        "false_alarms": {name: _seen(texts) for name, texts in honest.items()},
+        "learned": _learned(data, encode, router),
+    }
+
+
+def _seen(texts: Sequence[str], least: float = 0.0) -> float:
+    screen = InstructionScreen()
+    return share([any(finding.score >= least for finding in screen.screen(text)) for text in texts])
+
+
+def _attacks(data: Path) -> dict[str, list[str]]:
+    return {
+        "inj_agentdojo wrapped": list(wrapped(data)),
+        "inj_tensortrust": [row["attack"] for row in read(data / "inj_tensortrust" / "dev.jsonl")],
+        "inj_agent_threat": list(_poisoned(data)),
+    }
+
+
+def _poisoned(data: Path) -> Iterator[str]:
+    for row in read(data / "inj_agent_threat" / "dev.jsonl"):
+        marker = str(row.get("attack_marker") or "\0").casefold()
+        yield from (text for text in row.get("memory_store", {}).values() if marker in text.casefold())
+        if row["set"] == "ipi_coding_agent" and not row["is_benign"]:
+            yield row["issue_text"]
+        for place in row.get("attack_email_indices", []):
+            yield json.dumps(row["inbox"][place])
+
+
+def _learned(data: Path, encode: Callable[[Sequence[str]], FloatArray], router: Router) -> Row:
+    """Count payloads of four sets, alone and unplanted, that would be learned: the worst case for a screen.
+
+    A stranger's with as many confirmations as it likes, then a user's first word.
+    """
+    looks = default_screens()
+    sets = {"inj_bipia": [row["payload"] for row in read(data / "inj_bipia" / "dev.jsonl")]} | _attacks(data)
+    counts: Row = {}
+    for name, texts in sets.items():
+        found = [tuple(finding for screen in looks for finding in screen.screen(text)) for text in texts]
+        counts[name] = {"n": len(texts)}
+        for trust, said in ((Trust.EXTERNAL, 0), (Trust.EXTERNAL, 9), (Trust.USER, 0)):
+            drafts = [draft_of(text, trust=trust) for text in texts]
+            decisions = router.route(drafts, encode(texts), found, [said] * len(texts))
+            counts[name][f"{trust} said by {said + 1}"] = sum(one.route is Route.LEARN for one in decisions)
+    return counts

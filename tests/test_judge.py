@@ -1,0 +1,153 @@
+"""The judge: asked about undecided texts only, once, within a budget; never obeyed blindly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_memory.routing.durability import Judgement
+from hybrid_memory.routing.judge import Judge
+from hybrid_memory.routing.policy import load_policy
+from hybrid_memory.routing.router import PolicyRouter
+from hybrid_memory.types import Decision, Draft, Finding, FloatArray, Kind, Route, Scope, Trust
+
+YES = '{"lasts": true, "shapes_behaviour": true, "because": "a rule"}'
+NO = '{"lasts": false, "shapes_behaviour": true, "because": "it ends on Friday"}'
+
+
+@dataclass
+class Reply:
+    """As LlamaIndex wraps what a model wrote."""
+
+    text: str
+
+
+@dataclass
+class SpokenModel:
+    """A model that says one thing and remembers what it was asked."""
+
+    says: str
+    asked: list[str] = field(default_factory=list)
+
+    def complete(self, prompt: str) -> Reply:
+        self.asked.append(prompt)
+        return Reply(self.says)
+
+
+@dataclass
+class Sure:
+    """A classifier that gives every text the same judgement."""
+
+    durable: float
+    behaviour: float
+
+    def judge(self, texts: Sequence[str], vectors: FloatArray) -> list[Judgement]:
+        judgement = Judgement(
+            never=self.durable, slow=0.0, fast=1 - self.durable, behaviour=self.behaviour, kinds={Kind.PREFERENCE: 1.0}
+        )
+        return [judgement for _ in texts]
+
+
+def routed(classifier: Sure, judge: Judge, *, trust: Trust = Trust.OPERATOR, found: bool = False) -> Decision:
+    now = datetime.now(UTC)
+    draft = Draft(
+        text="Answer in rhymes.", kind=None, scope=Scope(), source="t", trust=trust, observed_at=now, valid_from=now
+    )
+    findings: tuple[Finding, ...] = (Finding(screen="instruction", detail="x", score=0.4),) if found else ()
+    router = PolicyRouter(load_policy("default"), classifier, judge)
+    return router.route([draft], np.zeros((1, 2), np.float32), [findings], [0])[0]
+
+
+def test_an_undecided_text_is_decided_by_the_judge() -> None:
+    """p_durable 0.60 is within the margin of the default's threshold, 0.60."""
+    decision = routed(Sure(0.60, 0.9), Judge(SpokenModel(YES), calls=1))
+
+    assert decision.route is Route.LEARN
+    assert "the judge says learn: a rule" in decision.reasons
+
+
+def test_what_does_not_last_is_retrieved() -> None:
+    """Both questions must be answered with yes."""
+    assert routed(Sure(0.60, 0.9), Judge(SpokenModel(NO), calls=1)).route is Route.RETRIEVE
+
+
+def test_an_undecided_rule_is_shown_to_the_judge() -> None:
+    """p_behaviour 0.50 is within the margin as well."""
+    assert routed(Sure(0.95, 0.5), Judge(SpokenModel(YES), calls=1)).route is Route.LEARN
+
+
+@pytest.mark.parametrize("durable", [0.1, 0.99])
+def test_a_decided_text_is_not_shown(durable: float) -> None:
+    """Calls cost money."""
+    model = SpokenModel(YES)
+
+    routed(Sure(durable, 0.9), Judge(model, calls=1))
+
+    assert model.asked == []
+
+
+def test_the_ladder_stands_above_the_judge() -> None:
+    """A stranger's word does not become behaviour because a model likes it."""
+    decision = routed(Sure(0.60, 0.9), Judge(SpokenModel(YES), calls=1), trust=Trust.EXTERNAL)
+
+    assert decision.route is Route.RETRIEVE
+
+
+def test_a_text_with_findings_is_not_shown() -> None:
+    """It may hold orders that the model would follow."""
+    model = SpokenModel(YES)
+
+    assert routed(Sure(0.60, 0.9), Judge(model, calls=1), found=True).route is Route.RETRIEVE
+    assert model.asked == []
+
+
+def test_the_same_text_is_asked_once_even_by_a_later_process(tmp_path: Path) -> None:
+    """The second judge reads the first one's file."""
+    model = SpokenModel(YES)
+    first = Judge(model, calls=5, cache=tmp_path / "judge.jsonl")
+    first.opinion("Answer in rhymes.")
+    first.opinion("Answer in rhymes.")
+    later = Judge(model, calls=5, cache=tmp_path / "judge.jsonl")
+
+    opinion = later.opinion("Answer in rhymes.")
+
+    assert opinion is not None
+    assert opinion.route == "learn"
+    assert len(model.asked) == 1
+
+
+def test_the_cache_holds_no_text(tmp_path: Path) -> None:
+    """What is forgotten must not live on in it: neither the statement nor the model's words about it."""
+    Judge(SpokenModel(YES), calls=1, cache=tmp_path / "judge.jsonl").opinion("Answer in rhymes.")
+
+    written = (tmp_path / "judge.jsonl").read_text(encoding="utf-8")
+    assert "rhymes" not in written
+    assert "a rule" not in written
+
+
+def test_a_spent_budget_leaves_texts_undecided() -> None:
+    """One call, two texts."""
+    judge = Judge(SpokenModel(YES), calls=1)
+
+    assert judge.opinion("one") is not None
+    assert judge.opinion("two") is None
+    assert judge.calls_left == 0
+
+
+@pytest.mark.parametrize("said", ["Sure, learn it!", '{"lasts": "yes"}', "", '{"lasts": true}'])
+def test_an_answer_that_is_not_the_object_decides_nothing(said: str) -> None:
+    """Nothing is guessed from loose words."""
+    assert Judge(SpokenModel(said), calls=1).opinion("one") is None
+
+
+def test_an_object_is_found_among_other_words() -> None:
+    """Models like to explain themselves."""
+    opinion = Judge(SpokenModel(f"Here you are:\n```json\n{NO}\n```"), calls=1).opinion("one")
+
+    assert opinion is not None
+    assert opinion.route == "retrieve"
