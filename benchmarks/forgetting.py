@@ -25,7 +25,9 @@ from benchmarks.company_data import REPORTED_COMPANIES, load_company
 from benchmarks.forgetting_arms import (
     LONGEST,
     MODES,
+    SEAL,
     Given,
+    Sequential,
     Taught,
     by_model,
     cached,
@@ -34,9 +36,7 @@ from benchmarks.forgetting_arms import (
     missed_records,
 )
 from benchmarks.forgetting_end import end_of_memory, end_of_sequential
-from benchmarks.forgetting_pages import html, pictures
-from benchmarks.forgetting_report import Run, as_result, table
-from benchmarks.forgetting_sequential import SEAL, Sequential
+from benchmarks.forgetting_report import Run, as_result, html, pictures, table
 from benchmarks.probes import load_probes
 from benchmarks.stream import Question, Stream, company_stream, passage_stream
 from hybrid_memory import Settings
@@ -91,7 +91,7 @@ def play(
     run = Run.of(stream, seed)
     taught = Taught(stream, folder, settings=kit.settings, language_model=kit.load(), encoder=kit.encoder)
     try:
-        _play_memory(run, taught, seed, full=full)
+        _play_memory(run, taught, seed)
         after(run)
         _measure_end(run, taught, data_dir)
         after(run)
@@ -114,7 +114,7 @@ def play(
     return run
 
 
-def _play_memory(run: Run, taught: Taught, seed: int, *, full: bool) -> None:
+def _play_memory(run: Run, taught: Taught, seed: int) -> None:
     """Tell the memory each window and ask in every mode; the base is asked once, before anything is told."""
     stream, folder = run.stream, taught.folder
     everything = stream.asked_after(stream.windows - 1)
@@ -130,7 +130,7 @@ def _play_memory(run: Run, taught: Taught, seed: int, *, full: bool) -> None:
         run.costs.setdefault("hybrid", []).append(taught.tell(window))
         for arm, mode in MODES.items():
             found = _keep(run, arm, window, folder, partial(taught.ask, mode=mode))
-            if arm in MISSING and (full or window == stream.windows - 1):
+            if arm in MISSING:
                 affected = [question for question in stream.asked_after(window) if question.record in missed]
                 name = MISSING[arm]
                 again = _answers(folder, f"{name}-{window}", partial(taught.ask, affected, mode=mode, missed=missed))

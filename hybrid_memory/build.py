@@ -129,10 +129,10 @@ def build(
             encoder,
             folder / "index",
             candidates=settings.retrieval.candidates,
-            rrf_k=settings.retrieval.rrf_k,
             dense_weight=settings.retrieval.dense_weight,
             lexical_weight=settings.retrieval.lexical_weight,
-            hnsw_from=settings.retrieval.hnsw_from,
+            large=settings.retrieval.large_index,
+            large_from=settings.retrieval.large_from,
             vector_store=vector_store,
             for_reindex=for_reindex,
         )
@@ -222,9 +222,11 @@ def _make(folder: Path) -> None:
 
 def _encoder(settings: Settings) -> Encoder:
     from hybrid_memory.retrieval.encoder import SentenceEncoder
+    from hybrid_memory.retrieval.vector_cache import CachedEncoder
 
-    name = settings.encoder.name
-    return SentenceEncoder(models.path(name) if name in CATALOGUE else name, batch_size=settings.encoder.batch_size)
+    name, cache_file = settings.encoder.name, settings.encoder.cache
+    encoder = SentenceEncoder(models.path(name) if name in CATALOGUE else name, batch_size=settings.encoder.batch_size)
+    return encoder if cache_file is None else CachedEncoder(encoder, Path(cache_file).expanduser())
 
 
 def _language_model(settings: Settings, loaded: list[LocalLanguageModel]) -> LanguageModel:

@@ -74,6 +74,9 @@ class EncoderSettings(_Group):
     name: str = "all-minilm-l6-v2"
     """A shipped name or a sentence-transformers folder or id."""
     batch_size: Annotated[int, Field(ge=1)] = 32
+    cache: str | None = None
+    """A file that keeps vectors by the content of their text, so that no text is embedded twice; several memories
+    may share it. None keeps the ledger's only."""
 
 
 class LedgerSettings(_Group):
@@ -108,12 +111,14 @@ class RetrievalSettings(_Group):
 
     candidates: Annotated[int, Field(ge=1)] = 50
     """How many each of dense and lexical search give to the fusion."""
-    rrf_k: Annotated[int, Field(ge=0)] = 5
-    """Damping of reciprocal rank fusion (Cormack et al. 2009 used 60); 5 found more on LoCoMo and SciFact."""
     dense_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the cosine, scaled to [0, 1] over the candidates."""
     lexical_weight: Annotated[float, Field(ge=0)] = 1.0
-    hnsw_from: Annotated[int, Field(ge=1)] = 200_000
-    """Number of vectors from which an approximate index replaces the exact one."""
+    """Weight of BM25, scaled likewise."""
+    large_index: Literal["ivf", "hnsw", "flat"] = "ivf"
+    """What a large index becomes: lists, a graph, or an exact table still."""
+    large_from: Annotated[int, Field(ge=1)] = 200_000
+    """Number of vectors from which an index is large."""
 
 
 class SelfEditSettings(_Group):

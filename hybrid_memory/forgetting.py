@@ -9,14 +9,14 @@ approximate unlearning only hides (parametric.md, section 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.audit import is_extracted
 from hybrid_memory.consolidation import Consolidation
-from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, Progress, Retriever
-from hybrid_memory.types import AdapterStatus, Answer, Json, Receipt, Record, Status
+from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, Progress, RemembersVectors, Retriever
+from hybrid_memory.types import AdapterStatus, Answer, FloatArray, Json, Receipt, Record, Status
 from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Forgetting"]
@@ -57,6 +57,9 @@ class Forgetting:
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # Answers first: a process that dies later finds adapters and index by the ledger, but not these.
         answers = self._answers.forget(ids, [version.id for version in known])
+        owners, vectors = self._ledger.record_vectors(ids)
+        if isinstance(self._encoder, RemembersVectors):
+            self._encoder.forget_vectors(vectors)
         removed = self._ledger.forget(ids)
         adapters, shards = _names(removed["adapters"]), _names(removed["shards"])
         answers += self._answers.forget(ids, adapters)  # what was answered between the two
@@ -72,7 +75,7 @@ class Forgetting:
             retrieval={
                 **{name: removed[name] for name in ("passages", "vectors", "self_edits", "queue")},
                 "logged_answers": answers,
-                "still_found": self._still_found(records),
+                "still_found": self._still_found(records, dict(zip(owners, vectors, strict=True))),
             },
             weights={
                 "state": state,
@@ -94,14 +97,13 @@ class Forgetting:
         purged = [version.id for version in self._ledger.versions() if version.status is AdapterStatus.PURGED]
         self._answers.forget(gone, [one for one in purged if any(one in answer.adapters for answer in answers)])
 
-    def _still_found(self, records: Sequence[Record]) -> int:
-        """Probe the retrieval half: search for each record by its own words; return how many are found (0)."""
+    def _still_found(self, records: Sequence[Record], vectors: Mapping[str, FloatArray]) -> int:
+        """Probe the retrieval half: search for each record by its own words and vector; return how many are found."""
         found = 0
         for record in records:
-            hits = self._retriever.search(
-                record.text, vector=self._encoder.encode([record.text]), scope=record.scope, top_k=10
-            )
-            found += any(hit.record.id == record.id for hit in hits)
+            if record.id in vectors:
+                hits = self._retriever.search(record.text, vector=vectors[record.id], scope=record.scope, top_k=10)
+                found += any(hit.record.id == record.id for hit in hits)
         return found
 
     def _extracted(self, records: Sequence[Record]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from hybrid_memory.types import (
     AdapterVersion,
@@ -58,6 +58,7 @@ __all__ = [
     "Ledger",
     "Progress",
     "Reader",
+    "RemembersVectors",
     "Retriever",
     "Router",
     "Screen",
@@ -120,6 +121,15 @@ class Reader(Protocol):
         idempotency_key: str | None = None,
     ) -> list[Draft]:
         """Return one draft per record the input becomes; the arguments are those of `HybridMemory.ingest`."""
+        ...
+
+
+@runtime_checkable
+class RemembersVectors(Protocol):
+    """An encoder that keeps vectors beyond the call; forgetting tells it."""
+
+    def forget_vectors(self, vectors: FloatArray) -> int:
+        """Delete the kept vectors that equal one of these, shape (n, dim); return how many there were."""
         ...
 
 
@@ -487,6 +497,19 @@ class Ledger(Protocol):
 
     def visible(self, *, scope: Scope, filters: Filters | None = None, as_of: datetime | None = None) -> IdArray:
         """Return the ids (int64, sorted) of the passages a query may see."""
+        ...
+
+    def visible_since(
+        self, *, scope: Scope, filters: Filters | None = None, event: int, after: datetime
+    ) -> tuple[int, IdArray, IdArray]:
+        """Return the newest event, the passages of records that changed meanwhile, and those of them a query may see.
+
+        A record changes by an event after `event`, or because its time began or ended after `after`.
+        """
+        ...
+
+    def texts_after(self, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
+        """Return ids and texts of the passages after an id, in id order."""
         ...
 
     def lexical(

@@ -235,7 +235,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_damaged_index_is_built_again_from_the_ledger(folder: Path) -> None:
     """The doctor names it, searches go on, and closing writes a whole one."""
-    (file,) = (folder / "index").rglob("*.faiss")
+    (file,) = (folder / "index").rglob("*.index")
     file.write_bytes(b"rust" + file.read_bytes()[4:])
 
     with open_memory(folder) as memory:

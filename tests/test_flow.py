@@ -450,7 +450,7 @@ def test_forgetting_now_leaves_the_text_in_no_file(tmp_path: Path) -> None:
         vector = WordEncoder().encode([SECRET])[0].tobytes()
         hashed = memory.get(secret).content_hash.encode()
         assert {"answers.jsonl", "ledger.sqlite"} <= set(where_it_stands(folder, WORD))
-        assert any(name.endswith(".faiss") for name in where_it_stands(folder, vector))
+        assert any(name.endswith(".index") for name in where_it_stands(folder, vector))
 
         receipt = memory.forget(secret, weights="now")
 

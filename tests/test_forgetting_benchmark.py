@@ -11,10 +11,8 @@ import pytest
 
 from benchmarks.company_data import load_company
 from benchmarks.forgetting import Kit, play
-from benchmarks.forgetting_arms import Given, missed_records
-from benchmarks.forgetting_pages import html, pictures
-from benchmarks.forgetting_report import Run, as_result, measure, table
-from benchmarks.forgetting_sequential import SEAL
+from benchmarks.forgetting_arms import SEAL, Given, missed_records
+from benchmarks.forgetting_report import Run, as_result, html, measure, pictures, table
 from benchmarks.stream import Question, Stream, company_stream, reworded_value
 from hybrid_memory import Settings
 from hybrid_memory.grading import said

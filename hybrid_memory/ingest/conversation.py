@@ -62,7 +62,8 @@ def read_conversation(messages: Sequence[object], *, chunk_tokens: int, max_char
             continue
         message = message._replace(text=normalise(message.text, what=f"message {number}", max_chars=max_chars))
         if message.role == "user" or _states(message.text):
-            asked = before.text if before.text.endswith("?") and before.role != message.role else ""
+            other = (before.role, before.name) != (message.role, message.name)
+            asked = before.text if before.text.endswith("?") and other else ""
             found = _contents(message, number=number, asked=asked, chunk_tokens=chunk_tokens)
             contents.extend(_with_slot(found, message.text) if propose and message.role == "user" else found)
         before = message

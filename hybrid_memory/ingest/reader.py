@@ -141,6 +141,9 @@ class Reader:
         name = str(facts.get("file_name") or getattr(document, "node_id", None) or "document")
         clean = normalise(text, what=f"document {name}", max_chars=self._max_chars)
         parts = _parts(split(clean, chunk_tokens=self._chunk_tokens), name)
+        if isinstance(title := facts.get("title"), str) and title.strip():
+            # The third part of a page names its subject nowhere: what is indexed begins with the title.
+            parts = [dataclasses.replace(part, passages=(f"{title.strip()}\n{part.text}",)) for part in parts]
         return [_from_outside(part, source=str(facts.get("file_name") or "document"), metadata=facts) for part in parts]
 
     def _files(self, path: Path, *, propose: bool) -> list[Content]:

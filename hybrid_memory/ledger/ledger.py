@@ -181,6 +181,29 @@ class SqlLedger:
         with self._database.reading() as connection:
             return searching.visible(connection, scope=scope, filters=filters, as_of=as_of)
 
+    def visible_since(
+        self, *, scope: Scope, filters: Filters | None = None, event: int, after: datetime
+    ) -> tuple[int, IdArray, IdArray]:
+        """Return the newest event, the passages of records that changed meanwhile, and those of them a query may see.
+
+        A record changes by an event with a number greater than `event`, or because its time began or ended
+        after `after`. With it, an answer of `visible` is brought up to date.
+        """
+        with self._database.reading() as connection:
+            return searching.visible_since(
+                connection,
+                scope=scope,
+                filters=filters,
+                event=event,
+                after=to_micros(after, "after"),
+                now=now_micros(),
+            )
+
+    def texts_after(self, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
+        """Return at most `limit` ids and texts of the passages after an id, in id order."""
+        with self._database.reading() as connection:
+            return searching.texts_after(connection, passage_id, limit=limit)
+
     def lexical(
         self, question: str, *, scope: Scope, limit: int, filters: Filters | None = None, as_of: datetime | None = None
     ) -> list[tuple[int, float]]:

@@ -12,16 +12,16 @@ from datetime import datetime
 from itertools import takewhile
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, union, update
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.reading import get_many
 from hybrid_memory.ledger.rows import read_passage, read_vectors, vector_bytes
 from hybrid_memory.ledger.selection import in_parts, seen_by, selected
-from hybrid_memory.ledger.tables import passages, records, removals
+from hybrid_memory.ledger.tables import events, passages, records, removals
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import FloatArray, IdArray, Passage, Record, Scope
+from hybrid_memory.types import FloatArray, IdArray, Passage, Record, Scope, Status
 
 __all__ = [
     "lexical",
@@ -29,9 +29,11 @@ __all__ = [
     "record_vectors",
     "removals_after",
     "set_vectors",
+    "texts_after",
     "vectors",
     "vectors_after",
     "visible",
+    "visible_since",
 ]
 
 
@@ -45,6 +47,42 @@ def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as
     ids = np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
     ids.sort()
     return ids
+
+
+def visible_since(
+    connection: Connection, *, scope: Scope, filters: Filters | None, event: int, after: int, now: int
+) -> tuple[int, IdArray, IdArray]:
+    """Return the newest event, the passages of records that changed meanwhile, and those of them a query may see.
+
+    A record changes by an event after `event`, or because it began or ended after `after`, in microseconds.
+    """
+    clock = int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
+    begun = [seen_by(scope), records.c.status == Status.ACTIVE, records.c.valid_from.between(after, now)]
+    changed = [select(records.c.id).where(*begun)]
+    for end in (records.c.valid_to, records.c.expires_at):
+        changed.append(select(records.c.id).where(records.c.status == Status.ACTIVE, end.between(after, now)))
+    if clock > event:
+        changed.append(select(events.c.record_id).where(events.c.id > event, events.c.record_id.is_not(None)))
+    ids = list(connection.execute(union(*changed)).scalars())
+    touched: list[int] = []
+    seen: list[int] = []
+    for part in in_parts(ids):
+        query = select(passages.c.id).where(passages.c.record_id.in_(part))
+        touched += connection.execute(query).scalars()
+        shown = query.join(records, records.c.id == passages.c.record_id).where(
+            seen_by(scope), selected(filters=filters, as_of=None)
+        )
+        seen += connection.execute(shown).scalars()
+    return clock, np.asarray(sorted(touched), dtype=np.int64), np.asarray(sorted(seen), dtype=np.int64)
+
+
+def texts_after(connection: Connection, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
+    """Return at most `limit` ids and texts of the passages after an id, in id order."""
+    query = (
+        select(passages.c.id, passages.c.text).where(passages.c.id > passage_id).order_by(passages.c.id).limit(limit)
+    )
+    rows = connection.execute(query).all()
+    return [row.id for row in rows], [row.text for row in rows]
 
 
 def lexical(

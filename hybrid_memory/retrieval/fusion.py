@@ -1,61 +1,47 @@
-"""Turn several rankings into one.
+"""Turn scores of different units into one.
 
-Flow:    index (dense) + ledger (lexical) -> [fuse] -> retriever
+Flow:    index (cosine) + words (BM25) -> [fuse] -> retriever
 Imports: nothing of this package.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
-__all__ = ["rank_contributions", "reciprocal_rank_fusion"]
+__all__ = ["normalised", "weighted_sum"]
 
-Item = TypeVar("Item", bound=Hashable)
+Item = TypeVar("Item")
 
 
-def reciprocal_rank_fusion(
-    rankings: Sequence[Sequence[Item]], *, k: int = 60, weights: Sequence[float] | None = None
-) -> dict[Item, float]:
-    """Score each id by the sum over lists of weight / (k + rank), rank starting at 1.
+def normalised(scores: Mapping[Item, float], *, least: float | None = None) -> dict[Item, float]:
+    """Scale scores to [0, 1]: the least to 0, the greatest to 1; all 0 when they are all alike.
 
-    Source: Cormack, Clarke and Buettcher, SIGIR 2009; k = 60 is their value.
-    Uses ranks only, so lists whose scores have different units may be mixed.
+    Source: Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", TOIS 2023: a convex
+    combination of scores scaled like this beats reciprocal rank fusion, in and out of domain.
 
     Args:
-        rankings: ids, best first, one sequence per source. Unit: none.
-        k: damping; larger k flattens the advantage of the first places.
-        weights: one per ranking, 0 or more; None counts all alike (1.0).
+        scores: item -> score, any unit.
+        least: the score that becomes 0; None takes the least there is.
 
-    Returns:
-        id -> fused score in (0, sum(weights) / (k + 1)], highest first; ties keep the order of the rankings.
-
-    Raises:
-        ValueError: k or a weight is negative, or there are not as many weights as rankings.
-
-    >>> fused = reciprocal_rank_fusion([["a", "b"], ["b", "c"]])
-    >>> list(fused)
-    ['b', 'a', 'c']
+    >>> normalised({"a": 3.0, "b": 1.0, "c": 2.0})
+    {'a': 1.0, 'b': 0.0, 'c': 0.5}
     """
-    if k < 0:
-        raise ValueError(f"k must be 0 or more, got {k}")
-    used = [1.0] * len(rankings) if weights is None else list(weights)
-    if len(used) != len(rankings) or any(weight < 0 for weight in used):
-        raise ValueError(f"give one weight of 0 or more per ranking; got weights {used} for {len(rankings)} rankings")
-    scores: defaultdict[Item, float] = defaultdict(float)
-    for ranking, weight in zip(rankings, used, strict=True):
-        for item, share in rank_contributions(ranking, k=k, weight=weight).items():
-            scores[item] += share
-    return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
-
-
-def rank_contributions(ranking: Sequence[Item], *, k: int, weight: float) -> dict[Item, float]:
-    """Return what one ranking adds to each of its ids: weight / (k + rank); nothing when the weight is 0.
-
-    >>> rank_contributions(["a", "b"], k=0, weight=3.0)
-    {'a': 3.0, 'b': 1.5}
-    """
-    if weight == 0:
+    if not scores:
         return {}
-    return {item: weight / (k + rank) for rank, item in enumerate(ranking, start=1)}
+    low = min(scores.values()) if least is None else least
+    span = max(scores.values()) - low
+    return {item: (score - low) / span if span > 0 else 0.0 for item, score in scores.items()}
+
+
+def weighted_sum(parts: Mapping[str, Mapping[Item, float]]) -> dict[Item, float]:
+    """Add up what each part gives to each item; highest first, ties in the order of the items.
+
+    >>> weighted_sum({"dense": {"a": 0.2, "b": 0.5}, "lexical": {"a": 0.4}})
+    {'a': 0.6000000000000001, 'b': 0.5}
+    """
+    total: dict[Item, float] = {}
+    for shares in parts.values():
+        for item, share in shares.items():
+            total[item] = total.get(item, 0.0) + share
+    return dict(sorted(total.items(), key=lambda pair: -pair[1]))

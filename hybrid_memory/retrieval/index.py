@@ -1,39 +1,47 @@
 """Find the nearest passages by vector, inside a selection of passage ids.
 
 Flow:    ledger (vectors) -> [index] -> retriever
-Imports: errors, types, retrieval.encoder (unit_rows). faiss only here and in retrieval.snapshot.
+Imports: errors, types, and retrieval.encoder (unit_rows), retrieval.selection. faiss only here.
 
-The selection is part of the search, not a filter behind it, so that top-k is k of the
-selection. Below `hnsw_from` vectors the search is exact. Beyond, a graph (HNSW) answers wide
-selections, and narrow ones are still scanned exactly.
+The selection is part of the search, not a filter behind it, so that top-k is k of the selection. A plain table is
+exact. A graph (HNSW) or lists (IVF) answer wide selections of large indexes, and scan narrow ones exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import faiss as faiss_module
 import numpy as np
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.retrieval.encoder import unit_rows
+from hybrid_memory.retrieval.selection import Selection
 from hybrid_memory.types import FloatArray, IdArray
 
-__all__ = ["VectorIndex"]
+__all__ = ["Kind", "VectorIndex"]
 
 faiss: Any = faiss_module
 """Its type stubs describe the C++ signatures, not the Python ones that are used here."""
+
+Kind: TypeAlias = Literal["flat", "hnsw", "ivf"]
 
 NEIGHBOURS = 32
 """Links per node of the graph; the FAISS wiki's usual value."""
 BREADTH_BUILD = 80
 BREADTH_SEARCH = 256
 """Candidates the graph search keeps: recall@10 is 0.998 on 60,000 vectors, in 1.1 ms (0.916 at 64)."""
+LISTS_PER_ROOT = 4
+"""Lists of an IVF index, times the root of the number of vectors; the FAISS wiki's usual value."""
+PROBED = 1 / 16
+"""Share of the lists that a wide search reads; see benchmarks/retrieval_speed.py for what that finds."""
+TRAINING_ROUNDS = 10
 NARROW = 0.2
 """Selections below this share of the index are scanned: there the scan is as fast as the graph, and exact."""
 GONE = -1
-"""Id of a removed row in a graph; also what FAISS pads short results with."""
+"""Id of a removed row in a graph or a list; also what FAISS pads short results with."""
 
 
 class VectorIndex:
@@ -43,35 +51,57 @@ class VectorIndex:
 
     Args:
         dim: length of the vectors.
-        approximate: build a graph instead of a plain table.
     """
 
-    def __init__(self, dim: int, *, approximate: bool = False) -> None:
-        inner = faiss.IndexFlatIP(dim)
-        if approximate:
-            inner = faiss.IndexHNSWFlat(dim, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-            inner.hnsw.efConstruction = BREADTH_BUILD
-        self._faiss = faiss.IndexIDMap2(inner)
-        self._rows = self._read_rows()
+    def __init__(self, dim: int) -> None:
+        self._hold(faiss.IndexIDMap2(faiss.IndexFlatIP(dim)))
 
     @classmethod
-    def wrap(cls, loaded: Any) -> VectorIndex:
-        """Take over a faiss index that was read from a file.
+    def build(cls, kind: Kind, ids: IdArray, vectors: FloatArray) -> VectorIndex:
+        """Return an index of the given kind.
 
-        Raises:
-            IndexMismatchError: it is not one this class wrote.
+        Args:
+            kind: "flat" is exact, "hnsw" a graph, "ivf" lists by nearest centroid (trained on the vectors).
+            ids: ascending passage ids.
+            vectors: shape (len(ids), dim); at least one row for "ivf".
         """
-        if not isinstance(loaded, faiss.IndexIDMap2):
-            raise IndexMismatchError(f"expected a faiss IndexIDMap2, got {type(loaded).__name__}")
-        index = cls.__new__(cls)
-        index._faiss = loaded
-        index._rows = index._read_rows()
+        index = cls(vectors.shape[1])
+        if kind == "hnsw":
+            inner = faiss.IndexHNSWFlat(index.dim, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+            inner.hnsw.efConstruction = BREADTH_BUILD
+            index._hold(faiss.IndexIDMap2(inner))
+        elif kind == "ivf":
+            index._hold(faiss.IndexIDMap2(_trained(unit_rows(vectors))))
+        index.add(ids.tolist(), vectors)
         return index
 
-    @property
-    def raw(self) -> Any:
-        """The faiss index, for writing it to a file."""
-        return self._faiss
+    @classmethod
+    def read(cls, path: Path) -> VectorIndex:
+        """Return the index in a file. A plain table is mapped, not read, until it changes: processes share it.
+
+        Raises:
+            IndexMismatchError: the file is damaged, or none this class wrote.
+        """
+        try:
+            loaded = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            if not isinstance(loaded, faiss.IndexIDMap2):
+                raise IndexMismatchError(f"{path} holds a faiss {type(loaded).__name__}, expected an IndexIDMap2")
+            index = cls.__new__(cls)
+            index._hold(loaded)
+            index._mapped = index.kind == "flat"
+            if not index._mapped:
+                index._hold(faiss.read_index(str(path)))
+        except RuntimeError as error:
+            raise IndexMismatchError(f"{path} is no faiss index: {error}") from error
+        return index
+
+    def write(self, path: Path) -> None:
+        """Write the index to a file.
+
+        Raises:
+            RuntimeError: faiss could not write, because the disk is full or the folder is missing.
+        """
+        faiss.write_index(self._faiss, str(path))
 
     @property
     def dim(self) -> int:
@@ -79,23 +109,24 @@ class VectorIndex:
         return int(self._faiss.d)
 
     @property
-    def approximate(self) -> bool:
-        """True when a graph answers wide selections."""
-        return isinstance(self._inner, faiss.IndexHNSW)
+    def kind(self) -> Kind:
+        """How wide selections are answered."""
+        if isinstance(self._inner, faiss.IndexHNSW):
+            return "hnsw"
+        return "ivf" if isinstance(self._inner, faiss.IndexIVF) else "flat"
 
     @property
     def ids(self) -> IdArray:
         """Ids of the vectors in here, int64, ascending."""
-        present: IdArray = self._rows[self._rows != GONE]
-        return present
+        return self._present
 
     @property
     def last_id(self) -> int:
         """The greatest id in here; 0 when there is none."""
-        return int(self._rows.max(initial=0))
+        return int(self._present[-1]) if self._present.size else 0
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._rows != GONE))
+        return int(self._present.size)
 
     def add(self, ids: Sequence[int], vectors: FloatArray) -> None:
         """Add vectors of shape (len(ids), dim); they need not be unit length.
@@ -113,27 +144,29 @@ class VectorIndex:
         new = np.asarray(ids, dtype=np.int64)
         if new[0] <= self.last_id or (np.diff(new) <= 0).any():
             raise IndexMismatchError(f"ids must ascend and be greater than {self.last_id}, got {new[:5].tolist()}")
+        self._own()
         self._faiss.add_with_ids(unit_rows(vectors), new)
-        self._rows = self._read_rows()
+        self._read_rows()
 
     def remove(self, ids: Sequence[int]) -> int:
         """Take vectors out, bytes included; return how many were there."""
         present = np.intersect1d(np.asarray(ids, dtype=np.int64), self.ids)
         if present.size == 0:
             return 0
-        if self.approximate:
-            self._wipe(present)
-        else:
+        self._own()
+        if self.kind == "flat":
             self._faiss.remove_ids(faiss.IDSelectorBatch(present))
-        self._rows = self._read_rows()
+        else:
+            self._wipe(present)
+        self._read_rows()
         return int(present.size)
 
-    def search(self, vector: FloatArray, *, selection: IdArray, top_k: int) -> list[tuple[int, float]]:
+    def search(self, vector: FloatArray, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
         """Return (id, cosine) of the `top_k` nearest of the selection, best first.
 
         Args:
             vector: shape (dim,) or (1, dim); need not be unit length.
-            selection: the ids that may be found, int64; those the index lacks are passed over.
+            selection: the ids that may be found; those the index lacks are passed over.
             top_k: how many at most.
 
         Raises:
@@ -153,57 +186,102 @@ class VectorIndex:
         pairs = [(int(i), float(s)) for i, s in zip(ids[0], scores[0], strict=True) if i != GONE]
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
+    def similarities(self, vector: FloatArray, ids: Sequence[int]) -> dict[int, float]:
+        """Return the cosine of those of the ids that are in here."""
+        there = np.intersect1d(np.asarray(ids, dtype=np.int64), self._present)
+        if not there.size:
+            return {}
+        cosines = self.vectors(there.tolist()) @ unit_rows(np.asarray(vector, dtype=np.float32).reshape(1, -1))[0]
+        return dict(zip(there.tolist(), cosines.tolist(), strict=True))
+
     def vectors(self, ids: Sequence[int]) -> FloatArray:
         """Return the unit vectors of ids that are all in here; shape (len(ids), dim)."""
         found: FloatArray = self._faiss.reconstruct_batch(np.asarray(ids, dtype=np.int64))
         return found
 
-    def copy(self, *, approximate: bool) -> VectorIndex:
-        """Return a new index with the same vectors, without the rows that were removed."""
-        fresh = VectorIndex(self.dim, approximate=approximate)
+    def copy(self, kind: Kind) -> VectorIndex:
+        """Return a new index of a kind with the same vectors, without the rows that were removed."""
         ids = self.ids
-        if ids.size:
-            fresh.add(ids.tolist(), self.vectors(ids.tolist()))
-        return fresh
+        return VectorIndex.build(kind, ids, self.vectors(ids.tolist())) if ids.size else VectorIndex(self.dim)
 
     @property
     def removed_share(self) -> float:
         """Share of the rows that are removed but still take space, in [0, 1]; 0 for a plain table."""
-        return float(np.mean(self._rows == GONE)) if self._rows.size else 0.0
+        return 1 - len(self) / self._rows.size if self._rows.size else 0.0
 
     @property
-    def _inner(self) -> Any:
-        return faiss.downcast_index(self._faiss.index)
+    def crowding(self) -> float:
+        """How often larger the index is than when its lists were made; 1 for other kinds."""
+        if self.kind != "ivf":
+            return 1.0
+        return self._rows.size / (int(self._inner.nlist) / LISTS_PER_ROOT) ** 2
 
-    def _read_rows(self) -> IdArray:
-        """Return the id of each row, in the order of the rows."""
-        rows: IdArray = faiss.vector_to_array(self._faiss.id_map)
-        return rows
+    # ------------------------------------------------------------ inside
 
-    def _nearest(self, query: FloatArray, selection: IdArray, top_k: int) -> tuple[FloatArray, IdArray]:
-        bits = np.zeros(int(selection.max()) + 1, dtype=bool)
-        bits[selection] = True
-        chosen = faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
-        exact = faiss.SearchParameters(sel=chosen)
-        wide = faiss.SearchParametersHNSW(sel=chosen, efSearch=max(BREADTH_SEARCH, 2 * top_k))
-        if not self.approximate or selection.size >= NARROW * len(self):
-            scores, ids = self._faiss.search(query, top_k, params=wide if self.approximate else exact)
-            return scores, ids
+    def _hold(self, index: Any) -> None:
+        self._faiss = index
+        self._mapped = False
+        self._inner = faiss.downcast_index(index.index)
+        self._read_rows()
+
+    def _read_rows(self) -> None:
+        """Note the id of each row, in the order of the rows."""
+        self._rows: IdArray = faiss.vector_to_array(self._faiss.id_map)
+        gone = self._rows == GONE
+        self._present: IdArray = self._rows[~gone] if gone.any() else self._rows
+
+    def _own(self) -> None:
+        """Copy vectors that lie in a mapped file into memory: FAISS aborts the process when it must grow those."""
+        if self._mapped:
+            self._hold(self.copy("flat")._faiss)
+
+    def _nearest(self, query: FloatArray, selection: Selection, top_k: int) -> tuple[FloatArray, IdArray]:
+        inside = selection.size if selection.size < len(self) else int(np.count_nonzero(selection.holds(self.ids)))
+        everything = inside == self._rows.size
+        chosen = None if everything else faiss.IDSelectorBitmap(selection.packed)
+        narrow = inside < NARROW * len(self)
+        if self.kind == "flat":
+            # Without a selector FAISS takes its fast path.
+            return self._searched(query, top_k, faiss.SearchParameters(sel=chosen) if chosen is not None else None)
+        if self.kind == "ivf":
+            lists = int(self._inner.nlist)
+            probed = lists if narrow else max(1, round(PROBED * lists))
+            return self._searched(query, top_k, faiss.SearchParametersIVF(sel=chosen, nprobe=probed))
+        if not narrow:
+            breadth = max(BREADTH_SEARCH, 2 * top_k)
+            return self._searched(query, top_k, faiss.SearchParametersHNSW(sel=chosen, efSearch=breadth))
         by_row = faiss.IDSelectorTranslated(self._faiss.id_map, chosen)
-        scores, rows = self._storage.search(query, top_k, params=faiss.SearchParameters(sel=by_row))
+        storage = faiss.downcast_index(self._inner.storage)
+        scores, rows = storage.search(query, top_k, params=faiss.SearchParameters(sel=by_row))
         return scores, np.where(rows == GONE, GONE, self._rows[rows])
 
-    @property
-    def _storage(self) -> Any:
-        return faiss.downcast_index(self._inner.storage)
+    def _searched(self, query: FloatArray, top_k: int, params: Any) -> tuple[FloatArray, IdArray]:
+        scores, ids = self._faiss.search(query, top_k, params=params)
+        return scores, ids
 
     def _wipe(self, present: IdArray) -> None:
-        # A graph cannot lose a node (FAISS: remove_ids is not implemented for HNSW). The vector's bytes
-        # are zeroed and its id is unset, so neither a search nor a file on disk can give it back.
+        # A graph cannot lose a node (FAISS: remove_ids is not implemented for HNSW), and lists do not renumber their
+        # rows as the map of ids expects. The vector's bytes are zeroed and its id is unset, so neither a search nor
+        # a file on disk can give it back.
         rows = self._rows.copy()
         places = np.flatnonzero(np.isin(rows, present))
-        table = faiss.rev_swig_ptr(self._storage.get_xb(), rows.size * self.dim).reshape(rows.size, self.dim)
-        table[places] = 0
+        if self.kind == "ivf":
+            self._inner.update_vectors(places, np.zeros((places.size, self.dim), dtype=np.float32))
+        else:
+            storage = faiss.downcast_index(self._inner.storage)
+            table = faiss.rev_swig_ptr(storage.get_xb(), rows.size * self.dim).reshape(rows.size, self.dim)
+            table[places] = 0
         rows[places] = GONE
         faiss.copy_array_to_vector(rows, self._faiss.id_map)
         self._faiss.construct_rev_map()
+
+
+def _trained(vectors: FloatArray) -> Any:
+    """Return empty lists around centroids of the vectors (spherical k-means, at most 64 vectors a centroid)."""
+    count, dim = vectors.shape
+    lists = max(1, min(round(LISTS_PER_ROOT * count**0.5), count // 39))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter, index.cp.spherical, index.cp.max_points_per_centroid = TRAINING_ROUNDS, True, 64
+    index.train(vectors)
+    index.set_direct_map_type(faiss.DirectMap.Array)  # rows can be read back and overwritten
+    return index

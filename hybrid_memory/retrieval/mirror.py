@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.protocols import Ledger
 from hybrid_memory.retrieval import snapshot
 from hybrid_memory.retrieval.encoder import unit_rows
-from hybrid_memory.retrieval.index import VectorIndex
+from hybrid_memory.retrieval.index import Kind, VectorIndex
+from hybrid_memory.retrieval.selection import Selection
 from hybrid_memory.types import FloatArray, IdArray
 
 __all__ = ["ENCODER", "Mirror", "pages", "require_same_encoder", "store_vectors"]
@@ -36,7 +37,11 @@ UNFINISHED = "reindexing:"
 PAGE = 4096
 """Passages read from the ledger at a time."""
 WORTH_COPYING = 0.2
-"""A graph is rebuilt at the next save once this share of its rows are removed ones."""
+"""An index is made anew at the next save once this share of its rows are removed ones."""
+CROWDED = 4.0
+"""IVF lists are made anew at the next save once the index is this many times larger than when they were made."""
+WORTH_WRITING = 0.05
+"""A snapshot is not written for fewer new passages than this share: the next start reads them from the ledger."""
 
 
 class Mirror:
@@ -46,19 +51,22 @@ class Mirror:
         ledger: keeps the vectors.
         folder: where snapshots lie, in one folder per encoder.
         encoder: fingerprint of the encoder whose vectors are expected.
-        hnsw_from: number of vectors from which the index is approximate.
+        large: what a large index becomes at a save: lists ("ivf") or a graph ("hnsw"); "flat" stays exact.
+        large_from: number of vectors from which an index is large.
     """
 
-    def __init__(self, ledger: Ledger, folder: Path, *, encoder: str, hnsw_from: int) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, *, encoder: str, large: Kind, large_from: int) -> None:
         self._ledger = ledger
         self._folder = folder
         self._encoder = encoder
-        self._hnsw_from = hnsw_from
+        self._large = large
+        self._large_from = large_from
         self._lock = threading.RLock()
         self._index: VectorIndex | None = None
         self._removals = 0
         self._loaded = False
-        self._changed = False
+        self._removed = False
+        self._written = 0
         if ledger.meta(ENCODER) is None:
             ledger.set_meta(ENCODER, encoder)
 
@@ -66,11 +74,15 @@ class Mirror:
         """Compare the encoder with the one that made the ledger's vectors; see the function of this name."""
         require_same_encoder(self._ledger, self._encoder)
 
-    def search(self, vector: FloatArray, *, selection: IdArray, top_k: int) -> list[tuple[int, float]]:
-        """Catch up, then return (passage id, cosine) of the nearest in the selection, best first."""
+    def search(self, vector: FloatArray, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
+        """Return (passage id, cosine) of the nearest in the selection, best first; catch up before."""
         with self._lock:
-            self.catch_up()
             return [] if self._index is None else self._index.search(vector, selection=selection, top_k=top_k)
+
+    def similarities(self, vector: FloatArray, ids: Sequence[int]) -> dict[int, float]:
+        """Return the cosine of those of the passages that are in here."""
+        with self._lock:
+            return {} if self._index is None else self._index.similarities(vector, ids)
 
     def catch_up(self) -> int:
         """Take in what the ledger has and the index lacks; return how many passages that was.
@@ -86,7 +98,7 @@ class Mirror:
                 self._load()
             self._removals, gone = self._ledger.removals_after(self._removals)
             if self._index is not None and gone:
-                self._changed = self._index.remove(gone) > 0 or self._changed
+                self._removed = self._index.remove(gone) > 0 or self._removed
             return self._take_new()
 
     def replace(self, ids: IdArray, vectors: FloatArray, *, encoder: str, since: int) -> int:
@@ -94,24 +106,23 @@ class Mirror:
 
         Args:
             ids: ascending passage ids.
-            vectors: shape (len(ids), dim), unit rows.
+            vectors: shape (len(ids), dim), as the encoder gave them.
             encoder: fingerprint of their encoder.
             since: number of the last removal before the passages were read.
         """
         with self._lock:
             self._removals, stay = store_vectors(self._ledger, ids, vectors, encoder=encoder, since=since)
             self._encoder = encoder
-            self._index = VectorIndex(vectors.shape[1], approximate=int(stay.sum()) >= self._hnsw_from)
-            self._index.add(ids[stay].tolist(), vectors[stay])
-            self._loaded = self._changed = True
+            self._index = VectorIndex.build(self._kind(int(stay.sum())), ids[stay], vectors[stay])
+            self._loaded, self._written, self._removed = True, 0, True
             self.save()
-        for other in self._folder.iterdir():
+        for other in self._folder.glob("*"):
             if other.is_dir() and other.name != encoder:
                 durable.remove(other)
         return int(stay.sum())
 
     def save(self) -> None:
-        """Write a snapshot; does nothing when nothing has changed since the last one.
+        """Write a snapshot when it is worth it: something was removed, or much is new since the last one.
 
         Call it after forgetting: until then the file on disk still has the vectors.
 
@@ -119,14 +130,22 @@ class Mirror:
             LedgerError: the disk is full or the folder cannot be written.
         """
         with self._lock:
-            if self._index is None or not self._changed:
+            index = self._index
+            if index is None or (not self._removed and len(index) - self._written <= WORTH_WRITING * self._written):
                 return
-            # A graph takes minutes to build, so the change from table to graph waits for a save.
-            approximate = len(self._index) >= self._hnsw_from
-            if approximate != self._index.approximate or self._index.removed_share > WORTH_COPYING:
-                self._index = self._index.copy(approximate=approximate)
-            snapshot.save(self._index, self._folder / self._encoder, encoder=self._encoder, removals=self._removals)
-            self._changed = False
+            # A graph takes minutes to build, lists take seconds: so the change from a table waits for a save.
+            kind = self._kind(len(index))
+            if kind != index.kind or index.removed_share > WORTH_COPYING or index.crowding > CROWDED:
+                index = self._index = index.copy(kind)
+            snapshot.save(
+                self._folder / self._encoder,
+                index.write,
+                encoder=self._encoder,
+                count=len(index),
+                last_passage=index.last_id,
+                removals=self._removals,
+            )
+            self._written, self._removed = len(index), False
 
     def check(self) -> list[str]:
         """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""
@@ -134,7 +153,7 @@ class Mirror:
         with self._lock:
             try:
                 self.require_same_encoder()
-                snapshot.load(self._folder / self._encoder, encoder=self._encoder)
+                snapshot.find(self._folder / self._encoder, encoder=self._encoder)
                 self.catch_up()
             except IndexMismatchError as error:
                 problems.append(str(error))
@@ -142,27 +161,35 @@ class Mirror:
                 problems.extend(self._differences())
         return problems
 
+    def _kind(self, count: int) -> Kind:
+        return self._large if count >= self._large_from else "flat"
+
     def _load(self) -> None:
         try:
-            found = snapshot.load(self._folder / self._encoder, encoder=self._encoder)
+            found = snapshot.find(self._folder / self._encoder, encoder=self._encoder)
             if found is not None:
-                self._accept(*found)
+                self._accept(VectorIndex.read(found[0]), found[1])
         except IndexMismatchError as error:
             log.warning("%s; the index is built again from the ledger", error)
-            self._index, self._removals, self._changed = None, 0, True
+            self._index, self._removals, self._written = None, 0, 0
         self._loaded = True
 
     def _accept(self, index: VectorIndex, facts: snapshot.Snapshot) -> None:
+        if (facts.count, facts.last_passage) != (len(index), index.last_id):
+            raise IndexMismatchError(
+                f"the snapshot should have {facts.count} vectors up to passage {facts.last_passage}, "
+                f"and has {len(index)} up to {index.last_id}"
+            )
         newest, gone = self._ledger.removals_after(facts.removals)
         if newest < facts.removals:
             raise IndexMismatchError(f"the snapshot has seen removal {facts.removals}, the ledger only {newest}")
-        self._changed = index.remove(gone) > 0
+        self._removed = index.remove(gone) > 0
         if len(index):
             last = index.last_id
             ids, vectors = self._ledger.vectors_after(last - 1, limit=1)
             if ids != [last] or not _alike(vectors, index.vectors([last])):
                 raise IndexMismatchError(f"passage {last} of the snapshot is another one in the ledger")
-        self._index, self._removals = index, newest
+        self._index, self._removals, self._written = index, newest, facts.count
 
     def _take_new(self) -> int:
         count = 0
@@ -171,7 +198,6 @@ class Mirror:
                 self._index = VectorIndex(vectors.shape[1])
             self._index.add(ids, vectors)
             count += len(ids)
-        self._changed = self._changed or count > 0
         return count
 
     def _differences(self) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Find the passages for a question: by meaning and by words, fused, inside what the question may see.
 
-Flow:    ledger (selection, words) + mirror (meaning) -> [search] -> answering
+Flow:    selection (what may be seen) -> mirror (meaning, words) -> [search] -> answering
 Imports: errors, types, protocols, and the modules beside it.
 
 The ledger says which passages a question may see *before* anything is searched.
@@ -8,7 +8,7 @@ The ledger says which passages a question may see *before* anything is searched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +17,21 @@ import numpy as np
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.protocols import Encoder, Filters, Ledger, Progress
-from hybrid_memory.retrieval.encoder import unit_rows
-from hybrid_memory.retrieval.fusion import rank_contributions, reciprocal_rank_fusion
+from hybrid_memory.retrieval.fusion import normalised, weighted_sum
+from hybrid_memory.retrieval.index import Kind
 from hybrid_memory.retrieval.mirror import Mirror, pages
+from hybrid_memory.retrieval.selection import Selection, Selections
 from hybrid_memory.retrieval.store_state import left_behind
-from hybrid_memory.types import FloatArray, Hit, IdArray, Scope
+from hybrid_memory.retrieval.word_mirror import WordMirror
+from hybrid_memory.types import FloatArray, Hit, Scope
 
 if TYPE_CHECKING:
     from hybrid_memory.retrieval.vector_store import VectorStoreMirror
 
 __all__ = ["HybridRetriever"]
 
+WORDS = "words"
+"""The folder of the word index, beside that of the vectors."""
 BATCH = 512
 """Passages embedded at a time, so that progress is seen and lengths can be sorted."""
 
@@ -35,18 +39,17 @@ BATCH = 512
 class HybridRetriever:
     """Dense and lexical search over one ledger; obeys `protocols.Retriever`.
 
-    One process may write and search from several threads: a lock guards the index.
+    One process may write and search from several threads: a lock guards the indexes.
 
     Args:
-        ledger: says what may be seen, searches by words, and keeps the vectors.
+        ledger: says what may be seen, and keeps texts and vectors.
         encoder: made the vectors; its fingerprint is compared with the ledger's.
         folder: where snapshots lie, in one folder per encoder.
         candidates: how many each of dense and lexical search give to the fusion.
-        rrf_k: damping of reciprocal rank fusion. Measured: at 5 LoCoMo evidence recall@10 is 0.632 and SciFact
-            nDCG@10 (1,500 abstracts) 0.812, at the usual 60 they are 0.573 and 0.798.
-        dense_weight: weight of the ranking by meaning; 0 switches it off.
-        lexical_weight: weight of the ranking by words; 0 switches it off.
-        hnsw_from: number of vectors from which the index is approximate.
+        dense_weight: weight of the cosine, scaled to [0, 1] over the candidates; 0 switches search by meaning off.
+        lexical_weight: weight of BM25, scaled likewise; 0 switches search by words off.
+        large: what a large index becomes: "ivf", "hnsw", or "flat" for exact search at any size.
+        large_from: number of vectors from which an index is large.
         vector_store: a LlamaIndex vector store to search in instead of FAISS.
         for_reindex: accept a ledger with another encoder's vectors; only `reindex` works then.
 
@@ -61,21 +64,29 @@ class HybridRetriever:
         folder: Path,
         *,
         candidates: int = 50,
-        rrf_k: int = 5,
         dense_weight: float = 1.0,
         lexical_weight: float = 1.0,
-        hnsw_from: int = 200_000,
+        large: Kind = "ivf",
+        large_from: int = 200_000,
         vector_store: object | None = None,
         for_reindex: bool = False,
     ) -> None:
         self._ledger = ledger
         self._folder = folder
         self._candidates = candidates
-        self._rrf_k = rrf_k
         self._weights = {"dense": dense_weight, "lexical": lexical_weight}
-        self._mirror = _mirror(ledger, folder, vector_store, encoder=encoder.fingerprint, hnsw_from=hnsw_from)
+        self._selections = Selections(ledger)
+        self._words = WordMirror(ledger, folder.with_name(WORDS))
+        self._clock = -1
+        self._dense: Mirror | VectorStoreMirror
+        if vector_store is None:
+            self._dense = Mirror(ledger, folder, encoder=encoder.fingerprint, large=large, large_from=large_from)
+        else:
+            from hybrid_memory.retrieval.vector_store import VectorStoreMirror  # loads llama_index: 1 s
+
+            self._dense = VectorStoreMirror(ledger, folder, vector_store, encoder=encoder.fingerprint)
         if not for_reindex:
-            self._mirror.require_same_encoder()
+            self._dense.require_same_encoder()
 
     def search(
         self,
@@ -104,25 +115,26 @@ class HybridRetriever:
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
         # The selection comes before the index catches up: whatever it names is then in the index.
-        selection = self._ledger.visible(scope=scope, filters=filters, as_of=as_of)
+        selection = self._selections.get(scope=scope, filters=filters, as_of=as_of)
+        self._follow()
         if selection.size == 0:
             return []
-        wanted = max(self._candidates, top_k)
-        similarity: dict[int, float] = {}
-        words: list[tuple[int, float]] = []
-        if self._weights["dense"]:
-            similarity = dict(self._mirror.search(vector, selection=selection, top_k=wanted))
-        if self._weights["lexical"]:
-            words = self._ledger.lexical(question, scope=scope, limit=wanted, filters=filters, as_of=as_of)
-        return self._hits({"dense": list(similarity), "lexical": _inside(words, selection)}, similarity, top_k)
+        similarity, words = self._scored(question, vector, selection, max(self._candidates, top_k))
+        parts = {
+            "dense": _weighted(normalised(similarity), self._weights["dense"]),
+            "lexical": _weighted(normalised(words, least=0.0), self._weights["lexical"]),
+        }
+        return self._hits(parts, similarity, top_k)
 
     def require_same_encoder(self) -> None:
         """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""
-        self._mirror.require_same_encoder()
+        self._dense.require_same_encoder()
 
     def catch_up(self) -> int:
         """Take in what the ledger has and the index lacks; return how many passages that was."""
-        return self._mirror.catch_up()
+        new = self._dense.catch_up()
+        self._words.catch_up()
+        return new
 
     def reindex(self, encoder: Encoder, progress: Progress | None = None) -> int:
         """Embed every passage again with `encoder` and swap the index; return how many.
@@ -142,33 +154,49 @@ class HybridRetriever:
                 passages = [passage for passage, _ in self._ledger.passages(new[start : start + BATCH])]
                 ids.extend(passage.id for passage in passages)
                 if passages:
-                    parts.append(unit_rows(encoder.encode([passage.text for passage in passages])))
+                    parts.append(encoder.encode([passage.text for passage in passages]))
                 if progress is not None:
                     progress("reindex", min(start + BATCH, len(new)), len(new))
         vectors = np.concatenate(parts)
-        return self._mirror.replace(np.asarray(ids, dtype=np.int64), vectors, encoder=encoder.fingerprint, since=since)
+        return self._dense.replace(np.asarray(ids, dtype=np.int64), vectors, encoder=encoder.fingerprint, since=since)
 
     def save(self) -> None:
-        """Write the snapshot aside and rename it into place; does nothing when nothing has changed.
+        """Write the snapshot aside and rename it into place; does nothing when little is new and nothing removed.
 
-        Call it after forgetting: until then the file on disk still has the vectors.
+        Call it after forgetting: until then the files on disk still have the vectors and words.
 
         Raises:
             LedgerError: the disk is full or the folder cannot be written.
         """
-        self._mirror.save()
+        self._dense.save()
+        self._words.save()
 
     def check(self) -> list[str]:
         """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""
-        return self._mirror.check() + left_behind(self._ledger, self._folder)
+        return self._dense.check() + self._words.check() + left_behind(self._ledger, self._folder)
 
-    def _hits(self, rankings: Mapping[str, Sequence[int]], similarity: Mapping[int, float], top_k: int) -> list[Hit]:
-        weights = [self._weights[name] for name in rankings]
-        fused = reciprocal_rank_fusion(list(rankings.values()), k=self._rrf_k, weights=weights)
-        shares = {
-            name: rank_contributions(ranking, k=self._rrf_k, weight=self._weights[name])
-            for name, ranking in rankings.items()
-        }
+    def _follow(self) -> None:
+        """Catch up when anything has happened in the ledger since the last time; two short queries when not."""
+        self._dense.require_same_encoder()
+        # The clock first: what arrives while the rest is read is looked for again next time.
+        clock = self._ledger.clock()
+        if clock != self._clock:
+            self.catch_up()
+            self._clock = clock
+
+    def _scored(
+        self, question: str, vector: FloatArray, selection: Selection, wanted: int
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        """Return cosine and BM25 of the candidates: what one search found, the other scores as well."""
+        near = self._dense.search(vector, selection=selection, top_k=wanted) if self._weights["dense"] else []
+        said = self._words.search(question, selection=selection, top_k=wanted) if self._weights["lexical"] else []
+        ids = list(dict.fromkeys(key for key, _ in [*near, *said]))
+        similarity = self._dense.similarities(vector, ids) if self._weights["dense"] else {}
+        words = self._words.scores(question, ids) if self._weights["lexical"] else {}
+        return similarity, {key: score for key, score in words.items() if score > 0}
+
+    def _hits(self, parts: Mapping[str, Mapping[int, float]], similarity: Mapping[int, float], top_k: int) -> list[Hit]:
+        fused = weighted_sum(parts)
         ids = list(fused)
         hits: dict[str, Hit] = {}
         for start in range(0, len(ids), top_k):
@@ -178,7 +206,7 @@ class HybridRetriever:
                     passage=passage,
                     score=fused[passage.id],
                     similarity=similarity.get(passage.id, float("nan")),
-                    scores={name: share[passage.id] for name, share in shares.items() if passage.id in share},
+                    scores={name: shares[passage.id] for name, shares in parts.items() if passage.id in shares},
                 )
                 hits.setdefault(record.id, hit)
             if len(hits) >= top_k:
@@ -186,17 +214,5 @@ class HybridRetriever:
         return list(hits.values())[:top_k]
 
 
-def _mirror(
-    ledger: Ledger, folder: Path, vector_store: object | None, *, encoder: str, hnsw_from: int
-) -> Mirror | VectorStoreMirror:
-    if vector_store is None:
-        return Mirror(ledger, folder, encoder=encoder, hnsw_from=hnsw_from)
-    from hybrid_memory.retrieval.vector_store import VectorStoreMirror  # loads llama_index: 1 s
-
-    return VectorStoreMirror(ledger, folder, vector_store, encoder=encoder)
-
-
-def _inside(words: Sequence[tuple[int, float]], selection: IdArray) -> list[int]:
-    """Keep the passages of the selection: a record may have ended between the two ledger reads."""
-    visible = np.isin([passage for passage, _ in words], selection)
-    return [passage for (passage, _), keep in zip(words, visible, strict=True) if keep]
+def _weighted(scores: Mapping[int, float], weight: float) -> dict[int, float]:
+    return {key: weight * score for key, score in scores.items()}

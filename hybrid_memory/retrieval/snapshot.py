@@ -1,62 +1,84 @@
-"""The index on disk: one faiss file and one JSON file that names it.
+"""An index on disk: its file, and one JSON file that names it.
 
-Flow:    index -> [snapshot] -> index at the next start
-Imports: errors, types, durable, retrieval.index. faiss only here and in retrieval.index.
+Flow:    index or words -> [snapshot] -> index or words at the next start
+Imports: errors, types, durable.
 
-The faiss file is written under a new name and flushed before `snapshot.json` is replaced, so
-the JSON always names a whole file. A snapshot is a cache: whatever is wrong with it, the ledger
-has the vectors, and the owner builds the index again.
+The index is written under a new name and flushed before `snapshot.json` is replaced, so the JSON always names a
+whole file. A snapshot is a cache: whatever is wrong with it, the ledger has vectors and texts, and the owner builds
+the index again.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import faiss
+from safetensors import SafetensorError
 
 from hybrid_memory import durable
 from hybrid_memory.errors import IndexMismatchError, LedgerError
-from hybrid_memory.retrieval.index import VectorIndex
 from hybrid_memory.types import Value
 
-__all__ = ["Snapshot", "load", "save"]
+__all__ = ["Snapshot", "find", "save"]
 
 POINTER = "snapshot.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(Value):
-    """What `snapshot.json` says about the faiss file."""
+    """What `snapshot.json` says about the index file."""
 
     file: str
     sha256: str
     encoder: str
-    """Fingerprint of the encoder that made the vectors."""
+    """Fingerprint of what made the content: an encoder, or the rules by which words are cut."""
     count: int
     last_passage: int
     removals: int
     """Number of the last removal in the ledger that the index has followed."""
 
 
-def save(index: VectorIndex, folder: Path, *, encoder: str, removals: int) -> Snapshot:
-    """Write the index aside, flush it, point to it, delete older files; return what was written.
+def save(
+    folder: Path, write: Callable[[Path], None], *, encoder: str, count: int, last_passage: int, removals: int
+) -> Snapshot:
+    """Let `write` write the index aside, flush it, point to it, delete older files; return the description.
 
     Raises:
         LedgerError: the disk is full or the folder cannot be written; the snapshot before stays.
     """
     try:
-        return _write(index, folder, encoder=encoder, removals=removals)
-    except (OSError, RuntimeError) as error:  # faiss reports a full disk as RuntimeError
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / ".snapshot.part"
+        write(part)
+        digest = durable.sha256(part)
+        final = folder / f"snapshot-{digest[:16]}.index"
+        part.replace(final)
+        durable.sync(folder)
+        snapshot = Snapshot(
+            file=final.name,
+            sha256=digest,
+            encoder=encoder,
+            count=count,
+            last_passage=last_passage,
+            removals=removals,
+        )
+        durable.write_text(folder / POINTER, json.dumps(snapshot.to_json(), indent=2) + "\n")
+        durable.sync(folder)
+        for other in folder.glob("snapshot-*"):
+            if other.name != final.name:
+                other.unlink(missing_ok=True)
+    except (OSError, RuntimeError, SafetensorError) as error:  # faiss reports a full disk as RuntimeError
         raise LedgerError(
             f"the index snapshot could not be written to {folder}: {error}; free some space and save again. "
             "Nothing is lost: the ledger has every vector"
         ) from error
+    return snapshot
 
 
-def load(folder: Path, *, encoder: str) -> tuple[VectorIndex, Snapshot] | None:
-    """Return the stored index with its description, or None when there is none.
+def find(folder: Path, *, encoder: str) -> tuple[Path, Snapshot] | None:
+    """Return the stored index's file with its description, or None when there is none.
 
     Raises:
         IndexMismatchError: there is one, but it is damaged, incomplete or of another encoder.
@@ -66,38 +88,11 @@ def load(folder: Path, *, encoder: str) -> tuple[VectorIndex, Snapshot] | None:
         return None
     try:
         snapshot = Snapshot(**json.loads(pointer.read_text(encoding="utf-8")))
-        if durable.sha256(folder / snapshot.file) != snapshot.sha256:
-            raise IndexMismatchError(f"{folder / snapshot.file} differs from the SHA-256 in {POINTER}")
-        index = VectorIndex.wrap(faiss.read_index(str(folder / snapshot.file)))
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        path = folder / snapshot.file
+        if durable.sha256(path) != snapshot.sha256:
+            raise IndexMismatchError(f"{path} differs from the SHA-256 in {POINTER}")
+    except (OSError, ValueError, TypeError) as error:
         raise IndexMismatchError(f"the index snapshot in {folder} cannot be used: {error}") from error
-    if snapshot.encoder != encoder or snapshot.count != len(index) or snapshot.last_passage != index.last_id:
-        raise IndexMismatchError(
-            f"{pointer} describes {snapshot.count} vectors up to passage {snapshot.last_passage} by encoder "
-            f"{snapshot.encoder}; found {len(index)} up to {index.last_id}, wanted encoder {encoder}"
-        )
-    return index, snapshot
-
-
-def _write(index: VectorIndex, folder: Path, *, encoder: str, removals: int) -> Snapshot:
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / ".snapshot.part"
-    faiss.write_index(index.raw, str(part))
-    digest = durable.sha256(part)
-    final = folder / f"snapshot-{digest[:16]}.faiss"
-    part.replace(final)
-    durable.sync(folder)
-    snapshot = Snapshot(
-        file=final.name,
-        sha256=digest,
-        encoder=encoder,
-        count=len(index),
-        last_passage=index.last_id,
-        removals=removals,
-    )
-    durable.write_text(folder / POINTER, json.dumps(snapshot.to_json(), indent=2) + "\n")
-    durable.sync(folder)
-    for other in folder.glob("snapshot-*.faiss"):
-        if other.name != final.name:
-            other.unlink(missing_ok=True)
-    return snapshot
+    if snapshot.encoder != encoder:
+        raise IndexMismatchError(f"{pointer} is of encoder {snapshot.encoder}, wanted {encoder}")
+    return path, snapshot

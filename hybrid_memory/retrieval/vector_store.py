@@ -26,6 +26,7 @@ from hybrid_memory.protocols import Ledger
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.mirror import ENCODER, pages, require_same_encoder, store_vectors
 from hybrid_memory.retrieval.nodes import Nodes
+from hybrid_memory.retrieval.selection import Selection
 from hybrid_memory.retrieval.store_state import StoreState, vector_digest
 from hybrid_memory.types import FloatArray, IdArray
 
@@ -72,7 +73,7 @@ class VectorStoreMirror:
         """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""
         require_same_encoder(self._ledger, self._encoder)
 
-    def search(self, vector: FloatArray, *, selection: IdArray, top_k: int) -> list[tuple[int, float]]:
+    def search(self, vector: FloatArray, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
         """Catch up, then return (passage id, cosine) of the nearest in the selection, best first.
 
         The store ranks inside the selection. Where it cannot, the selection's vectors are read from the ledger and
@@ -80,7 +81,7 @@ class VectorStoreMirror:
 
         Args:
             vector: shape (dim,) or (1, dim); need not be unit length.
-            selection: the ids that may be found, int64, ascending.
+            selection: the ids that may be found.
             top_k: how many at most.
         """
         with self._lock:
@@ -89,10 +90,15 @@ class VectorStoreMirror:
             wanted = min(top_k, selection.size)
             if not wanted:
                 return []
-            found = self._nodes.nearest(query, selection=selection, held=self._held, top_k=wanted)
+            found = self._nodes.nearest(query, selection=selection.ids, held=self._held, top_k=wanted)
             if found is not None:
                 return self._compared(query, found, wanted)
-            return self._scanned(query, selection, wanted)
+            return self._scanned(query, selection.ids, wanted)
+
+    def similarities(self, vector: FloatArray, ids: Sequence[int]) -> dict[int, float]:
+        """Return the cosine of those of the passages that are still in the ledger."""
+        query = unit_rows(np.asarray(vector, dtype=np.float32).reshape(1, -1))[0]
+        return dict(self._compared(query, ids, len(ids)))
 
     def catch_up(self) -> int:
         """Take out what was removed and give the store what it lacks; return how many passages were new.

@@ -15,6 +15,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 
 from hybrid_memory.errors import IndexMismatchError, InputError
 from hybrid_memory.ledger.ledger import SqlLedger
+from hybrid_memory.retrieval.selection import Selection
 from hybrid_memory.retrieval.vector_store import VectorStoreMirror
 from hybrid_memory.types import IdArray
 
@@ -87,7 +88,7 @@ def test_what_is_found_is_exact_and_inside_the_selection(
     store = mirror(ledger, tmp_path, kind())
     selection = ledger.visible(scope=BEN)
 
-    found = store.search(QUESTION, selection=selection, top_k=top_k)
+    found = store.search(QUESTION, selection=Selection(selection), top_k=top_k)
 
     assert [number for number, _ in found] == expected(ledger, selection, top_k)
 
@@ -100,7 +101,7 @@ def test_a_store_that_is_of_no_help_is_named_once(
 
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            store.search(QUESTION, selection=ledger.visible(scope=BEN), top_k=3)
+            store.search(QUESTION, selection=Selection(ledger.visible(scope=BEN)), top_k=3)
 
     (warning,) = caplog.messages
     assert warning.startswith("PassesOver does not search inside a selection")
@@ -137,8 +138,8 @@ def test_the_shorter_list_is_sent(ledger: SqlLedger, tmp_path: Path) -> None:
     store.catch_up()
     sent.clear()
 
-    store.search(QUESTION, selection=np.delete(ids, 7), top_k=3)
-    store.search(QUESTION, selection=ids[:2], top_k=1)
+    store.search(QUESTION, selection=Selection(np.delete(ids, 7)), top_k=3)
+    store.search(QUESTION, selection=Selection(ids[:2]), top_k=1)
 
     assert [passages(query) for query in sent] == [[int(ids[7])], ids[:2].tolist()]
 
@@ -164,7 +165,7 @@ def test_a_vector_of_another_length_is_refused(ledger: SqlLedger, tmp_path: Path
     store = mirror(ledger, tmp_path, SimpleVectorStore())
 
     with pytest.raises(IndexMismatchError, match="has 3 numbers, the stored ones 4"):
-        store.search(np.ones(3, np.float32), selection=ledger.visible(scope=BEN), top_k=1)
+        store.search(np.ones(3, np.float32), selection=Selection(ledger.visible(scope=BEN)), top_k=1)
 
 
 def test_what_is_no_vector_store_is_refused(ledger: SqlLedger, tmp_path: Path) -> None:

@@ -1,0 +1,219 @@
+"""Find passages by their words: BM25 over an inverted index in memory, inside a selection.
+
+Flow:    ledger (texts) -> [words] -> retriever
+Imports: errors, types, and retrieval.terms, retrieval.selection.
+
+Why not the ledger's full-text search: FTS5 scores every passage that has any word of the question before it looks
+at the selection, 150 ms for 20,000 passages; this takes under 1 ms (benchmarks/retrieval_speed.py).
+Most of the postings lie in plain arrays, as they were loaded; what was added since lies in a short list per term
+and moves into the arrays when the index is packed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from hybrid_memory.errors import IndexMismatchError
+from hybrid_memory.retrieval.selection import Selection
+from hybrid_memory.retrieval.terms import TermCounter
+from hybrid_memory.types import FloatArray, IdArray
+
+__all__ = ["WordIndex"]
+
+K1 = 0.9
+B = 0.4
+"""BM25's saturation and length normalisation, as Anserini has them."""
+MOST_TERMS = 64
+"""Terms of a question that are searched for; a pasted page adds cost, not precision."""
+COMMON = 0.1
+"""In a large index, terms in more passages than this share are passed over when the question has rarer ones."""
+LARGE = 10_000
+Rows = npt.NDArray[np.int32]
+
+
+class WordIndex:
+    """The words of passages by passage id. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._counter = TermCounter()
+        self._take(np.zeros(0, np.int64), np.zeros(0, np.int32), [], np.zeros(1, np.int64), np.zeros((2, 0), np.int32))
+
+    @classmethod
+    def read(cls, path: Path) -> WordIndex:
+        """Return the index in a file.
+
+        Raises:
+            IndexMismatchError: the file is damaged, or none this class wrote.
+        """
+        index = cls()
+        try:
+            arrays = load_file(path)
+            terms = arrays["terms"].tobytes().decode().split("\n") if arrays["terms"].size else []
+            ids, lengths, ends, postings = (arrays[name] for name in ("ids", "lengths", "ends", "postings"))
+        except (OSError, KeyError, UnicodeDecodeError, SafetensorError) as error:
+            raise IndexMismatchError(f"{path} is no word index: {error}") from error
+        if len(ids) != len(lengths) or len(ends) != len(terms) + 1 or ends[-1] != postings.shape[1]:
+            raise IndexMismatchError(f"the word index {path} is incomplete")
+        index._take(ids, lengths, terms, ends, postings)
+        return index
+
+    def write(self, path: Path) -> None:
+        """Pack the index and write it to a file; nothing of a removed passage is in there.
+
+        Raises:
+            SafetensorError: the disk is full or the folder is missing.
+        """
+        self.pack()
+        save_file(
+            {
+                "ids": self._ids[: self._size],
+                "lengths": self._lengths[: self._size],
+                "terms": np.frombuffer("\n".join(self._numbers).encode(), dtype=np.uint8),
+                "ends": self._ends,
+                "postings": self._postings,
+            },
+            path,
+        )
+
+    def __len__(self) -> int:
+        return self._size - len(self._removed)
+
+    @property
+    def last_id(self) -> int:
+        """The greatest id in here; 0 when there is none."""
+        row = self._size - 1
+        while row >= 0 and row in self._removed:
+            row -= 1
+        return int(self._ids[row]) if row >= 0 else 0
+
+    def add(self, ids: Sequence[int], texts: Sequence[str]) -> None:
+        """Add the words of passages; ids ascend and are greater than any in here."""
+        first = self._size
+        self._grow(len(ids))
+        self._ids[first : self._size] = ids
+        for term, place, count in self._counter.count(texts):
+            rows, counts = self._recent[term]
+            rows.append(first + place)
+            counts.append(count)
+            self._lengths[first + place] += count
+
+    def remove(self, ids: Sequence[int]) -> int:
+        """Take passages out; return how many were there. Their words go with the next packing."""
+        # The last row of an id: some databases give the greatest id out again after it was removed.
+        rows = np.searchsorted(self._ids[: self._size], np.asarray(ids, dtype=np.int64), side="right") - 1
+        gone = {int(row) for row, key in zip(rows, ids, strict=True) if row >= 0 and self._ids[row] == key}
+        gone -= self._removed
+        self._removed |= gone
+        return len(gone)
+
+    def search(self, question: str, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
+        """Return (id, BM25 score > 0) of the best passages of the selection, best first; fewer when few match."""
+        rows, scores = self._scores(question, selection)
+        if rows.size > top_k:
+            # Ties at the edge are broken by id, as everywhere: so all of them stay in until the sort.
+            edge = np.partition(scores, rows.size - top_k)[rows.size - top_k]
+            rows, scores = rows[scores >= edge], scores[scores >= edge]
+        best = np.lexsort((rows, -scores))[:top_k]
+        return list(zip(self._ids[rows[best]].tolist(), scores[best].tolist(), strict=True))
+
+    def scores(self, question: str, ids: Sequence[int]) -> list[float]:
+        """Return the BM25 score of each of the ids; 0 for one that shares no word with the question."""
+        wanted = Selection(np.sort(np.asarray(ids, dtype=np.int64)))
+        rows, scores = self._scores(question, wanted)
+        by_id = dict(zip(self._ids[rows].tolist(), scores.tolist(), strict=True))
+        return [by_id.get(int(key), 0.0) for key in ids]
+
+    def holds(self, passage_id: int, text: str) -> bool:
+        """Tell whether a passage is in here with just as many terms as this text has, each of them its own."""
+        counted = self._counter.count([text])
+        row = int(np.searchsorted(self._ids[: self._size], passage_id, side="right")) - 1
+        length = int(self._lengths[row]) if row >= 0 and self._ids[row] == passage_id else -1
+        return length == sum(count for _, _, count in counted) and all(
+            bool((self._of(term)[0] == row).any()) for term, _, _ in counted
+        )
+
+    def pack(self) -> None:
+        """Move everything into plain arrays, and leave out what was removed."""
+        if not self._recent and not self._removed:
+            return
+        stays = np.ones(self._size, dtype=bool)
+        stays[list(self._removed)] = False
+        moved = np.cumsum(stays, dtype=np.int32) - 1
+        parts: list[npt.NDArray[np.int32]] = []
+        ends, terms = [0], []
+        for term in sorted({*self._numbers, *self._recent}):
+            postings = self._of(term)
+            postings = postings[:, stays[postings[0]]]
+            if postings.shape[1]:
+                parts.append(np.stack([moved[postings[0]], postings[1]]))
+                ends.append(ends[-1] + postings.shape[1])
+                terms.append(term)
+        postings = np.concatenate(parts, axis=1) if parts else np.zeros((2, 0), np.int32)
+        ids, lengths = self._ids[: self._size][stays], self._lengths[: self._size][stays]
+        self._take(ids, lengths, terms, np.asarray(ends, dtype=np.int64), postings)
+
+    # ------------------------------------------------------------ inside
+
+    def _take(self, ids: IdArray, lengths: Rows, terms: Sequence[str], ends: IdArray, postings: Rows) -> None:
+        self._ids, self._lengths, self._size = ids, lengths, len(ids)
+        self._numbers = {term: number for number, term in enumerate(terms)}
+        self._ends, self._postings = ends, postings
+        self._recent: defaultdict[str, tuple[array[int], array[int]]] = defaultdict(lambda: (array("i"), array("i")))
+        self._removed: set[int] = set()
+
+    def _grow(self, count: int) -> None:
+        """Make room by doubling: a passage at a time must not copy everything each time."""
+        needed = self._size + count
+        if needed > len(self._ids):
+            room = max(needed, 2 * len(self._ids), 1024)
+            ids, lengths = np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.int32)
+            ids[: self._size], lengths[: self._size] = self._ids[: self._size], self._lengths[: self._size]
+            self._ids, self._lengths = ids, lengths
+        self._size = needed
+
+    def _of(self, term: str) -> npt.NDArray[np.int32]:
+        """Return the postings of a term: shape (2, n), rows and counts."""
+        number = self._numbers.get(term)
+        found = (
+            self._postings[:, :0] if number is None else self._postings[:, self._ends[number] : self._ends[number + 1]]
+        )
+        if term not in self._recent:
+            return found
+        recent = np.stack([np.frombuffer(part, dtype=np.int32) for part in self._recent[term]])
+        return np.concatenate([found, recent], axis=1)
+
+    def _scores(self, question: str, selection: Selection) -> tuple[npt.NDArray[np.int64], FloatArray]:
+        """Return the rows of the selection that share a term with the question, and their scores."""
+        rows, shares = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+        lengths = self._lengths[: self._size]
+        mean = float(lengths.mean()) if self._size else 1.0
+        for postings, weight in self._asked(question):
+            inside = selection.holds(self._ids[postings[0]])
+            row, count = postings[0][inside], postings[1][inside]
+            rows.append(row)
+            shares.append(weight * count * (K1 + 1) / (count + K1 * (1 - B + B * lengths[row] / mean)))
+        every = np.concatenate(rows)
+        if not every.size:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        scores = np.bincount(every, weights=np.concatenate(shares), minlength=0)
+        if self._removed:
+            scores[[row for row in self._removed if row < scores.size]] = 0
+        found = np.flatnonzero(scores)
+        return found, scores[found].astype(np.float32)
+
+    def _asked(self, question: str) -> Iterator[tuple[npt.NDArray[np.int32], float]]:
+        """Yield the postings of each term of the question with its weight (BM25's idf, never negative)."""
+        terms = [term for term, _, _ in self._counter.count([question])][:MOST_TERMS]
+        found = [postings for term in terms if (postings := self._of(term)).shape[1]]
+        rare = [postings for postings in found if postings.shape[1] <= COMMON * self._size]
+        for postings in rare if rare and self._size >= LARGE else found:
+            count = postings.shape[1]
+            yield postings, float(np.log1p((self._size - count + 0.5) / (count + 0.5)))

@@ -1,0 +1,162 @@
+"""Searching by words: BM25 over an inverted index, inside a selection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybrid_memory.errors import IndexMismatchError
+from hybrid_memory.retrieval.selection import Selection
+from hybrid_memory.retrieval.terms import TermCounter
+from hybrid_memory.retrieval.words import COMMON, LARGE, WordIndex
+
+TEXTS = ["the ferry leaves at nine", "the pier is closed", "ferry tickets, ferry times", "a map of the town"]
+
+
+def index_of(texts: Sequence[str]) -> WordIndex:
+    index = WordIndex()
+    index.add(range(1, len(texts) + 1), texts)
+    return index
+
+
+def every(count: int = len(TEXTS)) -> Selection:
+    return Selection(np.arange(1, count + 1))
+
+
+def bm25(texts: Sequence[Sequence[str]], question: Sequence[str], place: int) -> float:
+    """The oracle: the formula of Robertson and Zaragoza 2009 with k1 = 0.9, b = 0.4, word by word."""
+    mean = sum(map(len, texts)) / len(texts)
+    total = 0.0
+    for word in question:
+        containing = sum(word in text for text in texts)
+        count = texts[place].count(word)
+        idf = math.log(1 + (len(texts) - containing + 0.5) / (containing + 0.5))
+        total += idf * count * 1.9 / (count + 0.9 * (0.6 + 0.4 * len(texts[place]) / mean))
+    return total
+
+
+def test_scores_are_bm25() -> None:
+    """Two of four texts say "ferry", one of them twice; worked out by the formula."""
+    words = [["the", "ferry", "leaves", "at", "nine"], ["the", "pier", "is", "closed"]]
+    words += [["ferry", "tickets", "ferry", "times"], ["a", "map", "of", "the", "town"]]
+
+    found = index_of(TEXTS).search("ferry", selection=every(), top_k=10)
+
+    assert [number for number, _ in found] == [3, 1]
+    assert [score for _, score in found] == pytest.approx([bm25(words, ["ferry"], 2), bm25(words, ["ferry"], 0)])
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("LEAVING", "the ferry leaves"),
+        ("cafes", "Das Café"),
+        ('AND "quoted" NEAR(', "quoted and near"),
+        ("東京", "東京都に住む"),
+        ("zx-4411", "order ZX-4411"),
+    ],
+)
+def test_words_match_without_case_accents_and_endings(question: str, text: str) -> None:
+    """And no text is a query language."""
+    assert [number for number, _ in index_of([text, "other"]).search(question, selection=every(2), top_k=5)] == [1]
+
+
+@pytest.mark.parametrize("question", ["", "?!", "unheard"])
+def test_a_question_without_a_known_word_finds_nothing(question: str) -> None:
+    """Neither an error nor everything."""
+    assert index_of(TEXTS).search(question, selection=every(), top_k=5) == []
+
+
+def test_the_best_of_the_selection_are_found_and_no_others() -> None:
+    """However good a passage outside is."""
+    found = index_of(TEXTS).search("ferry pier", selection=Selection(np.array([1, 2])), top_k=5)
+
+    assert {number for number, _ in found} == {1, 2}
+
+
+def test_equal_scores_are_ordered_by_number() -> None:
+    """So that the same search gives the same answer, whatever top_k cuts off."""
+    found = index_of(["same words"] * 9).search("words", selection=every(9), top_k=3)
+
+    assert [number for number, _ in found] == [1, 2, 3]
+
+
+def test_what_is_added_later_is_found_like_the_rest(tmp_path: Path) -> None:
+    """Packed, recent, or both: the scores are those of an index built at once."""
+    index = index_of(TEXTS[:2])
+    index.pack()
+    index.add([3], TEXTS[2:3])
+    index.pack()
+    index.add([4], TEXTS[3:])
+    at_once = index_of(TEXTS)
+
+    for question in ("ferry", "the town pier", "tickets"):
+        assert index.search(question, selection=every(), top_k=5) == at_once.search(
+            question, selection=every(), top_k=5
+        )
+
+
+def test_an_index_is_the_same_after_it_was_written_and_read(tmp_path: Path) -> None:
+    """And can be added to again."""
+    index = index_of(TEXTS)
+    index.write(tmp_path / "words")
+
+    again = WordIndex.read(tmp_path / "words")
+    again.add([5], ["a second pier"])
+
+    assert (len(again), again.last_id) == (5, 5)
+    assert [number for number, _ in again.search("pier", selection=every(5), top_k=5)] == [5, 2]
+    assert again.search("ferry", selection=every(), top_k=1)[0][0] == 3
+
+
+def test_removed_words_are_found_no_more_and_leave_the_file(tmp_path: Path) -> None:
+    """Also a word that nothing else had."""
+    index = index_of([*TEXTS, "password hunter2"])
+    index.write(tmp_path / "words")
+
+    assert index.remove([5, 5, 77]) == 1
+
+    assert index.search("hunter2", selection=every(5), top_k=5) == []
+    assert index.last_id == 4
+    index.write(tmp_path / "words")
+    assert b"hunter2" not in (tmp_path / "words").read_bytes()
+    assert len(WordIndex.read(tmp_path / "words")) == 4
+
+
+def test_scores_can_be_asked_for_given_passages() -> None:
+    """In their order; 0 for one that shares no word."""
+    index = index_of(TEXTS)
+    best = dict(index.search("ferry", selection=every(), top_k=5))
+
+    assert index.scores("ferry", [2, 3, 1]) == [0.0, best[3], best[1]]
+
+
+def test_common_words_are_passed_over_in_a_large_index_unless_there_are_no_others() -> None:
+    """A word of every passage adds time and tells nothing; alone it is all there is."""
+    texts = [f"note {number}" for number in range(LARGE)]
+    texts[7] = "note about the anchor"
+    index = index_of(texts)
+
+    assert len(texts) * COMMON < len(texts)
+    assert [number for number, _ in index.search("note anchor", selection=every(LARGE), top_k=5)] == [8]
+    assert len(index.search("note", selection=every(LARGE), top_k=5)) == 5
+
+
+def test_a_file_that_is_no_word_index_is_refused(tmp_path: Path) -> None:
+    """The owner builds it again."""
+    (tmp_path / "words").write_bytes(b"nonsense")
+
+    with pytest.raises(IndexMismatchError, match="is no word index"):
+        WordIndex.read(tmp_path / "words")
+
+
+def test_a_term_counter_keeps_nothing() -> None:
+    """Counting is rolled back: the second page starts from nothing."""
+    counter = TermCounter()
+    counter.count(["one secret"])
+
+    assert counter.count(["two"]) == [("two", 0, 1)]
