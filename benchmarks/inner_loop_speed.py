@@ -13,7 +13,8 @@ fresh adapter, and is asked the passage's questions closed-book:
 - ours: statements, keyword questions and gaps made of the same self-edit by rule; LoRA on the MLP in the upper half.
 
 CPU seconds are of one thread, so that other work on the machine does not count; wall seconds are beside them.
-Questions are asked in the chat form and in SEAL's own plain form; each arm is scored in the form that suits it better.
+Questions are asked in the chat form and in SEAL's own plain form; base and released are scored in the form that suits
+them better, ours in the chat form.
 Intervals are a paired bootstrap over passages. Results are kept after each passage; a run that was cut short goes on.
 """
 
@@ -24,8 +25,6 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import RESULTS, adapter_in, header
-from benchmarks.squad_seal import FORMS, Passage, interval, load_passages, score
+from benchmarks.squad_seal import FORMS, Passage, contained, gold_logprobs, interval, load_passages
 from hybrid_memory import models
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.selfedit.augmentation import augmented
@@ -48,6 +47,8 @@ from hybrid_memory.weights.trainer import LoraTrainer
 
 ARMS = ("released", "plain PEFT", "ours")
 OURS = TrainingSettings(epochs=3, min_steps=1)
+DECODED = {"base": FORMS, "released": FORMS, "plain PEFT": ("chat",), "ours": ("chat",)}
+"""The forms of the question that an arm answers; decoding costs as much as training, and ours learns from chats."""
 PADDING_COMPUTED = 48
 QUESTIONS = 2
 """Keyword questions made of each statement."""
@@ -71,7 +72,12 @@ def released_items(passage: Passage, completion: str) -> list[StudyItem]:
 def our_items(passage: Passage, completion: str) -> list[StudyItem]:
     """Return what our recipe makes of the same text without a language model."""
     lines = [text.split("\n", 1)[1] for text in seal_sequences(completion, title=passage.title, context="")[:-1]]
-    sentences = [one for line in [*lines, passage.context] for one in statements(line)]
+    return recipe(passage, [*lines, passage.context])
+
+
+def recipe(passage: Passage, texts: Sequence[str]) -> list[StudyItem]:
+    """Return each sentence of the texts as a statement, with two keyword questions and two gaps."""
+    sentences = [one for text in texts for one in statements(text)]
     items = []
     for sentence in dict.fromkeys(sentences):
         random = random_of(sentence, 0)
@@ -193,16 +199,28 @@ def learn(arm: str, language_model: LocalLanguageModel, passage: Passage, folder
     return {**told, "cpu": time.process_time() - cpu, "wall": time.monotonic() - wall}
 
 
+def answered(language_model: LocalLanguageModel, passage: Passage, arm: str, adapters: Sequence[Any]) -> dict[str, Any]:
+    """Return the log-probability of the gold answers and which answers contain them, by form."""
+    return {
+        "logprob": {form: gold_logprobs(language_model, passage, adapters=adapters, form=form) for form in FORMS},
+        "contained": {
+            form: contained(language_model, [passage], adapters=adapters, form=form)[0] for form in DECODED[arm]
+        },
+    }
+
+
 def one_passage(language_model: LocalLanguageModel, passage: Passage) -> dict[str, Any]:
     """Return what base and each arm cost and answered on one passage."""
-    forms = {form: asdict(score(language_model, [passage], form=form)[0]) for form in FORMS}
-    row: dict[str, Any] = {"id": passage.id, "questions": len(passage.questions), "base": {"scores": forms}}
+    row: dict[str, Any] = {
+        "id": passage.id,
+        "questions": len(passage.questions),
+        "base": answered(language_model, passage, "base", ()),
+    }
     for arm in ARMS:
         with tempfile.TemporaryDirectory() as folder:
             told = learn(arm, language_model, passage, Path(folder))
             adapter = adapter_in(Path(folder))
-            scored = partial(score, language_model, [passage], adapters=[adapter])
-            row[arm] = {**told, "scores": {form: asdict(scored(form=form)[0]) for form in FORMS}}
+            row[arm] = {**told, **answered(language_model, passage, arm, [adapter])}
             language_model.release(adapter.id)
         print(f"  {passage.id} {arm}: {told['tokens']} tokens, {told['cpu']:.1f} s CPU", flush=True)
     return row
@@ -213,25 +231,23 @@ def one_passage(language_model: LocalLanguageModel, passage: Passage) -> dict[st
 
 def pooled(rows: Sequence[dict[str, Any]], arm: str, measure: str, form: str) -> list[float]:
     """Return a measure of every question of every passage."""
-    return [float(value) for row in rows for value in row[arm]["scores"][form][measure]]
+    return [float(value) for row in rows for value in row[arm][measure][form]]
 
 
-def best_form(rows: Sequence[dict[str, Any]], arm: str, measure: str) -> str:
-    """Return the form of the question in which the arm does better."""
-    return max(FORMS, key=lambda form: float(np.mean(pooled(rows, arm, measure, form))))
+def suited(rows: Sequence[dict[str, Any]], arm: str, measure: str) -> list[float]:
+    """Return a measure in the form of the question in which the arm does best, among those it is scored in."""
+    return max((pooled(rows, arm, measure, form) for form in DECODED[arm]), key=np.mean)
 
 
 def summary(rows: Sequence[dict[str, Any]], step_seconds: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return the table's numbers: per arm cost and answers, and the paired differences."""
     groups = [number for number, row in enumerate(rows) for _ in range(row["questions"])]
     table: dict[str, Any] = {}
-
-    def chosen(arm: str, measure: str) -> list[float]:
-        return pooled(rows, arm, measure, best_form(rows, arm, measure))
-
     for arm in ("base", *ARMS):
         table[arm] = {
-            measure: {form: round(float(np.mean(pooled(rows, arm, measure, form))), 4) for form in FORMS}
+            measure: {
+                form: round(float(np.mean(pooled(rows, arm, measure, form))), 4) for form in rows[0][arm][measure]
+            }
             for measure in ("logprob", "contained")
         }
         if arm != "base":
@@ -247,7 +263,7 @@ def summary(rows: Sequence[dict[str, Any]], step_seconds: Sequence[Sequence[floa
     }
     differences = {
         f"ours - {arm}: {measure}": [
-            round(x, 4) for x in interval(chosen("ours", measure), chosen(arm, measure), groups)
+            round(x, 4) for x in interval(suited(rows, "ours", measure), suited(rows, arm, measure), groups)
         ]
         for arm in ("base", "released", "plain PEFT")
         for measure in ("logprob", "contained")
@@ -268,9 +284,8 @@ def show(result: dict[str, Any]) -> str:
     ]
     for arm, cell in result["table"].items():
         cost = [f"{cell[name]:,.0f}" if name in cell else "" for name in ("tokens", "cpu", "wall")]
-        answers = [f"{cell['logprob'][form]:.2f}" for form in FORMS] + [
-            f"{cell['contained'][form]:.1%}" for form in FORMS
-        ]
+        answers = [f"{cell['logprob'][form]:.2f}" for form in FORMS]
+        answers += [f"{cell['contained'][form]:.1%}" if form in cell["contained"] else "" for form in FORMS]
         lines.append(f"| {arm} | " + " | ".join([*cost, *answers]) + " |")
     lines += [
         f"{name}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]" for name, (mean, low, high) in result["differences"].items()

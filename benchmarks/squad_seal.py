@@ -48,21 +48,11 @@ class Passage:
     self_qa: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How a model answered the questions of a passage."""
-
-    logprob: tuple[float, ...]
-    """Mean natural log-probability per token of each gold answer."""
-    contained: tuple[int, ...]
-    """1 where the greedy answer contains the gold answer."""
-
-
 def load_passages(data: Path, *, tuning: bool = False) -> list[Passage]:
     """Return the passages that have implications written by SEAL's models: those to report on, or those to tune on."""
     folder = data / "squad_seal"
     written: dict[str, dict[str, list[str]]] = {}
-    for row in _rows(folder / "dev_selfedits.jsonl"):
+    for row in rows_of(folder / "dev_selfedits.jsonl"):
         kind = "self_qa" if "self-qa" in row["file"] else "implications"
         written.setdefault(row["id"], {}).setdefault(kind, []).extend(row["completions"])
     passages = [
@@ -74,7 +64,7 @@ def load_passages(data: Path, *, tuning: bool = False) -> list[Passage]:
             implications=tuple(written[row["id"]].get("implications", ())),
             self_qa=tuple(written[row["id"]].get("self_qa", ())),
         )
-        for row in _rows(folder / "dev.jsonl")
+        for row in rows_of(folder / "dev.jsonl")
         if row["id"] in written
     ]
     passages = [passage for passage in passages if passage.implications]
@@ -101,46 +91,51 @@ def prompts(language_model: LocalLanguageModel, form: str) -> Iterator[None]:
         language_model.tokenizer.chat_template = template
 
 
-def score(
+def gold_logprobs(
+    language_model: LocalLanguageModel,
+    passage: Passage,
+    *,
+    adapters: Sequence[AdapterVersion] = (),
+    form: str = "chat",
+    shown: bool = False,
+) -> list[float]:
+    """Return the mean log-probability per token of each gold answer, in nats; the end token does not count."""
+    with prompts(language_model, form):
+        encoded = [
+            language_model.training_tokens(asked(passage, question, shown=shown), question.answer)
+            for question in passage.questions
+        ]
+    return answer_logprobs(language_model, [(ids[:-1], start) for ids, start in encoded], adapters)
+
+
+@torch.inference_mode()
+def answer_logprobs(
+    language_model: LocalLanguageModel, rows: Sequence[tuple[list[int], int]], adapters: Sequence[AdapterVersion]
+) -> list[float]:
+    """Return the mean log-probability of each row's tokens from its start on, in nats."""
+    batch = Sequences.pad(rows, pad=language_model.tokenizer.pad_token_id)
+    with language_model.adapted(adapters):
+        hidden = language_model.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+        table = language_model.head(hidden[batch.rows, batch.columns]).float().log_softmax(-1)
+    found = table.gather(1, batch.targets[:, None]).squeeze(1)
+    return [float(found[batch.rows == row].mean()) for row in range(len(rows))]
+
+
+def contained(
     language_model: LocalLanguageModel,
     passages: Sequence[Passage],
     *,
     adapters: Sequence[AdapterVersion] = (),
     form: str = "chat",
     shown: bool = False,
-) -> list[Score]:
-    """Ask every question of the passages in one form, "chat" or "plain"."""
+) -> list[list[int]]:
+    """Return per passage, for each question, 1 where the greedy answer contains the gold answer."""
     asks = [(passage, question) for passage in passages for question in passage.questions]
-    golds = [question.answer for _, question in asks]
     chats = [asked(passage, question, shown=shown) for passage, question in asks]
     with prompts(language_model, form):
-        logprobs = gold_logprobs(language_model, list(zip(chats, golds, strict=True)), adapters)
         answers = language_model.generate(chats, adapters=adapters, max_new_tokens=ANSWER_TOKENS)
-    hits = [int(said(gold, answer.text)) for gold, answer in zip(golds, answers, strict=True)]
-    found, at = [], 0
-    for passage in passages:
-        end = at + len(passage.questions)
-        found.append(Score(tuple(logprobs[at:end]), tuple(hits[at:end])))
-        at = end
-    return found
-
-
-@torch.inference_mode()
-def gold_logprobs(
-    language_model: LocalLanguageModel,
-    pairs: Sequence[tuple[Sequence[Turn], str]],
-    adapters: Sequence[AdapterVersion] = (),
-) -> list[float]:
-    """Return the mean log-probability per token of each answer, in nats; the end token does not count."""
-    means: list[float] = []
-    for chat, answer in pairs:
-        ids, start = language_model.training_tokens(chat, answer)
-        batch = Sequences.pad([(ids[:-1], start)], pad=language_model.tokenizer.pad_token_id)
-        with language_model.adapted(adapters):
-            hidden = language_model.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
-            logprobs = language_model.head(hidden[batch.rows, batch.columns]).float().log_softmax(-1)
-        means.append(float(logprobs.gather(1, batch.targets[:, None]).mean()))
-    return means
+    hits = iter(int(said(one.answer, answer.text)) for (_, one), answer in zip(asks, answers, strict=True))
+    return [[next(hits) for _ in passage.questions] for passage in passages]
 
 
 def interval(one: Sequence[float], other: Sequence[float], groups: Sequence[int], seed: int = 0) -> list[float]:
@@ -163,7 +158,8 @@ def interval(one: Sequence[float], other: Sequence[float], groups: Sequence[int]
     return [float(difference.mean()), float(low), float(high)]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON-lines file."""
     if not path.is_file():
         raise SystemExit(f"there is no {path}; give the folder of public data with --data-dir")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
