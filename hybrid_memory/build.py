@@ -240,6 +240,7 @@ def _language_model(settings: Settings, loaded: list[LocalLanguageModel]) -> Lan
                 resolve_language_model(settings.model.name),
                 device=settings.model.device,
                 dtype=settings.model.dtype,
+                four_bit=settings.model.four_bit,
                 threads=settings.model.threads,
                 batch_size=settings.model.batch_size,
             )

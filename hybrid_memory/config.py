@@ -62,6 +62,8 @@ class ModelSettings(_Group):
     """A shipped name, a Hugging Face id, a local folder, or a .gguf file."""
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    four_bit: bool = False
+    """Hold the base weights in four bits (NF4, extra `four-bit`, device cuda): less memory, a little less exact."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Torch threads; 0 takes all cores. Two torch processes on the same cores slow each other tenfold."""
     batch_size: Annotated[int, Field(ge=1)] = 32
@@ -200,6 +202,11 @@ class TrainingSettings(_Group):
     """The layers that a self-edit's directives may name."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, more time."""
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight of context distillation beside the loss: the frozen base that sees the source is the teacher, where it
+    reads it well. For models of 3B and more; small ones gain nothing (parametric.md, section 1.3)."""
+    distillation_top_k: Annotated[int, Field(ge=1)] = 20
+    """Likeliest tokens of the teacher that are kept."""
     seal_compat: bool = False
     """Train as SEAL was released (q/v LoRA r32 a64 in all layers, 1e-3, 10 epochs, batch 1, padding to 2048 in the
     loss), for comparison. It fixes the recipe: no other training setting but the seed may be given with it."""

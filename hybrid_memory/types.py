@@ -553,6 +553,8 @@ class StudyItem(Value):
     """Texts shown in the prompt as evidence, so that the model learns to read them."""
     shots: tuple[Example, ...] = ()
     """Demonstrations shown before the prompt, least similar first."""
+    source: str = ""
+    """What the response comes from, for context distillation; "" where the response says it all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

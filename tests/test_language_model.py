@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_adapters import FERRY, LAMP, asked, logits, trained, trainer, version, weights
+from tiny_adapters import FERRY, LAMP, asked, logits, settings, trained, trainer, version, weights
 
 from hybrid_memory.errors import AdapterError, ConfigError, InputError, ModelError
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import AdapterVersion, StudyItem, Turn
 from hybrid_memory.weights.language_model import LocalLanguageModel
+from hybrid_memory.weights.objective import ResponseLoss
 
 QUESTIONS = ["Why?", "Where is the ferry?", "Wie heißt das Café am Fluss, und wann öffnet es? ☕", "A", "x " * 60]
 GREETING = StudyItem(prompt="Greet.", response="Grüße 😀 aus Köln…  gut", form="question")
@@ -69,7 +70,7 @@ def test_an_untrained_adapter_changes_no_logit(lm: LocalLanguageModel) -> None:
     """B is zero, so the update is zero, to the last bit."""
     before = logits(lm)
 
-    lm.create_adapter("new", trainer(lm, frozen_layers=0.0)._lora())
+    lm.create_adapter("new", ResponseLoss(lm, settings(frozen_layers=0.0), loss_on="answer").lora)
     with lm.training("new"):
         during = logits(lm)
 

@@ -45,7 +45,7 @@ def _augmented(edit: SelfEdit, names: Sequence[str], seed: int) -> SelfEdit:
     texts = dict.fromkeys(item.response for item in edit.items if item.form == "statement" and not item.held_out)
     there = {item.form for item in edit.items}
     added = [
-        StudyItem(prompt=prompt, response=response, form=name)
+        StudyItem(prompt=prompt, response=response, form=name, source=text)
         for text in texts
         for name in AUGMENTATIONS
         if name in names and name not in there and len(text.split()) >= SHORTEST

@@ -59,7 +59,7 @@ class Material:
         if not answer or not question:
             self.refuse("a question or an answer of zero tokens")
         elif self._is_new(f"{question} {answer}", answer):
-            self._take(StudyItem(prompt=question, response=answer, form=form))
+            self._take(StudyItem(prompt=question, response=answer, form=form, source=self.source))
 
     def refuse(self, reason: str, count: int = 1) -> None:
         """Count what was refused."""

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,10 +33,10 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from hybrid_memory.errors import AdapterError, ConfigError, InputError, ModelError
+from hybrid_memory.errors import AdapterError, ConfigError, InputError, MissingExtraError, ModelError
 from hybrid_memory.types import AdapterVersion, Generation, Turn
 from hybrid_memory.weights.decoding import Stream, decode
 from hybrid_memory.weights.store import MANIFEST, check_files
@@ -82,14 +83,22 @@ class Sequences:
 class LocalLanguageModel:
     """A Hugging Face causal language model on this machine, with LoRA adapters by name."""
 
-    def __init__(self, base: nn.Module, tokenizer: Any, *, batch_size: int = 32) -> None:
-        """Take a model that is already in memory; its parameters are frozen."""
+    def __init__(self, base: nn.Module, tokenizer: Any, *, batch_size: int = 32, fold: bool = True) -> None:
+        """Take a model that is already in memory; its parameters are frozen.
+
+        Args:
+            base: a causal language model of transformers.
+            tokenizer: its tokenizer.
+            batch_size: prompts generated or scored together.
+            fold: put adapters into the weights to answer; False, for weights that are quantised, keeps them beside.
+        """
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self.base: Any = base.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.peft: PeftModel | None = None
         self._batch_size = batch_size
+        self._fold_in = fold
         self._fingerprint = _fingerprint(base)
         self._folded: tuple[str, ...] = ()
         self._unfolded: list[tuple[nn.Linear, Tensor]] = []
@@ -99,7 +108,14 @@ class LocalLanguageModel:
 
     @classmethod
     def load(
-        cls, source: Path | str, *, device: str = "cpu", dtype: str = "bfloat16", threads: int = 0, batch_size: int = 32
+        cls,
+        source: Path | str,
+        *,
+        device: str = "cpu",
+        dtype: str = "bfloat16",
+        four_bit: bool = False,
+        threads: int = 0,
+        batch_size: int = 32,
     ) -> LocalLanguageModel:
         """Load a model folder or a Hugging Face id.
 
@@ -107,16 +123,20 @@ class LocalLanguageModel:
             source: folder with config.json and safetensors, or a hub id.
             device: "cpu", "cuda" or "mps".
             dtype: of the frozen base weights; adapters are float32.
+            four_bit: hold the base weights in four bits (NF4, needs bitsandbytes) and compute in `dtype`.
             threads: torch threads; 0 takes one per core.
             batch_size: prompts generated or scored together.
 
         Raises:
             ModelError: there is no model at `source`, or the device is not there.
+            ConfigError: four_bit on another device than cuda.
+            MissingExtraError: four_bit without bitsandbytes.
         """
         torch.set_num_threads(threads or os.cpu_count() or 1)
         transformers_logging.disable_progress_bar()  # a library draws no bars
+        packed = _four_bit(device, dtype) if four_bit else {}
         try:
-            base = AutoModelForCausalLM.from_pretrained(str(source), dtype=getattr(torch, dtype))
+            base = AutoModelForCausalLM.from_pretrained(str(source), dtype=getattr(torch, dtype), **packed)
             tokenizer = AutoTokenizer.from_pretrained(str(source))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(
@@ -124,7 +144,8 @@ class LocalLanguageModel:
                 "*.safetensors, a .gguf file or a Hugging Face id, or run `hybrid-memory models pull`"
             ) from error
         try:
-            return cls(base.to(device), tokenizer, batch_size=batch_size)
+            moved = base if four_bit else base.to(device)
+            return cls(moved, tokenizer, batch_size=batch_size, fold=not four_bit)
         except (RuntimeError, AssertionError) as error:
             raise ModelError(f"device {device!r} is not usable here ({error}); set model.device to cpu") from error
 
@@ -262,8 +283,7 @@ class LocalLanguageModel:
                 for version in adapters:
                     self._load(version)
                 self._fold(names)
-            if self.peft is not None:  # what serves is folded in; the side branches stay off
-                self.peft.base_model.disable_adapter_layers()
+            self._branch(names)
             yield
 
     @contextmanager
@@ -349,6 +369,9 @@ class LocalLanguageModel:
         peft.requires_grad_(False)
 
     def _fold(self, names: tuple[str, ...]) -> None:
+        if not self._fold_in:
+            self._folded = names
+            return
         if self.peft is None or not names:
             return
         for module in self.peft.modules():
@@ -362,6 +385,16 @@ class LocalLanguageModel:
                 delta = sum((module.get_delta_weight(name).float() for name in present), torch.zeros(()))
                 linear.weight.data = (base.float() + delta).to(base.dtype)
         self._folded = names
+
+    def _branch(self, names: tuple[str, ...]) -> None:
+        """Switch the side branches on that are not folded in; without folding those are all that serve."""
+        if self.peft is None:
+            return
+        if self._fold_in or not names:
+            self.peft.base_model.disable_adapter_layers()
+        else:
+            self.peft.base_model.enable_adapter_layers()
+            self.peft.base_model.set_adapter(list(names), inference_mode=True)
 
     def _unfold(self) -> None:
         for linear, base in self._unfolded:
@@ -473,6 +506,23 @@ class LocalLanguageModel:
     def _text(self, tokens: Sequence[int], stop: str | None) -> str:
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
         return (text.partition(stop)[0] if stop else text).strip()
+
+
+def _four_bit(device: str, dtype: str) -> dict[str, Any]:
+    """Return what loads a model with four-bit weights."""
+    if device != "cuda":  # bitsandbytes 0.50 has kernels for others, but gradients through them are not defined
+        raise ConfigError(
+            f"model.four_bit works on device cuda only, got {device!r}; set model.device to cuda, or four_bit to false"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise MissingExtraError(
+            "model.four_bit needs bitsandbytes; run `pip install 'hybrid-memory-sdk[four-bit]'`, "
+            "or set model.four_bit to false"
+        )
+    packing = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
+    )
+    return {"quantization_config": packing, "device_map": {"": device}}
 
 
 def _control_tokens(tokenizer: Any) -> re.Pattern[str]:

@@ -23,6 +23,7 @@ from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import ConfigError, InputError
 from hybrid_memory.evidence import ask
 from hybrid_memory.types import StudyItem
+from hybrid_memory.weights.distillation import SoftTargets, soft_cross_entropy, soft_targets
 from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
 from hybrid_memory.weights.layer_split import LayerSplit, can_be_split
 
@@ -58,6 +59,8 @@ class Row:
     start: int
     """Index of the first token in the loss."""
     lower: Tensor | None
+    soft: SoftTargets | None = None
+    """What the teacher says of the response, where it is followed."""
 
 
 class ResponseLoss:
@@ -114,9 +117,10 @@ class ResponseLoss:
             if self._first and can_be_split(self._lm.decoder, self._first, device=self._lm.base.device):
                 self.split = LayerSplit(self._lm.decoder, self._first)
             lower = self._lower(encoded)
+            soft = soft_targets(self._lm, items, self._settings) if self._settings.distillation else [None] * len(items)
         self.rows = [
-            Row(ids, 1 if self._from_start else start, states)
-            for (ids, start), states in zip(encoded, lower, strict=True)
+            Row(ids, 1 if self._from_start else start, states, targets)
+            for (ids, start), states, targets in zip(encoded, lower, soft, strict=True)
         ]
         return self
 
@@ -126,7 +130,23 @@ class ResponseLoss:
         sequences = Sequences.pad([(row.ids, row.start) for row in batch], pad=self._lm.tokenizer.pad_token_id)
         hidden = self.hidden(batch, sequences)
         logits = self._lm.head(hidden[sequences.rows, sequences.columns]).float()
-        return functional.cross_entropy(logits, sequences.targets.to(logits.device))
+        if all(row.soft is None for row in batch):
+            return functional.cross_entropy(logits, sequences.targets.to(logits.device))
+        nats = functional.cross_entropy(logits, sequences.targets.to(logits.device), reduction="none")
+        return self._distilled(batch, sequences, logits, nats).mean()
+
+    def _distilled(self, batch: Sequence[Row], sequences: Sequences, logits: Tensor, nats: Tensor) -> Tensor:
+        """Return the nats of each token, mixed with the teacher's where a row follows it."""
+        weight, mixed = self._settings.distillation, []
+        for number, row in enumerate(batch):
+            own = sequences.rows == number
+            found = nats[own.to(nats.device)]
+            if row.soft is not None:
+                length = len(row.soft.ids)  # the response stands last
+                soft = soft_cross_entropy(logits[own.to(logits.device)][-length:], row.soft)
+                found = torch.cat([found[:-length], (1 - weight) * found[-length:] + weight * soft])
+            mixed.append(found)
+        return torch.cat(mixed)
 
     def hidden(self, batch: Sequence[Row], sequences: Sequences) -> Tensor:
         """Return the last hidden states, shape (rows, longest, width)."""
