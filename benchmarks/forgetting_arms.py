@@ -57,7 +57,7 @@ MODES = {"RAG": Mode.RETRIEVAL_ONLY, "shards": Mode.WEIGHTS_ONLY, "hybrid": Mode
 """Arms that are modes of the product."""
 MISSES = 0.3
 """Share of the records that cannot be found in the arms with misses."""
-MOST_QUESTIONS, MOST_PRACTICE = 8, 12
+MOST_QUESTIONS, MOST_PRACTICE = 6, 12
 """Items of one record that a sequential learner studies; a released SEAL edit has about 9 sequences (seal.md, 1.3)."""
 SEAL = released_settings(TrainingSettings())
 """SEAL's released inner loop, kinder: no padding in the loss, chat form, and loss on the answer only."""

@@ -126,6 +126,18 @@ def test_an_integrations_example_plays(
     assert "My dog is called Skipper.\n[" not in printed
 
 
+def test_forgetting_and_auditing_plays_with_a_tiny_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fact is gone from both halves, and nothing of it can be extracted."""
+    example = as_module(EXAMPLES / "forget_and_audit.py")
+
+    with open_tiny_memory(tmp_path, **IN_SECONDS) as memory:
+        example.main(memory)
+
+    printed = capsys.readouterr().out
+    assert "weights rebuilt, still found in retrieval: 0" in printed
+    assert printed.count("extracted 0") == 2
+
+
 @pytest.mark.slow
 def test_the_quickstart_plays_with_the_real_models() -> None:
     """As a user runs it: the handbook is learned, the price is answered from retrieval, the adapter is deleted."""
