@@ -74,6 +74,7 @@ class AsyncHybridMemory:
     consolidate = _in_a_thread(HybridMemory.consolidate)
     train_generator = _in_a_thread(HybridMemory.train_generator)
     forget = delete = _in_a_thread(HybridMemory.forget)
+    check_receipt = _in_a_thread(HybridMemory.check_receipt)
     forget_audit = _in_a_thread(HybridMemory.forget_audit)
     benchmark = _in_a_thread(HybridMemory.benchmark)
     get = _in_a_thread(HybridMemory.get)

@@ -34,6 +34,7 @@ from hybrid_memory.protocols import (
     TextModel,
 )
 from hybrid_memory.rebuilding import Rebuilding
+from hybrid_memory.receipts import key_in
 from hybrid_memory.rerouting import Rerouting
 from hybrid_memory.trials import Trials, Workshop
 from hybrid_memory.types import Json, SelfEdit
@@ -197,6 +198,7 @@ def build(
             consolidation=consolidation,
             answers=answers,
             language_model=language_model,
+            key=partial(_receipt_key, folder, settings),
         ),
         upkeep=upkeep,
         answerer=Answerer(
@@ -209,6 +211,11 @@ def build(
         answers=answers,
         language_model=language_model,
     )
+
+
+def _receipt_key(folder: Path, settings: Settings) -> bytes | None:
+    file = settings.forget.key_file
+    return None if file is None else key_in(folder / Path(file).expanduser())
 
 
 def _make(folder: Path) -> None:

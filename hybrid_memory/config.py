@@ -27,6 +27,7 @@ from hybrid_memory.errors import ConfigError
 __all__ = [
     "AnswerSettings",
     "EncoderSettings",
+    "ForgetSettings",
     "GateSettings",
     "IngestSettings",
     "LedgerSettings",
@@ -311,6 +312,13 @@ class OuterLoopSettings(_Group):
     """Of the generator over the winners; bounded by twice training.epochs."""
 
 
+class ForgetSettings(_Group):
+    """What forgetting leaves behind."""
+
+    key_file: str | None = None
+    """File with the key that signs receipts, made when it is not there; a relative path lies in the memory's folder."""
+
+
 class Settings(_Group):
     """All settings of one memory."""
 
@@ -325,6 +333,7 @@ class Settings(_Group):
     gate: GateSettings = GateSettings()
     answer: AnswerSettings = AnswerSettings()
     window: WindowSettings = WindowSettings()
+    forget: ForgetSettings = ForgetSettings()
     outer_loop: OuterLoopSettings = OuterLoopSettings()
 
     def fingerprint(self) -> str:

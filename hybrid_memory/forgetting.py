@@ -1,7 +1,7 @@
 """Forget records in both halves, and prove it.
 
 Flow:    forget -> ledger and index at once; adapters that saw the records deleted; shards rebuilt now or next window
-Imports: types, protocols, upkeep, and the consolidation beside it.
+Imports: errors, types, protocols, receipts, upkeep, and the consolidation beside it.
 
 Deletion from weights is exact because a shard is rebuilt from a ledger that no longer has the record;
 approximate unlearning only hides (parametric.md, section 5).
@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.audit import is_extracted
 from hybrid_memory.consolidation import Consolidation
+from hybrid_memory.errors import ConfigError
 from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, Progress, RemembersVectors, Retriever
+from hybrid_memory.receipts import check, sign
 from hybrid_memory.types import AdapterStatus, Answer, FloatArray, Json, Receipt, Record, Status
 from hybrid_memory.upkeep import Upkeep
 
@@ -41,8 +43,10 @@ class Forgetting:
         consolidation: Consolidation,
         answers: AnswerLog,
         language_model: Callable[[], LanguageModel],
+        key: Callable[[], bytes | None],
     ) -> None:
-        """`language_model` is called for the probe only: forgetting itself loads no model."""
+        """`language_model` is called for the probe only: forgetting itself loads no model. `key` signs receipts."""
+        self._key = key
         self._ledger = ledger
         self._retriever = retriever
         self._encoder = encoder
@@ -53,7 +57,7 @@ class Forgetting:
 
     def forget(self, records: Sequence[Record], *, now: bool, progress: Progress | None = None) -> Receipt:
         """Remove the records; with `now`, rebuild the shards that knew them before returning."""
-        ids = [record.id for record in records]
+        ids, key = [record.id for record in records], self._key()  # a key that is no key must stop it here
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # Answers first: a process that dies later finds adapters and index by the ledger, but not these.
         answers = self._answers.forget(ids, [version.id for version in known])
@@ -70,7 +74,7 @@ class Forgetting:
             self._consolidation.run(shards=shards, progress=progress)
         due = [shard.id for shard in self._ledger.shards() if shard.dirty and shard.id in shards]
         state = "due" if due else "rebuilt" if adapters else "clean"
-        return Receipt(
+        receipt = Receipt(
             records=tuple(record.id for record in records),
             retrieval={
                 **{name: removed[name] for name in ("passages", "vectors", "self_edits", "queue")},
@@ -89,6 +93,14 @@ class Forgetting:
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),
         )
+        return receipt if key is None else sign(receipt, key)
+
+    def check_receipt(self, receipt: Receipt | Mapping[str, Json]) -> bool:
+        """Tell whether a receipt is word for word what was signed; see `receipts.check`."""
+        key = self._key()
+        if key is None:
+            raise ConfigError("there is no key to check receipts with; set forget.key_file")
+        return check(receipt, key)
 
     def forget_answers(self, answers: Sequence[Answer]) -> None:
         """Drop answers from the log whose sources or adapters were forgotten while they were written."""

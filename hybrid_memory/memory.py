@@ -610,6 +610,15 @@ class HybridMemory:
 
     delete = forget
 
+    def check_receipt(self, receipt: Receipt | Mapping[str, Json]) -> bool:
+        """Tell whether a receipt, or its JSON read again, is word for word what was signed with `forget.key_file`.
+
+        Raises:
+            ConfigError: no key is set, or it cannot be read.
+            InputError: it is no signed receipt, or another key signed it.
+        """
+        return self._parts.forgetting.check_receipt(receipt)
+
     def forget_audit(
         self,
         texts: Sequence[str],

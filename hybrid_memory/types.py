@@ -755,6 +755,8 @@ class Receipt(Value):
     """state "clean" | "due" | "rebuilt", the shards, the adapter files deleted, the probe's result."""
     not_promised: tuple[str, ...]
     at: datetime
+    signature: str | None = None
+    """Made with the key of `forget.key_file`, if there is one; see `HybridMemory.check_receipt`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
