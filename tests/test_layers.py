@@ -17,7 +17,7 @@ LAYERS: list[set[str]] = [
     {"download"},
     {"models"},
     STAGES,
-    {"audit", "benchmark", "upkeep", "workers"},
+    {"audit", "benchmark", "receipts", "upkeep", "workers"},
     {"trials"},
     {"rebuilding"},
     {"consolidation", "adapters", "answer_log", "archive", "inspection", "scoping", "schedule", "streaming"},
