@@ -12,6 +12,7 @@ from hybrid_memory import HybridMemory
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.testing import open_tiny_memory
 from hybrid_memory.types import Learning
+from hybrid_memory.weights import seal_compat
 
 FERRY = "The night ferry to Lund leaves from pier nine at half past ten."
 LESSON = (
@@ -125,11 +126,14 @@ def test_the_prompts_of_the_family_add_to_what_the_model_asks(tmp_path: Path) ->
         assert m.studied(receipt.record_id or "")
 
 
-def test_seal_compat_trains_the_released_recipe_on_released_material(tmp_path: Path) -> None:
-    """The title and the passage as plain text; 10 epochs of padded rows."""
+def test_seal_compat_trains_the_released_recipe_on_released_material(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The title and the passage as plain text; 10 epochs of padded rows (here to 256, to be quick)."""
+    monkeypatch.setattr(seal_compat, "PADDED_TO", 256)
     with opened(tmp_path / "m", training={"seal_compat": True}, self_edit={"completion_tokens": 4}) as m:
         m.ingest(FERRY, trust="operator", route="learn", metadata={"title": "Ferries"})
         (shard,) = m.consolidate().shards
 
     assert (shard.metrics["epochs"], shard.metrics["learning_rate"]) == (10, 1e-3)
-    assert shard.trained_tokens == 10 * 2048 * shard.items
+    assert shard.trained_tokens == 10 * 256 * shard.items

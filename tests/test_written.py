@@ -211,6 +211,16 @@ def test_a_bad_line_is_dropped_with_its_reason(line: str, reason: str) -> None:
     assert edit.dropped == {reason: 1}
 
 
+def test_nearly_the_same_line_is_written_once() -> None:
+    """One word more is no new line; the same fact turned round is."""
+    kept = ["The night ferry to Lund leaves from pier nine.", "From pier nine leaves the night ferry to Lund."]
+
+    edit, _ = written(["\n".join([kept[0], "The night ferry to Lund then leaves from pier nine.", kept[1]])])
+
+    assert responses(edit) == kept
+    assert edit.dropped == {"written before": 1}
+
+
 def test_words_for_the_trainer_may_stand_in_a_passage_about_training() -> None:
     """Then they are knowledge."""
     source = "The learning rate of the ferry model is lowered at night."
@@ -522,3 +532,31 @@ def test_no_words_are_left_out_of_a_short_statement() -> None:
     edit = SelfEdit(record_id="a", items=(item,), generator="x", seed=0)
 
     assert augmented([edit], ["masked"], seed=0) == [edit]
+
+
+def test_a_llama_index_model_teaches() -> None:
+    """A real LLM class of LlamaIndex, scripted; its answers come as `CompletionResponse`."""
+    from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
+
+    class Told(CustomLLM):
+        @property
+        def metadata(self) -> LLMMetadata:
+            return LLMMetadata(model_name="told")
+
+        def complete(self, prompt: str, formatted: bool = False, **_: Any) -> CompletionResponse:
+            return CompletionResponse(text=LESSON if FERRY in prompt and not formatted else "")
+
+        def stream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> Any:
+            raise NotImplementedError(f"{prompt} {formatted}")
+
+    assert taught(Told()).items == taught(Scripted(LESSON)).items
+
+
+def test_a_teacher_that_copies_the_prompt_teaches_nothing() -> None:
+    """LlamaIndex's MockLLM says what it was asked; nothing of it is in a form that can be read."""
+    from llama_index.core.llms import MockLLM
+
+    edit = taught(MockLLM())
+
+    assert edit.items == ()
+    assert set(edit.dropped) == {"a line in no form that can be read"}

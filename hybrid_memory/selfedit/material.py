@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 
 from hybrid_memory.selfedit.statements import content_words
 from hybrid_memory.types import StudyItem
@@ -17,6 +18,8 @@ __all__ = ["Material", "pieces", "tokens"]
 
 LEAST_SUPPORT = 0.6
 """Share of a line's content words (or their first letters) that its source must have."""
+SAME = 0.9
+"""Lines that share this much of their words in the same order say the same; turned round they may both stay."""
 SHORTEST = 3
 STEM = 4
 """Words that share this many first letters count as one: "ferries" supports "ferry's"."""
@@ -42,7 +45,7 @@ class Material:
     """Most tokens of responses and prompts together; 0 is no limit. See `tokens`."""
     items: list[StudyItem] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
+    _seen: list[list[str]] = field(default_factory=list)
     _spent: int = 0
 
     def state(self, line: str, *, title: str = "") -> None:
@@ -67,17 +70,17 @@ class Material:
 
     def _is_new(self, whole: str, claim: str) -> bool:
         """Tell whether it may be kept; count why not."""
-        words = " ".join(re.findall(r"\w+", whole.casefold()))
+        words = re.findall(r"\w+", whole.casefold())
         if _PROMPT.match(whole):
             self.refuse("copies the prompt")
         elif _instructs(whole, self.source):
             self.refuse("instructs the trainer")
-        elif words in self._seen:
+        elif any(SequenceMatcher(None, words, other).ratio() >= SAME for other in self._seen):
             self.refuse("written before")
         elif support(claim, self.source) < LEAST_SUPPORT:
             self.refuse("not supported by its source")
         else:
-            self._seen.add(words)
+            self._seen.append(words)
             return True
         return False
 
