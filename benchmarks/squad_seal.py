@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from hybrid_memory import AdapterVersion
-from hybrid_memory.demo import said
+from hybrid_memory.grading import said
 from hybrid_memory.types import Turn
 from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
 
