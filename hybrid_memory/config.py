@@ -262,8 +262,10 @@ class AnswerSettings(_Group):
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
     """Evidence less similar to the question than this is left out."""
-    demonstrations: Annotated[int, Field(ge=0)] = 5
-    """Most nearest examples shown as chat turns when the question looks like one."""
+    demonstrations: Annotated[int, Field(ge=0)] = 8
+    """Most nearest examples that vote when their responses are labels, or else are shown as chat turns."""
+    label_trust: Annotated[float, Field(ge=0)] = 1.0
+    """What a nat of an adapter's log-probability of a label counts against a nat of the neighbours' vote."""
     rules: Annotated[int, Field(ge=0)] = 3
     """Most preferences stated in the prompt because no adapter has learned them yet."""
     dated: Literal["never", "several", "always"] = "several"

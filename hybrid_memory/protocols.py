@@ -229,9 +229,13 @@ class LanguageModel(Protocol):
         max_new_tokens: int,
         temperature: float = 0.0,
         seed: int = 0,
+        begun: Sequence[str] | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
-        """Answer each chat; `adapters` are summed. `on_text` streams the text of a single prompt."""
+        """Answer each chat; `adapters` are summed. `on_text` streams the text of a single prompt.
+
+        `begun`: what each answer begins with already, one per chat; what is returned goes on from there.
+        """
         ...
 
     def complete(

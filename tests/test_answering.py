@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hybrid_memory.answering.answerer import Answerer
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.ledger.ledger import SqlLedger
+from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.retrieval.retriever import HybridRetriever
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.testing import TableEncoder
@@ -57,16 +58,19 @@ DIRECTIONS = {
 
 
 def direction(text: str) -> FloatArray:
-    angle = np.radians(DIRECTIONS[text])
-    return np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
+    return turned(DIRECTIONS[text])
+
+
+def turned(degrees: float) -> FloatArray:
+    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], dtype=np.float32)
 
 
 class Bench:
     """A real ledger and retriever over vectors in the plane, and a language model that says what it is told to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, degrees: Mapping[str, float] = DIRECTIONS) -> None:
         self.ledger: SqlLedger = open_ledger(folder)
-        self.encoder = TableEncoder({text: direction(text) for text in DIRECTIONS})
+        self.encoder = TableEncoder({text: turned(angle) for text, angle in degrees.items()})
         self.retriever = HybridRetriever(self.ledger, self.encoder, folder / "index")
         self.lm = Writer(["It is so."])
 
@@ -345,6 +349,74 @@ def test_examples_are_shown_when_the_question_looks_like_one(bench: Bench) -> No
 
     assert [turn.content for turn in bench.lm.chats[0]] == ["Good evening", "Ahoy there", "Hello", "Ahoy", "Hello!"]
     assert [turn.content for turn in bench.lm.chats[1]] == ["Hello", "Ahoy", "Hello!"]
+
+
+def labelled(bench: Bench) -> list[str]:
+    """Two examples labelled A, and one B that is nearest to "Hello!"."""
+    said = {"Hello -> Ahoy": "B", "Good evening -> Ahoy there": "A", "Something else entirely?": "A"}
+    return [bench.write(text, kind=Kind.EXAMPLE, examples=(Example(text, label),)) for text, label in said.items()]
+
+
+def test_a_label_is_voted_for_without_asking_the_model(bench: Bench) -> None:
+    """At 1 degree B has a weight of e^10, at 9 and 121 degrees the two A have less: B, and no token is spent."""
+    labelled(bench)
+
+    answer = bench.ask("Hello!", min_similarity=-1.0)[0]
+
+    assert (answer.text, answer.prompt_tokens, bench.lm.batches) == ("B", 0, [])
+    assert len(answer.sources) == 3
+    assert "label B" in answer.trace[-1]
+
+
+def test_a_filter_by_kind_says_what_kind_of_question_it_is(tmp_path: Path) -> None:
+    """Ten tickets and ten ordinary questions draw a line; "Hello!" is beyond it, unless examples are asked for."""
+    tickets = {f"ticket {number}": number / 10 for number in range(10)}
+    bench = Bench(tmp_path, {**tickets, **dict.fromkeys(study_prompts(), 120.0), "Hello!": 100.0})
+    for text in tickets:
+        draft = drafted(text, kind=Kind.EXAMPLE, examples=(Example(text, "A"),))
+        decision = decided(Route.RETRIEVE, kind=Kind.EXAMPLE)
+        vectors = bench.encoder.encode([text])
+        bench.ledger.write([Entry(draft=draft, decision=decision, vectors=vectors, encoder=bench.encoder.fingerprint)])
+
+    plain = bench.ask("Hello!", min_similarity=-1.0)[0]
+    named = bench.ask("Hello!", min_similarity=-1.0, filters={"and": [{"kind": "example"}]})[0]
+
+    assert (plain.text, named.text) == ("It is so.", "A")
+
+
+def test_an_adapter_that_learned_the_labels_weighs_in(bench: Bench) -> None:
+    """It is 9 nats surer of A per token; the behaviour adapter has no say in a label."""
+    bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")
+    version = bench.learn(*labelled(bench), shard="examples-1", group="examples")
+    bench.lm.scores = {"A": -1.0, "B": -10.0}
+
+    answer = bench.ask("Hello!", min_similarity=-1.0)[0]
+
+    assert answer.text == "A"
+    assert bench.lm.batches == [(2, (version,))]
+
+
+def test_behaviour_has_the_last_word_after_a_fact(bench: Bench) -> None:
+    """The shard of facts stops after its statement; the behaviour adapter alone goes on from there."""
+    rule = bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")
+    facts = bench.learn(bench.write(FERRY))
+
+    answer = bench.ask("Where is the ferry?")[0]
+
+    assert bench.lm.batches == [(1, (rule, facts)), (1, (rule,))]
+    assert bench.lm.begun == [("It is so.",)]
+    assert (answer.text, answer.completion_tokens) == ("It is so. It is so.", 2)
+
+
+def test_an_answer_with_a_last_word_is_streamed_whole(bench: Bench) -> None:
+    """The space between the two is streamed too."""
+    bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")
+    bench.learn(bench.write(FERRY))
+    pieces: list[str] = []
+
+    answer = bench.ask("Where is the ferry?", on_text=pieces.append)[0]
+
+    assert "".join(pieces) == answer.text == "It is so. It is so."
 
 
 def test_evidence_that_is_too_far_away_is_left_out(bench: Bench) -> None:

@@ -66,6 +66,7 @@ class ScoreTable:
         max_new_tokens: int,
         temperature: float = 0.0,
         seed: int = 0,
+        begun: Sequence[str] | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
         """The base is ever surer from question to question; the adapter is very sure of the first ones."""

@@ -556,3 +556,15 @@ def test_confidence_is_a_probability(lm: LocalLanguageModel) -> None:
     written = lm.generate([asked(question) for question in QUESTIONS], max_new_tokens=8)
 
     assert all(0 < math.exp(one.mean_logprob) <= 1 for one in written)
+
+
+# ------------------------------------------------------------ going on
+
+
+def test_a_begun_answer_is_gone_on_with(lm: LocalLanguageModel, ferry: AdapterVersion) -> None:
+    """The adapter has learned "Pier 4."; after "Pier" it writes the rest, and after the whole nothing."""
+    chats = [asked(FERRY.prompt)] * 3
+
+    texts = [one.text for one in lm.generate(chats, adapters=[ferry], begun=["", "Pier", "Pier 4."], max_new_tokens=12)]
+
+    assert texts == ["Pier 4.", "4.", ""]

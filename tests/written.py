@@ -18,6 +18,10 @@ class Writer:
         self.chats: list[tuple[Turn, ...]] = []
         self.batches: list[tuple[int, tuple[str, ...]]] = []
         """Per call of generate: how many prompts, with which adapters."""
+        self.begun: list[tuple[str, ...]] = []
+        """Per call of generate that goes on with answers: what they began with."""
+        self.scores: dict[str, float] = {}
+        """What `score` gives to each response."""
 
     def generate(
         self,
@@ -27,11 +31,13 @@ class Writer:
         max_new_tokens: int,
         temperature: float = 0.0,
         seed: int = 0,
+        begun: Sequence[str] | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
         self.asked += [turns[-1].content for turns in prompts]
         self.chats += [tuple(turns) for turns in prompts]
         self.batches.append((len(prompts), tuple(version.id for version in adapters)))
+        self.begun += [tuple(begun)] if begun else []
         texts = [self.answers[place % len(self.answers)] for place in range(len(prompts))]
         if on_text is not None and len(texts) == 1:
             for letter in texts[0]:
@@ -54,7 +60,8 @@ class Writer:
     def score(
         self, pairs: Sequence[tuple[Sequence[Turn], str]], *, adapters: Sequence[AdapterVersion] = ()
     ) -> list[float]:
-        raise NotImplementedError
+        self.batches.append((len(pairs), tuple(version.id for version in adapters)))
+        return [self.scores[response] for _, response in pairs]
 
     def drift(self, prompts: Sequence[Sequence[Turn]], *, adapters: Sequence[AdapterVersion]) -> float:
         raise NotImplementedError

@@ -40,6 +40,8 @@ class Choice:
     reason: str
     stale: str | None = None
     """Id of the record that is learned but no longer current, when that is why a shard is masked."""
+    group: str = ""
+    """Of the routed shard: "facts" or "examples"; empty without one."""
 
     @property
     def adapters(self) -> tuple[AdapterVersion, ...]:
@@ -95,7 +97,8 @@ class AdapterChooser:
             if keys.stale[place]:
                 reason = f"{owner.id} is masked: what it learned here is stale"
                 return Choice(keys.always, (), (owner.id,), similarity, reason, stale=keys.records[place])
-            return Choice(keys.always, (owner,), (), similarity, f"{owner.id} knows a record at {similarity:.2f}")
+            reason = f"{owner.id} knows a record at {similarity:.2f}"
+            return Choice(keys.always, (owner,), (), similarity, reason, group=keys.groups[place])
         return Choice(keys.always, (), (), -1.0, "near to what was learned, but not of its kind")
 
     def _current(self, scope: Scope) -> _Keys:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from ulid import ULID
@@ -20,6 +19,7 @@ from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
+from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
@@ -41,17 +41,6 @@ from hybrid_memory.types import (
 )
 
 __all__ = ["Answerer"]
-
-
-@dataclass(slots=True)
-class _Case:
-    """One question on its way to an answer."""
-
-    question: str
-    hits: tuple[Hit, ...] = ()
-    choice: Choice = field(default_factory=lambda: Choice((), (), (), -1.0, "weights are left out"))
-    turns: tuple[Turn, ...] = ()
-    trace: list[str] = field(default_factory=list)
 
 
 class Answerer:
@@ -96,21 +85,15 @@ class Answerer:
             return []
         seconds: dict[str, float] = {}
         cases = self._prepare(questions, scope, mode, filters, as_of, passages, seconds)
-        groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-        for place, case in enumerate(cases):
-            groups[tuple(version.id for version in case.choice.adapters)].append(place)
         started = time.monotonic()
-        written: dict[int, Generation] = {}
-        for places in groups.values():
-            generations = self._language_model().generate(
-                [cases[place].turns for place in places],
-                adapters=cases[places[0]].choice.adapters,
-                max_new_tokens=max_new_tokens or self._settings.max_new_tokens,
-                on_text=None if self._may_abstain(cases[places[0]]) else on_text,
-            )
-            written.update(zip(places, generations, strict=True))
-            if progress is not None:
-                progress("answer", len(written), len(cases))
+        written = write(
+            cases,
+            language_model=self._language_model,
+            settings=self._settings,
+            max_new_tokens=max_new_tokens or self._settings.max_new_tokens,
+            on_text=None if len(cases) > 1 or self._may_abstain(cases[0]) else on_text,
+            progress=progress,
+        )
         seconds["generate"] = time.monotonic() - started
         share = {stage: spent / len(cases) for stage, spent in seconds.items()}
         answers = [self._finish(case, written[place], mode, share) for place, case in enumerate(cases)]
@@ -178,11 +161,12 @@ class Answerer:
         as_of: datetime | None,
         passages: int | None,
         seconds: dict[str, float],
-    ) -> list[_Case]:
+    ) -> list[Case]:
         started = time.monotonic()
         vectors = self._encoder.encode(questions)
-        cases = [_Case(question) for question in questions]
-        unlike = self._kinds.unlike(vectors, scope)
+        cases = [Case(question) for question in questions]
+        # who asks for a kind of record by name knows what kind of question it is
+        unlike = [frozenset[str]()] * len(cases) if _names_kind(filters) else self._kinds.unlike(vectors, scope)
         wanted = self._settings.passages if passages is None else passages
         if mode is not Mode.WEIGHTS_ONLY:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
@@ -222,7 +206,7 @@ class Answerer:
             :wanted
         ]
 
-    def _corrected(self, case: _Case, vector: FloatArray, scope: Scope, filters: Filters | None) -> tuple[Hit, ...]:
+    def _corrected(self, case: Case, vector: FloatArray, scope: Scope, filters: Filters | None) -> tuple[Hit, ...]:
         """Return the evidence with what replaced the stale learned record first, whether or not it was found."""
         record = self._ledger.get(str(case.choice.stale))
         while record.status is Status.SUPERSEDED and record.superseded_by is not None:
@@ -240,7 +224,7 @@ class Answerer:
         found = self._ledger.find(scope=scope, filters={"kind": Kind.PREFERENCE.value}, as_of=as_of)
         return [record for record in reversed(found) if shapes_behaviour(record)][: self._settings.rules]
 
-    def _compose(self, case: _Case, rules: Sequence[Record]) -> None:
+    def _compose(self, case: Case, rules: Sequence[Record]) -> None:
         stated = self._stated(rules, case.choice.adapters)
         case.turns = prompt(
             case.question,
@@ -256,7 +240,7 @@ class Answerer:
         learned = {record_id for version in adapters for record_id in version.record_ids}
         return [rule for rule in rules if not (rule.id in learned and rule.learning is Learning.LEARNED)]
 
-    def _may_abstain(self, case: _Case) -> bool:
+    def _may_abstain(self, case: Case) -> bool:
         """Tell whether the answer stands on nothing, so that only its confidence decides; nothing is streamed then."""
         return abstains(
             evidence=bool(case.hits),
@@ -265,7 +249,7 @@ class Answerer:
             threshold=self._settings.min_confidence,
         )
 
-    def _finish(self, case: _Case, written: Generation, mode: Mode, seconds: dict[str, float]) -> Answer:
+    def _finish(self, case: Case, written: Generation, mode: Mode, seconds: dict[str, float]) -> Answer:
         confidence = math.exp(min(0.0, written.mean_logprob))
         silent = abstains(
             evidence=bool(case.hits),
@@ -291,6 +275,16 @@ class Answerer:
         )
 
 
+def _names_kind(filters: Filters | None) -> bool:
+    """Tell whether a condition anywhere in the filters is on the kind of record."""
+    if filters is None:
+        return False
+    return any(
+        field == "kind" or (isinstance(value, list) and any(_names_kind(one) for one in value))
+        for field, value in filters.items()
+    )
+
+
 def _without_examples(filters: Filters | None) -> Filters:
     """Return the filters with demonstrations left out before the search: the question is not of their kind."""
     no_example: Filters = {"kind": {"ne": Kind.EXAMPLE.value}}
@@ -308,4 +302,4 @@ def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit]) -> Choice:
     if not hits[0].similarity > choice.similarity:
         return choice
     reason = f"{choice.routed[0].id} left out: evidence is nearer ({hits[0].similarity:.2f} > {choice.similarity:.2f})"
-    return replace(choice, routed=(), reason=reason)
+    return replace(choice, routed=(), reason=reason, group="")

@@ -19,7 +19,7 @@ from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.protocols import Encoder, Ledger
 from hybrid_memory.types import FloatArray, Kind, Record, Scope
 
-__all__ = ["EXAMPLES", "Likeness", "QuestionKinds", "fit_likeness"]
+__all__ = ["EXAMPLES", "FACTS", "Likeness", "QuestionKinds", "fit_likeness"]
 
 RIDGE = 1.0
 """Weight of the penalty on the line's direction; vectors have length 1."""

@@ -11,6 +11,7 @@ shard's material: a record that was never there leaves no trace.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -66,12 +67,16 @@ def with_neighbours(
 ) -> list[SelfEdit]:
     """Add each demonstration of an example record `repeats` times, after `shots` of its nearest neighbours.
 
-    The model learns to read the neighbours that retrieval will show it, instead of answering past them.
+    The model learns to read the neighbours that retrieval will show it, instead of answering past them. Labels,
+    that is responses which several records share, are not read off neighbours: those vote (answering/labels.py),
+    so a label is studied by itself.
     """
+    written = [edit for edit in edits if _is_example(edit)]
+    count = Counter(response for edit in written for response in _responses(edit))
+    free = [edit for edit in written if all(count[response] == 1 for response in _responses(edit))]
     demonstrations = {
         item.prompt: Example(item.prompt, item.response)
-        for edit in edits
-        if _is_example(edit)
+        for edit in free
         for item in edit.items
         if item.form == "demonstration" and not item.held_out
     }
@@ -83,7 +88,8 @@ def with_neighbours(
         prompt: [demonstrations[prompts[place]] for place in np.argsort(-row, kind="stable").tolist()]
         for prompt, row in zip(prompts, similar, strict=True)
     }
-    return [_follow(edit, nearest, seed, shots, repeats) if _is_example(edit) else edit for edit in edits]
+    followed = {edit.record_id: _follow(edit, nearest, seed, shots, repeats) for edit in free}
+    return [followed.get(edit.record_id, edit) for edit in edits]
 
 
 def _follow(edit: SelfEdit, nearest: dict[str, list[Example]], seed: int, shots: int, repeats: int) -> SelfEdit:
@@ -97,6 +103,10 @@ def _follow(edit: SelfEdit, nearest: dict[str, list[Example]], seed: int, shots:
             kept = sorted(random.sample(range(len(others)), min(shots, len(others))), reverse=True)
             added.append(replace(item, shots=tuple(others[place] for place in kept)))
     return replace(edit, items=(*edit.items, *added))
+
+
+def _responses(edit: SelfEdit) -> set[str]:
+    return {item.response for item in edit.items if item.form == "demonstration" and not item.held_out}
 
 
 def _is_example(edit: SelfEdit) -> bool:

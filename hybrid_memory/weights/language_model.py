@@ -181,10 +181,18 @@ class LocalLanguageModel:
         max_new_tokens: int,
         temperature: float = 0.0,
         seed: int = 0,
+        begun: Sequence[str] | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
-        """Answer each chat; `adapters` are summed. `on_text` streams the text of a single prompt."""
-        tokens = [self.chat_tokens(turns) for turns in prompts]
+        """Answer each chat; `adapters` are summed. `on_text` streams the text of a single prompt.
+
+        `begun`: what each answer begins with already, one per chat; what is returned goes on from there.
+        """
+        starts = begun or [""] * len(prompts)
+        tokens = [
+            [*self.chat_tokens(turns), *self._encode(self._plain(start))]
+            for turns, start in zip(prompts, starts, strict=True)
+        ]
         with self.adapted(adapters):
             return self._in_batches(
                 tokens,
