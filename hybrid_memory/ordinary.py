@@ -10,12 +10,17 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-__all__ = ["minimal_pairs", "probe_prompts", "study_prompts", "unanswerable_questions"]
+__all__ = ["minimal_pairs", "probe_prompts", "read_facts", "study_prompts", "unanswerable_questions"]
 
 
 def study_prompts() -> list[str]:
     """Return the prompts that study material may use: every other one."""
     return _prompts()[::2]
+
+
+def read_facts() -> list[tuple[str, str]]:
+    """Return (fact, question) pairs about made-up places: practice in reading evidence."""
+    return [(pair["fact"], pair["prompt"]) for pair in map(json.loads, _lines("facts_read.jsonl"))]
 
 
 def probe_prompts(count: int) -> list[str]:

@@ -13,7 +13,7 @@ from records import record
 from written import Writer
 
 from hybrid_memory.forms import checkable_form, shapes_behaviour
-from hybrid_memory.ordinary import study_prompts
+from hybrid_memory.ordinary import read_facts, study_prompts
 from hybrid_memory.protocols import LanguageModel, SelfEditGenerator
 from hybrid_memory.selfedit.compiled import CompiledGenerator
 from hybrid_memory.selfedit.model import ModelGenerator, is_question
@@ -335,6 +335,22 @@ def test_a_preference_is_practised_on_the_models_own_answers() -> None:
     assert [item.prompt for item in items] == list("abcdef")
 
 
+def test_a_preference_is_practised_on_evidence_too() -> None:
+    """The answer is what the fact says, in the rule's form; it is never held out."""
+    facts = [("The pool is shut on Mondays.", "When is the pool shut?")]
+
+    items = practice('End every answer with "Ahoy."', ["a"], Writer(["Yes."]), facts=facts, held_out=1)
+
+    assert items[1:] == [
+        StudyItem(
+            prompt="When is the pool shut?",
+            response="The pool is shut on Mondays. Ahoy.",
+            form="evidence",
+            evidence=("The pool is shut on Mondays.",),
+        )
+    ]
+
+
 @pytest.mark.parametrize(("answered", "held_out"), [(1, 0), (2, 1), (3, 1), (5, 2), (9, 4), (20, 4)])
 def test_at_most_half_of_the_practice_is_held_out(answered: int, held_out: int) -> None:
     """A model that answers few prompts in whole sentences still has something to study."""
@@ -360,7 +376,8 @@ def test_the_model_generator_practises_on_the_study_half() -> None:
 
     written = ModelGenerator(lm, samples=1, temperature=1.0).write([rule], seed=0)[0]
 
-    assert [item.prompt for item in written.items] == study_prompts() == lm.asked
+    assert [item.prompt for item in written.items if not item.evidence] == study_prompts() == lm.asked
+    assert [(item.evidence[0], item.prompt) for item in written.items if item.evidence] == read_facts()
     assert sum(item.held_out for item in written.items) == 4
 
 
@@ -522,7 +539,7 @@ def test_a_single_record_has_only_itself_as_evidence() -> None:
 
 def demonstrations(count: int) -> list[SelfEdit]:
     return [
-        edit(f"r{n}", StudyItem(prompt=f"Sort the word w{n} into a box", response=str(n % 2), form="demonstration"))
+        edit(f"r{n}", StudyItem(prompt=f"Sort the word w{n} into a box", response=f"box {n}", form="demonstration"))
         for n in range(count)
     ]
 
@@ -537,6 +554,17 @@ def test_demonstrations_are_studied_after_their_neighbours() -> None:
         added = after.items[1:]
         assert [len(item.shots) for item in added] == [3, 3]
         assert not any(shot.prompt == item.prompt for item in added for shot in item.shots)
+
+
+def test_labels_are_studied_by_themselves() -> None:
+    """Two of three share their response; the third is nobody's label, and has no neighbour left."""
+    texts = {"Sort the lamp": "A", "Sort the rope": "A", "Sort the boat": "B"}
+    edits = [
+        edit(f"r{n}", StudyItem(prompt=prompt, response=label, form="demonstration"))
+        for n, (prompt, label) in enumerate(texts.items())
+    ]
+
+    assert follow(edits) == edits
 
 
 def test_neighbours_are_the_same_every_time() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybrid_memory.forms import shapes_behaviour
-from hybrid_memory.ordinary import study_prompts
+from hybrid_memory.ordinary import read_facts, study_prompts
 from hybrid_memory.protocols import LanguageModel, Progress
 from hybrid_memory.selfedit.compiled import directives_for, random_of
 from hybrid_memory.selfedit.preferences import practice
@@ -54,7 +54,9 @@ class ModelGenerator:
         items: dict[str, list[StudyItem]] = {record.id: [] for record in records}
         for record in records:
             if shapes_behaviour(record):
-                items[record.id] += practice(record.text, study_prompts(), self._lm, held_out=PRACTICE_HELD_OUT)
+                items[record.id] += practice(
+                    record.text, study_prompts(), self._lm, facts=read_facts(), held_out=PRACTICE_HELD_OUT
+                )
         places = [
             (record.id, sentence)
             for record in records

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hybrid_memory.forms import checkable_form
 from hybrid_memory.protocols import LanguageModel
@@ -23,12 +24,23 @@ _SENTENCE = re.compile(r"[^\s.!?][^\n]*?[.!?]+(?=\s|$)", re.MULTILINE)
 ANSWER_TOKENS = 48
 
 
-def practice(rule: str, prompts: Sequence[str], language_model: LanguageModel, *, held_out: int) -> list[StudyItem]:
+def practice(
+    rule: str,
+    prompts: Sequence[str],
+    language_model: LanguageModel,
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    held_out: int,
+) -> list[StudyItem]:
     """Return the model's own short answers to the prompts, brought into the rule's form; empty without a form.
+
+    The facts are answered with what they say, in the same form: an adapter that is always on must not unlearn
+    to read evidence (*dev*: with it 6 of 8 prices were read right, without it 8).
 
     Args:
         rule: the preference.
         prompts: ordinary questions.
+        facts: (fact, question) pairs, studied with the fact in evidence.
         language_model: answers them without adapters.
         held_out: how many, evenly spread, are kept for the gate; at most half of those that were answered.
     """
@@ -44,12 +56,13 @@ def practice(rule: str, prompts: Sequence[str], language_model: LanguageModel, *
     ]
     held_out = min(held_out, len(items) // 2)
     step = max(1, len(items) // max(1, held_out))
-    return [
-        StudyItem(prompt=item.prompt, response=item.response, form=item.form, held_out=True)
-        if number % step == 0 and number // step < held_out
-        else item
-        for number, item in enumerate(items)
+    read = [
+        StudyItem(prompt=question, response=form(fact), form="evidence", evidence=(fact,)) for fact, question in facts
     ]
+    return [
+        replace(item, held_out=True) if number % step == 0 and number // step < held_out else item
+        for number, item in enumerate(items)
+    ] + read
 
 
 def short(answer: str) -> str:
