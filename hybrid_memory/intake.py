@@ -63,10 +63,14 @@ class Intake:
         """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `forced` overrules the policy."""
         entries = self._decide(self._reader.read(x, **stamp), forced)
         if dry_run:
-            return IngestReceipt(record_id=None, route=entries[0].decision.route, decision=entries[0].decision)
-        receipts = self._ledger.write(entries)
+            decisions = [entry.decision for entry in entries]
+            receipts = [
+                IngestReceipt(record_id=None, route=decision.route, decision=decision) for decision in decisions
+            ]
+        else:
+            receipts = self._ledger.write(entries)
         ids = tuple(receipt.record_id for receipt in receipts if receipt.record_id is not None)
-        return replace(receipts[0], records=ids)
+        return replace(receipts[0], records=ids, parts=tuple(receipts) if len(receipts) > 1 else ())
 
     def ingest_batch(
         self, batch: Mapping[int, object], failures: list[tuple[int, str]], *, forced: Route | None, **stamp: Any

@@ -11,6 +11,7 @@ Times are timezone-aware UTC; durations carry `_s` and are seconds.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -425,6 +426,13 @@ class IngestReceipt(Value):
     """Set when it arrived late and a newer value was already there."""
     records: tuple[str, ...] = ()
     """All record ids, when one input (a file, a conversation) became several."""
+    parts: tuple[IngestReceipt, ...] = ()
+    """One receipt for each record, when one input became several; the fields above are then those of the first."""
+
+    @property
+    def routes(self) -> Mapping[str, int]:
+        """How many records went which way, as {"learn": 2, "drop": 1}."""
+        return Counter(part.route.value for part in self.parts or (self,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ Imports: types, evidence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from hybrid_memory.evidence import ask
 from hybrid_memory.types import Hit, Kind, Record, Turn
@@ -36,4 +37,14 @@ def prompt(question: str, hits: Sequence[Hit], rules: Sequence[Record], *, dated
 
 
 def _fact(record: Record, dated: bool) -> str:
-    return f"{record.text} (since {record.valid_from:%Y-%m-%d})" if dated else record.text
+    text = _with_days(record)
+    return f"{text} (since {record.valid_from:%Y-%m-%d})" if dated else text
+
+
+def _with_days(record: Record) -> str:
+    """Return the text with the day behind each "yesterday" that was resolved when it was stored."""
+    dates = record.metadata.get("dates")
+    if not isinstance(dates, Mapping):
+        return record.text
+    phrases = "|".join(re.escape(phrase) for phrase in sorted(dates, key=len, reverse=True))
+    return re.sub(rf"\b({phrases})\b", lambda found: f"{found[0]} ({dates[found[0].lower()]})", record.text, flags=re.I)

@@ -180,11 +180,10 @@ def _each(
 
 
 def _receipt_line(receipt: IngestReceipt) -> str:
-    words = [receipt.route.value]
-    if len(receipt.records) > 1:
-        words.append(f"{len(receipt.records)} records, the first {receipt.record_id}")
-    else:
-        words.append(receipt.record_id or "not stored")
+    if receipt.parts:
+        counts = ", ".join(f"{count} {route}" for route, count in receipt.routes.items())
+        return "\n".join([f"{len(receipt.parts)} records: {counts}", *map(_receipt_line, receipt.parts)])
+    words = [receipt.route.value, receipt.record_id or "not stored"]
     if receipt.duplicate:
         words.append("was there already")
     if receipt.superseded:

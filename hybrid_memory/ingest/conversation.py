@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.slots import propose_slot
-from hybrid_memory.ingest.stamp import Content, as_time
+from hybrid_memory.ingest.stamp import Content, aware_time
 from hybrid_memory.ingest.text import normalise, split
 from hybrid_memory.types import Json, Trust, Turn
 
@@ -91,7 +91,7 @@ def _contents(message: _Message, *, number: int, asked: str, chunk_tokens: int) 
             passages=(f"{asked}\n{piece}" if asked and part == 1 else piece,),
             source="conversation",
             trust=None if user else Trust.EXTERNAL,
-            observed_at=None if message.time is None else as_time(message.time, f"the time of message {number}"),
+            observed_at=None if message.time is None else aware_time(message.time, f"the time of message {number}"),
             metadata={**metadata, **({"part": part, "parts": len(pieces)} if len(pieces) > 1 else {})},
         )
         for part, piece in enumerate(pieces, start=1)

@@ -62,7 +62,8 @@ class Reader:
 
         A string is always text; a `pathlib.Path` is a file or folder. Times default to now
         (messages: their own), `valid_from` to `observed_at`. Trust defaults to "user"; files,
-        documents and assistant turns to "external". Words like "tomorrow" are not resolved.
+        documents and assistant turns to "external". Words like "yesterday" are resolved against the time at which
+        they were said, in metadata "dates" and in the passage; in files only when a time is given.
 
         Args:
             x: text, path, list of messages, llama-index document, Example, Preference or Fact.
@@ -177,7 +178,7 @@ def _parts(pieces: Sequence[str], document: str) -> list[Content]:
 def _from_outside(content: Content, *, source: str, metadata: Mapping[str, Json]) -> Content:
     """Mark content of a file or document: nobody has vouched for it, unless the caller does."""
     return dataclasses.replace(
-        content, source=source, trust=Trust.EXTERNAL, metadata={**(content.metadata or {}), **metadata}
+        content, source=source, trust=Trust.EXTERNAL, live=False, metadata={**(content.metadata or {}), **metadata}
     )
 
 

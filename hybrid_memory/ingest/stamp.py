@@ -1,7 +1,7 @@
 """Everything about a draft but its text: who, where from, when, until when. Checked once.
 
 Flow:    arguments of `ingest` -> [stamp] -> every draft of that call
-Imports: errors, types.
+Imports: errors, types, and dates beside it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hybrid_memory.errors import InputError
+from hybrid_memory.ingest.dates import resolve, spelled
 from hybrid_memory.types import Draft, Example, Json, Kind, Scope, Slot, Trust, Value
 
-__all__ = ["Content", "Stamp", "as_time", "make_stamp"]
+__all__ = ["Content", "Stamp", "as_time", "aware_time", "make_stamp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class Content(Value):
     observed_at: datetime | None = None
     metadata: Mapping[str, Json] | None = None
     """Added to the stamp's; the stamp's own keys win."""
+    live: bool = True
+    """Said now, unless a time is given; False for files, which may be of any age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,9 @@ class Stamp(Value):
         Raises:
             InputError: it would end before it begins.
         """
-        observed = self.observed_at or content.observed_at or self.now
+        told = self.observed_at or content.observed_at or (self.now if content.live else None)
+        dates = resolve(content.text, told) if told is not None and content.kind is None else {}
+        observed = (told or self.now).astimezone(UTC)
         begins = self.valid_from or observed
         if self.valid_to is not None and self.valid_to <= begins:
             raise InputError(
@@ -78,10 +83,12 @@ class Stamp(Value):
             slot=content.slot,
             value=content.value,
             examples=content.examples,
-            passages=content.passages or (content.text,),
+            passages=tuple(
+                f"{passage}\n{spelled(dates)}" if dates else passage for passage in content.passages or (content.text,)
+            ),
             supersedes=self.supersedes,
             idempotency_key=key,
-            metadata={**(content.metadata or {}), **self.metadata},
+            metadata={**({"dates": dates} if dates else {}), **(content.metadata or {}), **self.metadata},
         )
 
 
@@ -107,7 +114,7 @@ def make_stamp(
         scope=scope,
         source=source,
         trust=_trust(trust),
-        observed_at=None if observed_at is None else as_time(observed_at, "observed_at"),
+        observed_at=None if observed_at is None else aware_time(observed_at, "observed_at"),
         now=datetime.now(UTC),
         valid_from=None if valid_from is None else as_time(valid_from, "valid_from"),
         valid_to=None if valid_to is None else as_time(valid_to, "valid_to"),
@@ -119,7 +126,14 @@ def make_stamp(
 
 
 def as_time(value: object, name: str) -> datetime:
-    """Return a time in UTC from an aware datetime, an ISO 8601 text with an offset, or Unix seconds.
+    """Return a time in UTC; see `aware_time`."""
+    return aware_time(value, name).astimezone(UTC)
+
+
+def aware_time(value: object, name: str) -> datetime:
+    """Return a time from an aware datetime, an ISO 8601 text with an offset, or Unix seconds; its zone is kept.
+
+    The zone decides which day was "yesterday" for whoever spoke.
 
     Raises:
         InputError: none of these, or a time without a zone.
@@ -138,7 +152,7 @@ def as_time(value: object, name: str) -> datetime:
             f"{name} {value.isoformat()} has no time zone; say which one, such as "
             "datetime(2026, 5, 3, tzinfo=timezone.utc) or 2026-05-03T12:00:00Z"
         )
-    return value.astimezone(UTC)
+    return value
 
 
 def _trust(trust: Trust | str | None) -> Trust | None:
