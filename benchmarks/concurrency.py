@@ -117,7 +117,7 @@ def read(place: Place, lane: int) -> None:
     with place.open() as memory:
         while True:
             begun = time.perf_counter()
-            looks, wrong = 0, []
+            looks, wrong = 0, list[str]()
             for _ in range(20):
                 looks, wrong = looks + 1, wrong + look(memory, chance)
             note(place.notes("read", lane), looks=looks, wrong=wrong, s=round(time.perf_counter() - begun, 5))

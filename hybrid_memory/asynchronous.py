@@ -91,6 +91,10 @@ class AsyncHybridMemory:
         """Ingest many inputs; see HybridMemory.ingest_many."""
         return await asyncio.to_thread(self.memory.ingest_many, inputs, **options)
 
+    async def import_from(self, source: object, form: str, **options: Any) -> IngestSummary:
+        """Take over another memory's export; see HybridMemory.import_from."""
+        return await asyncio.to_thread(self.memory.import_from, source, form, **options)
+
     async def query(self, question: str, **options: Any) -> Answer:
         """Answer one question; see HybridMemory.query_many for the options."""
         return (await self.query_many([question], **options))[0]

@@ -105,6 +105,10 @@ class Intake:
             receipts += self._write_batch({place: several}, failures)
         return receipts
 
+    def imported(self, source: object, form: str) -> list[object]:
+        """Return the rows of another memory's export, as inputs for `ingest_batch`."""
+        return self._reader.imported(source, form)
+
     def route(self, text: str, *, policy: str | None, trust: Trust | str) -> Decision:
         """Explain where a text would go under a policy (None: the one in force), without storing anything."""
         drafts = self._reader.read(text, scope=Scope(), trust=trust)

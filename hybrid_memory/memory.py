@@ -221,7 +221,7 @@ class HybridMemory:
             dry_run: decide and explain, store nothing.
 
         Returns:
-            The receipt of the first record; `records` has the ids when one input became several.
+            The receipt of the record; of the first when one input became several, whose `parts` has one for each.
 
         Raises:
             InputError: the input cannot be used; nothing was stored.
@@ -285,6 +285,27 @@ class HybridMemory:
             receipts=tuple(receipts),
             seconds=time.monotonic() - started,
         )
+
+    def import_from(
+        self, source: object, form: str, *, batch_size: int = 64, progress: Progress | None = None, **stamp: Any
+    ) -> IngestSummary:
+        """Take over what another memory exported, with its times and scopes; a second run adds nothing.
+
+        Args:
+            source: a `.json` or `.jsonl` file, or the objects themselves.
+            form: "mem0", "langgraph", "llama_index" or "jsonl" (our own lines, each with its scope and time).
+            batch_size: rows embedded and written together.
+            progress: told after each batch.
+            stamp: the keyword arguments of `ingest`, for all rows; a row never leaves the scope given here.
+
+        Returns:
+            Counts per route, and each failure as (place of the row from 0, message).
+
+        Raises:
+            InputError: an unknown form, or nothing that holds rows.
+        """
+        rows = self._parts.intake.imported(source, form)
+        return self.ingest_many(rows, batch_size=batch_size, progress=progress, **stamp)
 
     def route(self, text: str, *, policy: str | None = None, trust: Trust | str = Trust.USER) -> Decision:
         """Explain where a text would go, without storing anything.

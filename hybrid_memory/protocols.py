@@ -123,6 +123,10 @@ class Reader(Protocol):
         """Return one draft per record the input becomes; the arguments are those of `HybridMemory.ingest`."""
         ...
 
+    def imported(self, source: object, form: str) -> list[object]:
+        """Return the rows of another memory's export, each of which `read` takes."""
+        ...
+
 
 @runtime_checkable
 class RemembersVectors(Protocol):

@@ -111,6 +111,7 @@ def _with_slot(contents: list[Content], text: str) -> list[Content]:
 def _message(raw: object, number: int) -> _Message:
     if isinstance(raw, Turn):
         raw = {"role": raw.role, "content": raw.content}
+    raw = _of_llama_index(raw)
     if not isinstance(raw, Mapping) or "role" not in raw or "content" not in raw:
         raise InputError(
             f"message {number} is {raw!r}; a conversation is a list of dicts with role and content. "
@@ -121,6 +122,20 @@ def _message(raw: object, number: int) -> _Message:
     name = raw.get("name")
     time = next((raw[key] for key in TIMES if raw.get(key) is not None), None)
     return _Message(str(raw["role"]), _text(raw["content"], number), str(name) if name else None, time)
+
+
+def _of_llama_index(raw: object) -> object:
+    """Return a llama-index ChatMessage, an object or its dump, as an ordinary message; anything else as it is."""
+    dump = getattr(raw, "model_dump", None)
+    if callable(dump) and hasattr(raw, "blocks"):
+        raw = dump()
+    if not isinstance(raw, Mapping) or "blocks" not in raw or "role" not in raw:
+        return raw
+    role = str(getattr(raw["role"], "value", raw["role"]))
+    parts = [{"type": part.get("block_type"), **part} for part in raw["blocks"]]
+    extra = raw.get("additional_kwargs") or {}
+    said = {"role": {"chatbot": "assistant", "model": "assistant"}.get(role, role), "content": parts}
+    return {**{key: extra[key] for key in (*TIMES, "name") if key in extra}, **said}
 
 
 def _text(content: object, number: int) -> str:

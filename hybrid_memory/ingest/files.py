@@ -17,7 +17,7 @@ from pathlib import Path
 from hybrid_memory.errors import InputError, MissingExtraError
 from hybrid_memory.types import Example, Fact, Json, Preference
 
-__all__ = ["SUFFIXES", "Piece", "read_path"]
+__all__ = ["SUFFIXES", "Piece", "held_in", "read_path"]
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".pdf", ".html", ".htm")
 LINE_FORMS = '{"text"}, {"prompt", "response"}, {"subject", "attribute", "value"}, {"rule"} or {"messages"}'
@@ -105,10 +105,15 @@ def _lines(text: str, document: str) -> Iterator[Piece]:
         metadata = row.get("metadata", {})
         if not isinstance(metadata, dict):
             raise InputError(f"{where}: metadata must be an object, got {metadata!r}")
-        yield Piece(held=_held(row, where), document=document, metadata={**metadata, "line": number}, where=where)
+        yield Piece(held=held_in(row, where), document=document, metadata={**metadata, "line": number}, where=where)
 
 
-def _held(row: Mapping[str, object], where: str) -> object:
+def held_in(row: Mapping[str, object], where: str) -> object:
+    """Return what a JSON line says: text, Example, Preference, Fact, or a list of messages.
+
+    Raises:
+        InputError: it has none of these forms.
+    """
     if "messages" in row:
         return row["messages"]
     if "rule" in row:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.conversation import read_conversation
-from hybrid_memory.ingest.files import Piece, read_path
+from hybrid_memory.ingest.files import read_path
+from hybrid_memory.ingest.imports import Brought, Row, read_row, rows_of
 from hybrid_memory.ingest.slots import propose_slot
 from hybrid_memory.ingest.stamp import Content, make_stamp
 from hybrid_memory.ingest.statements import read_example, read_fact, read_preference
@@ -103,7 +104,13 @@ class Reader:
         keys = _keys(idempotency_key, len(contents))
         return [stamp.draft(content, key=key) for content, key in zip(contents, keys, strict=True)]
 
+    def imported(self, source: object, form: str) -> list[object]:
+        """Return the rows of another memory's export; `read` takes each of them, see `imports.rows_of`."""
+        return [*rows_of(source, form)]
+
     def _contents(self, x: object, trust: Trust | None) -> list[Content]:
+        if isinstance(x, Row):
+            return self._brought(read_row(x), trust)
         if isinstance(x, str):
             return self._text(x, propose=trust is not Trust.EXTERNAL)
         if isinstance(x, Path):
@@ -138,7 +145,7 @@ class Reader:
     def _document(self, document: object) -> list[Content]:
         # Documents are recognised by their members, so that llama_index need not be imported to read text.
         text: str = document.get_content()  # type: ignore[attr-defined]
-        facts = {str(key): _plain(value) for key, value in document.metadata.items()}  # type: ignore[attr-defined]
+        facts = _plain_metadata(document.metadata)  # type: ignore[attr-defined]
         name = str(facts.get("file_name") or getattr(document, "node_id", None) or "document")
         clean = normalise(text, what=f"document {name}", max_chars=self._max_chars)
         parts = _parts(split(clean, chunk_tokens=self._chunk_tokens), name)
@@ -151,7 +158,7 @@ class Reader:
         contents: list[Content] = []
         for piece in read_path(path, max_chars=self._max_chars):
             try:
-                held = self._held(piece, propose=propose)
+                held = self._held(piece.held, propose=propose)
             except InputError as error:
                 raise InputError(f"{piece.where}: {error}") from error
             metadata = {**piece.metadata, "document": piece.document}
@@ -160,12 +167,27 @@ class Reader:
             raise InputError(f"{path} holds no text (a scanned PDF has only pictures of it)")
         return contents
 
-    def _held(self, piece: Piece, *, propose: bool) -> list[Content]:
-        if isinstance(piece.held, str):
-            return self._text(piece.held, propose=propose)
-        if isinstance(piece.held, list):
-            return self._conversation(piece.held, propose=propose)
-        return [self._statement(piece.held)]
+    def _brought(self, brought: Brought, trust: Trust | None) -> list[Content]:
+        propose = (trust or brought.trust) is not Trust.EXTERNAL
+        return [
+            dataclasses.replace(
+                content,
+                scope=brought.scope,
+                observed_at=content.observed_at or brought.observed_at,
+                expires_at=brought.expires_at,
+                trust=content.trust if brought.trust is None else brought.trust,
+                metadata={**(content.metadata or {}), **_plain_metadata(brought.metadata)},
+                live=False,
+            )
+            for content in self._held(brought.held, propose=propose)
+        ]
+
+    def _held(self, held: object, *, propose: bool) -> list[Content]:
+        if isinstance(held, str):
+            return self._text(held, propose=propose)
+        if isinstance(held, list):
+            return self._conversation(held, propose=propose)
+        return [self._statement(held)]
 
 
 def _parts(pieces: Sequence[str], document: str) -> list[Content]:
@@ -186,6 +208,10 @@ def _keys(key: str | None, count: int) -> list[str | None]:
     if key is None or count == 1:
         return [key] * count
     return [f"{key}#{number}" for number in range(count)]
+
+
+def _plain_metadata(metadata: Mapping[str, object]) -> dict[str, Json]:
+    return {str(key): _plain(value) for key, value in metadata.items()}
 
 
 def _plain(value: object) -> Json:

@@ -35,6 +35,9 @@ class Content(Value):
     observed_at: datetime | None = None
     metadata: Mapping[str, Json] | None = None
     """Added to the stamp's; the stamp's own keys win."""
+    scope: Scope | None = None
+    """Whose it says it is; never outside the scope of the call."""
+    expires_at: datetime | None = None
     live: bool = True
     """Said now, unless a time is given; False for files, which may be of any age."""
 
@@ -73,13 +76,13 @@ class Stamp(Value):
         return Draft(
             text=content.text,
             kind=content.kind,
-            scope=self.scope,
+            scope=self.scope if content.scope is None else self._inside(content.scope),
             source=self.source or content.source or "text",
             trust=self.trust or content.trust or Trust.USER,
             observed_at=observed,
             valid_from=begins,
             valid_to=self.valid_to,
-            expires_at=None if self.ttl_s is None else observed + timedelta(seconds=self.ttl_s),
+            expires_at=content.expires_at if self.ttl_s is None else observed + timedelta(seconds=self.ttl_s),
             slot=content.slot,
             value=content.value,
             examples=content.examples,
@@ -90,6 +93,13 @@ class Stamp(Value):
             idempotency_key=key,
             metadata={**({"dates": dates} if dates else {}), **(content.metadata or {}), **self.metadata},
         )
+
+    def _inside(self, theirs: Scope) -> Scope:
+        """Return the scope of an input inside the scope of the call."""
+        for name, ours, own in zip(theirs.keys(), self.scope.values(), theirs.values(), strict=True):
+            if None not in (ours, own) and ours != own:
+                raise InputError(f"it belongs to {name} {own!r}, the call to {ours!r}; import each into its own scope")
+        return Scope(*(ours or own for ours, own in zip(self.scope.values(), theirs.values(), strict=True)))
 
 
 def make_stamp(
