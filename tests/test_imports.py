@@ -211,8 +211,8 @@ def test_an_input_of_several_records_has_a_receipt_for_each(memory: HybridMemory
         {"subject": "pier", "attribute": "opening hours", "value": "9-17"},
     ]
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    dry = memory.ingest(file, trust="operator", dry_run=True)
-    receipt = memory.ingest(file, trust="operator")
+    dry = memory.ingest(file, dry_run=True)
+    receipt = memory.ingest(file)
 
     assert [part.route for part in receipt.parts] == [Route.QUARANTINE, Route.RETRIEVE]
     assert dict(receipt.routes) == dict(dry.routes) == {"quarantine": 1, "retrieve": 1}

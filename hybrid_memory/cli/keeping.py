@@ -197,6 +197,23 @@ def _reasons(decision: Decision) -> str:
     return "\n".join(f"  - {reason}" for reason in decision.reasons)
 
 
+@command(app, "import")
+def import_(
+    here: Session,
+    path: Annotated[Path, typer.Argument(help="A .json or .jsonl file.")],
+    form: Annotated[str, typer.Option("--from", metavar="FORM", help="mem0, langgraph, llama_index or jsonl.")],
+    who: Who,
+    trust: Annotated[Trust | None, typer.Option(help="Who vouches for it; nobody if none.")] = None,
+) -> Output:
+    """Take over what another memory exported, with its times and scopes."""
+    with here.open(create=True) as memory, here.progress("importing") as progress:
+        done = memory.import_from(path, form, progress=progress, trust=trust, **who.given())
+    counts = ", ".join(f"{count} {route}" for route, count in sorted(done.counts.items())) or "nothing"
+    lines = [f"{counts}; {done.duplicates} there already"]
+    lines += [f"failed: {message}" for _, message in done.failures]
+    return Output(done.to_json(), "\n".join(lines), code=1 if done.failures else 0)
+
+
 @command(app)
 def route(
     here: Session,

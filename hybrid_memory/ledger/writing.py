@@ -96,6 +96,9 @@ class _Batch:
         same = self._known.same(item)
         if item.entry.decision.route is Route.QUARANTINE:
             return next((known for known in same if known.status is Status.QUARANTINED), None)
+        brief = [known for known in same if known.expires_at is not None and known.expires_at == item.expires_at]
+        if brief and brief[-1].status in {Status.ACTIVE, Status.EXPIRED}:
+            return brief[-1]  # the very same statement, such as a row imported again after its time
         active = [known for known in same if known.status is Status.ACTIVE and self._lasts(known, item)]
         if active:
             return _nearest(active, item.valid_from)
