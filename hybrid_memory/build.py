@@ -300,7 +300,7 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teac
     from hybrid_memory.selfedit.verification import verify
     from hybrid_memory.weights.gate import Gate
     from hybrid_memory.weights.scaling import scale_adapter
-    from hybrid_memory.weights.sharding import place
+    from hybrid_memory.weights.sharding import place, regroup
     from hybrid_memory.weights.trainer import LoraTrainer
 
     def prepared(edits: Sequence[SelfEdit]) -> list[SelfEdit]:
@@ -327,6 +327,7 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teac
         scale=scale_adapter,
         gate=Gate(language_model, settings.gate, encoder=encoder, min_similarity=settings.answer.shard_similarity),
         place=partial(place, cap=settings.window.shard_cap),
+        regroup=partial(regroup, cap=settings.window.shard_cap),
     )
 
 

@@ -86,6 +86,8 @@ class Consolidation:
             leased = self._ledger.lease(waiting, worker=worker, lease_s=self._window.lease_s)
             try:
                 self._place(leased)
+                if shards is None:
+                    self._regroup(self._due(scope, leased))
                 due = [shard for shard in self._due(scope, leased) if shards is None or shard.id in shards]
                 reports = self._rebuild_all(due, started, budget, progress)
             finally:
@@ -134,6 +136,18 @@ class Consolidation:
             for shard in dict.fromkeys(chosen):
                 at_home = [record.id for record, home in zip(new, chosen, strict=True) if home == shard]
                 self._ledger.assign(at_home, shard=shard)
+
+    def _regroup(self, due: Sequence[Shard]) -> None:
+        """Split and merge shards that are rebuilt anyway; others are left alone, however small they are."""
+        for scope in dict.fromkeys(shard.scope for shard in due):
+            there = {shard: self._ledger.shard_records(shard.id) for shard in due if shard.scope == scope}
+            known = {shard: self._with_vectors(records) for shard, records in there.items() if records}
+            if not known:
+                continue
+            taken = [shard.id for shard in self._ledger.shards() if shard.scope == scope]
+            vectors = {shard: rows for shard, (_, rows) in known.items()}
+            for shard, places, target in self._workshop().regroup(vectors, taken):
+                self._ledger.assign([known[shard][0][place].id for place in places], shard=target)
 
     def _with_vectors(self, records: Sequence[Record]) -> tuple[list[Record], FloatArray]:
         """Return the records that still have passages with the vector of each one's first, shape (records, dim).

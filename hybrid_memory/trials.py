@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,8 @@ class Workshop:
     gate: Gate
     place: Callable[[Sequence[Record], FloatArray, Mapping[Shard, FloatArray]], Sequence[Shard]]
     """(records of one scope, their vectors, its shards with what is in them) -> the shard of each record."""
+    regroup: Callable[[Mapping[Shard, FloatArray], Iterable[str]], Sequence[tuple[Shard, Sequence[int], Shard]]]
+    """(shards of one scope that are due, with what is in them; ids of all) -> (from, which rows, to)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

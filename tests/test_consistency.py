@@ -66,6 +66,44 @@ def test_a_record_updated_while_it_is_learned_is_masked_and_learned_anew(memory:
     assert sibling in {one for version in serving for one in version.record_ids}
 
 
+# ------------------------------------------------------------ shards that change their size
+
+
+def test_shards_that_lost_records_are_merged_when_they_are_made_again(tmp_path: Path) -> None:
+    """Two of two lose one each and become one of two; the emptied shard is switched off, and nothing is unlearned."""
+    with open_memory(tmp_path, window={"shard_cap": 2}) as memory:
+        ids = learn(memory, *FACTS)
+        memory.consolidate()
+        homes = {record.id: record.shard_id for record in memory.list()}
+        assert len(set(homes.values())) == 2
+        left = [next(one for one in ids if homes[one] == home) for home in sorted(set(homes.values()))]
+        memory.forget([one for one in ids if one not in left])
+
+        report = memory.consolidate()
+
+        assert [shard.promoted for shard in report.shards].count(True) == 1
+        assert len({memory.get(one).shard_id for one in left}) == 1
+        serving = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
+        assert [set(version.record_ids) for version in serving] == [set(left)]
+        assert {memory.get(one).learning for one in left} == {Learning.LEARNED}
+        assert memory.consolidate().shards == ()
+
+
+def test_a_shard_over_a_lowered_cap_is_split_when_it_is_made_again(tmp_path: Path) -> None:
+    """Every record is learned by one of the parts."""
+    with open_memory(tmp_path) as memory:
+        ids = learn(memory, SHIFT, LAMPS, KEYS)
+        memory.consolidate()
+    with open_memory(tmp_path, window={"shard_cap": 1}) as memory:
+        memory.forget(ids[0])
+
+        memory.consolidate()
+
+        serving = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
+        assert sorted(version.record_ids for version in serving) == sorted((one,) for one in ids[1:])
+        assert memory.consolidate().shards == ()
+
+
 # ------------------------------------------------------------ what is forgotten meanwhile
 
 

@@ -130,6 +130,7 @@ class Bench:
             scale=scale_adapter,
             gate=self.study,
             place=lambda records, *_: [SHARD] * len(records),
+            regroup=lambda *_: [],
         )
         settings = GateSettings(**gate)
         trials = Trials(

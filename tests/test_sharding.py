@@ -10,7 +10,7 @@ import pytest
 from records import record
 
 from hybrid_memory.types import Example, FloatArray, Kind, Record, Scope, Shard
-from hybrid_memory.weights.sharding import clusters, group_of, place
+from hybrid_memory.weights.sharding import clusters, group_of, place, regroup
 
 ANN, BEN = Scope(user_id="ann"), Scope(user_id="ben")
 NONE: Mapping[Shard, FloatArray] = {}
@@ -19,7 +19,7 @@ NONE: Mapping[Shard, FloatArray] = {}
 def directions(*degrees: float) -> FloatArray:
     """Unit vectors in the plane."""
     radians = np.radians(degrees)
-    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32).reshape(-1, 2)
 
 
 def facts(*texts: str, scope: Scope = ANN) -> list[Record]:
@@ -184,3 +184,52 @@ def test_hundreds_of_facts_are_clustered_in_no_time() -> None:
     vectors = np.random.default_rng(0).normal(size=(400, 32)).astype(np.float32)
 
     assert max(map(len, clusters(vectors, 6))) == 6
+
+
+# ------------------------------------------------------------ split and merge
+
+
+def test_a_shard_over_the_cap_is_split_by_what_it_says() -> None:
+    """Three and two, by direction: the larger part stays where it is."""
+    full = shard("facts-1", scope=Scope())
+
+    moves = regroup({full: directions(0, 90, 5, 85, 3)}, ["facts-1", "facts-2"], cap=3)
+
+    assert [(source.id, rows, target.id) for source, rows, target in moves] == [("facts-1", [1, 3], "facts-3")]
+    assert (moves[0][2].scope, moves[0][2].group) == (Scope(), "facts")
+
+
+def test_the_most_alike_shards_that_fit_into_one_are_merged() -> None:
+    """The smaller moves into the larger; the third would be too many."""
+    one, two, three = shard("facts-1"), shard("facts-2"), shard("facts-3")
+    members = {one: directions(0), two: directions(90, 88), three: directions(80)}
+
+    moves = regroup(members, ["facts-1", "facts-2", "facts-3"], cap=3)
+
+    assert moves == [(three, [0], two)]
+
+
+def test_merging_goes_on_until_nothing_fits() -> None:
+    """What had moved into a shard moves on with it: everything ends in one place."""
+    shards = [shard(f"facts-{number}") for number in range(4)]
+    members = {one: directions(number * 10) for number, one in enumerate(shards)}
+
+    moves = regroup(members, [one.id for one in shards], cap=4)
+
+    assert len({target for _, _, target in moves}) == 1
+    assert sorted(source.id for source, _, _ in moves) == sorted(one.id for one in shards if one != moves[0][2])
+
+
+@pytest.mark.parametrize("group", ["examples", "behaviour"])
+def test_only_facts_are_split_and_merged(group: str) -> None:
+    """The others have one shard each."""
+    members = {shard(f"{group}-{number}", group=group): directions(0, 1, 2) for number in (1, 2)}
+
+    assert regroup(members, [one.id for one in members], cap=2) == []
+
+
+def test_shards_that_fit_stay_as_they_are() -> None:
+    """Full ones, and empty ones."""
+    members = {shard("facts-1"): directions(0, 1), shard("facts-2"): directions(2, 3), shard("facts-3"): directions()}
+
+    assert regroup(members, [one.id for one in members], cap=2) == []

@@ -12,16 +12,16 @@ closed-book, shards of 6 facts 49; benchmarks/LOG.md).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import combinations, count
 
 import numpy as np
 
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.types import FloatArray, Kind, Record, Scope, Shard
 
-__all__ = ["clusters", "group_of", "place"]
+__all__ = ["clusters", "group_of", "place", "regroup"]
 
 BEHAVIOUR = "behaviour"
 EXAMPLES = "examples"
@@ -52,7 +52,7 @@ def place(
 
     Facts that come together are first joined into clusters of at most `cap`, and all are taken in the
     order of their texts' hashes, so that their order of arrival inside a window does not matter; each
-    cluster then moves into the nearest shard that can hold it whole.ole. Behaviour and examples have one shard each.
+    cluster then moves into the nearest shard that can hold it whole. Behaviour and examples have one shard each.
 
     Args:
         records: newly queued, all of one scope.
@@ -76,6 +76,34 @@ def place(
     return [chosen[number] for number in range(len(records))]
 
 
+def regroup(
+    members: Mapping[Shard, FloatArray], taken: Iterable[str], *, cap: int
+) -> list[tuple[Shard, list[int], Shard]]:
+    """Split shards of facts that hold more than the cap, and merge those that fit into one, by what they say.
+
+    Args:
+        members: shards of one scope that are to be rebuilt anyway -> vectors of what is in them, unit rows.
+        taken: ids of all shards of the scope.
+        cap: most facts in one shard.
+
+    Returns:
+        (shard, which of its rows move, shard they move to); a shard all of whose rows move is left empty.
+    """
+    rows = {shard: vectors for shard, vectors in members.items() if shard.group == FACTS and len(vectors)}
+    used = set(taken)
+    moves: list[tuple[Shard, list[int], Shard]] = []
+    for shard in [shard for shard, vectors in rows.items() if len(vectors) > cap]:
+        fresh = _fresh_shards(shard.scope, FACTS, used)
+        parts = sorted(clusters(rows.pop(shard), cap), key=len, reverse=True)
+        moves += [(shard, part, next(fresh)) for part in parts[1:]]
+    while pair := _closest(rows, cap):
+        into, gone = pair
+        left = [(shard, places, into if target == gone else target) for shard, places, target in moves]
+        moves = [*left, (gone, list(range(len(members[gone]))), into)]
+        rows[into] = np.concatenate([rows[into], rows.pop(gone)])
+    return moves
+
+
 def clusters(vectors: FloatArray, cap: int) -> list[list[int]]:
     """Join the most similar groups (average linkage) while the result has at most `cap` members.
 
@@ -97,6 +125,16 @@ def clusters(vectors: FloatArray, cap: int) -> list[list[int]]:
         gone[right], gone[:, right] = True, True
         sizes[left] += sizes[right]
     return list(groups.values())
+
+
+def _closest(rows: Mapping[Shard, FloatArray], cap: int) -> tuple[Shard, Shard] | None:
+    """Return the two most similar shards that fit into one, the larger one first; None when no two fit."""
+    fitting = [
+        (float((rows[one] @ rows[other].T).mean()), one, other)
+        for one, other in combinations(sorted(rows, key=lambda shard: (-len(rows[shard]), shard.id)), 2)
+        if len(rows[one]) + len(rows[other]) <= cap
+    ]
+    return max(fitting, key=lambda found: found[0])[1:] if fitting else None
 
 
 def _enter(vectors: FloatArray, rooms: list[_Room], limit: int, fresh: Iterator[Shard]) -> _Room:
