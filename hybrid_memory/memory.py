@@ -68,8 +68,10 @@ from hybrid_memory.types import (
     Scope,
     Status,
     Trust,
+    Turn,
 )
 from hybrid_memory.upkeep import Upkeep
+from hybrid_memory.verdicts import Exchange, finished_turn, standing_verdict, verdict_metadata
 
 __all__ = ["HybridMemory", "Parts"]
 
@@ -496,31 +498,60 @@ class HybridMemory:
             mode=logged.mode,
         )
 
-    def feedback(self, answer_id: str, *, correction: str | None = None, accepted: bool = False) -> IngestReceipt:
+    def feedback(
+        self,
+        answer_id: str | Sequence[Turn | Mapping[str, str]],
+        *,
+        correction: str | None = None,
+        accepted: bool = False,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+    ) -> IngestReceipt:
         """Turn an answer into training material: as it was, if accepted, or as it should have been.
 
+        A correction takes the place of what was accepted or corrected for the same question before; an
+        acceptance never takes the place of a correction.
+
         Args:
-            answer_id: `Answer.id` of a recent answer.
+            answer_id: `Answer.id` of a recent answer, or an agent's finished turn: chat messages, of which the
+                last one is the assistant's answer to the last one of the user.
             correction: the right answer.
             accepted: the answer was right.
+            tenant_id: scope of an agent's turn; likewise user_id, agent_id, run_id. An answer has its own.
+            user_id: scope.
+            agent_id: scope.
+            run_id: scope.
 
         Raises:
-            InputError: neither or both were given.
+            InputError: neither or both were given, the messages are no finished turn, a scope was given for an
+                answer, or an answer is accepted that differs from a standing correction.
             NotFoundError: the answer is unknown or too long ago.
         """
         if (correction is None) is not accepted:
             raise InputError("give either correction='the right answer' or accepted=True")
-        logged = self._parts.answers.get(answer_id)
-        example = Example(prompt=logged.question, response=correction if correction is not None else logged.text)
-        tenant_id, user_id, agent_id, run_id = logged.scope.values()
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        if not isinstance(answer_id, str):
+            exchange = finished_turn(answer_id, scope)
+        elif scope == Scope():
+            logged = self._parts.answers.get(answer_id)
+            exchange = Exchange(logged.question, logged.text, logged.scope, f"feedback:{answer_id}")
+        else:
+            raise InputError(f"answer {answer_id!r} has a scope of its own; leave {scope.name} out")
+        example = Example(exchange.question, correction if correction is not None else exchange.answer)
+        replaced = standing_verdict(self._ledger, exchange, example, accepted=accepted)
+        owner = exchange.scope
         return self.ingest(
             example,
-            tenant_id=tenant_id,
-            user_id=user_id,
-            agent_id=agent_id,
-            run_id=run_id,
-            source=f"feedback:{answer_id}",
+            tenant_id=owner.tenant_id,
+            user_id=owner.user_id,
+            agent_id=owner.agent_id,
+            run_id=owner.run_id,
+            source=exchange.source,
             trust=Trust.OPERATOR,
+            supersedes=replaced,
+            metadata=verdict_metadata(exchange, accepted=accepted),
         )
 
     # ------------------------------------------------------------ learn
