@@ -11,12 +11,13 @@ Times are timezone-aware UTC; durations carry `_s` and are seconds.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,7 @@ __all__ = [
     "Turn",
     "Value",
     "Verdict",
+    "finite",
 ]
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
@@ -115,6 +117,21 @@ def _plain(value: object) -> Json:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)
+
+
+def finite(value: Any) -> Any:
+    """Replace what JSON has no word for: nan (a passage that only the words found) and infinities become None.
+
+    >>> finite({"similarity": float("nan"), "score": 0.5})
+    {'similarity': None, 'score': 0.5}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [finite(item) for item in value]
+    return value
 
 
 # ---------------------------------------------------------------- words with a fixed set of values

@@ -194,7 +194,7 @@ def test_all_promised_commands_are_there() -> None:
     promised = (
         "init ingest import route search query chat explain consolidate feedback forget list history trace doctor "
         "export restore "
-        "audit benchmark seal_train "
+        "audit benchmark seal_train serve "
         "reindex demo adapters_list adapters_promote adapters_rollback adapters_disable models_pull models_list "
         "models_path policy_list policy_show policy_lint policy_diff policy_test policy_fit policy_replay review_list "
         "review_approve review_reject"

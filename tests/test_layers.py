@@ -66,7 +66,7 @@ FENCES: dict[str, set[str]] = {
     "vllm": {"distributed"},
     "fastapi": {"serving"},
     "starlette": {"serving"},
-    "uvicorn": {"serving"},
+    "uvicorn": {"serving", "cli"},
     "typer": {"cli"},
     "rich": {"cli", "demo", "progress"},
     "sklearn": set(),

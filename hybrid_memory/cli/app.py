@@ -22,6 +22,7 @@ from hybrid_memory.cli import (
     policies,
     reviewing,
     sealing,
+    serving,
 )
 from hybrid_memory.cli.command import shared_options
 from hybrid_memory.cli.session import Globals
@@ -34,7 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for part in (folders, keeping, asking, learning, sealing, looking, measuring, policies, reviewing, getting):
+for part in (folders, keeping, asking, learning, sealing, looking, measuring, policies, reviewing, serving, getting):
     app.add_typer(part.app)
 
 

@@ -7,8 +7,7 @@ Imports: errors, config, types, memory.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +18,7 @@ from rich.console import Console, RenderableType
 from hybrid_memory.cli import progress
 from hybrid_memory.errors import InputError
 from hybrid_memory.memory import HybridMemory
+from hybrid_memory.types import finite
 
 __all__ = ["SETTINGS_FILE", "Globals", "Output", "Session", "open_memory"]
 
@@ -114,7 +114,7 @@ class Session:
     def show(self, output: Output) -> None:
         """Write the result to stdout, as JSON or for people."""
         if self.as_json:
-            typer.echo(json.dumps(_finite(output.data), ensure_ascii=False, indent=2))
+            typer.echo(json.dumps(finite(output.data), ensure_ascii=False, indent=2))
         elif isinstance(output.text, str):
             self.out.print(output.text, soft_wrap=True)
         elif output.text is not None:
@@ -124,14 +124,3 @@ class Session:
 def is_memory(folder: Path) -> bool:
     """Tell whether a folder looks like a memory: it has settings or a ledger."""
     return (folder / SETTINGS_FILE).is_file() or (folder / "ledger.sqlite").is_file()
-
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no word for: nan (a passage that only the words found) and infinities become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(item) for item in value]
-    return value

@@ -1,0 +1,144 @@
+"""What requests hold: the arguments of the public API as JSON; an unknown name is refused with its place.
+
+Imports: types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hybrid_memory.errors import InputError
+from hybrid_memory.types import Example, Fact, Json, Mode, Preference, Route, Trust
+
+__all__ = ["Chat", "Consolidation", "Feedback", "Forgetting", "Ingestion", "Query", "Rollback", "Search"]
+
+KINDS = {"fact": Fact, "example": Example, "preference": Preference}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    def options(self, *without: str) -> dict[str, Any]:
+        """Return what was given, as keyword arguments."""
+        return {name: getattr(self, name) for name in self.model_fields_set if name not in without}
+
+
+class _Scoped(_Body):
+    tenant_id: str | None = None
+    user_id: str | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+
+
+class Ingestion(_Scoped):
+    """One of text, messages, fact, example, preference, with its stamp."""
+
+    text: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    fact: dict[str, str] | None = None
+    example: dict[str, str] | None = None
+    preference: dict[str, Any] | None = None
+    source: str | None = None
+    observed_at: datetime | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    ttl: float | None = None
+    trust: Trust | None = None
+    supersedes: str | None = None
+    route: Route | None = None
+    metadata: dict[str, Any] | None = None
+    idempotency_key: str | None = None
+    dry_run: bool = False
+
+    def read(self) -> tuple[object, dict[str, Any]]:
+        """Return the input and the keyword arguments of `HybridMemory.ingest`.
+
+        Raises:
+            InputError: none or several inputs were given, or one has other fields than its kind.
+        """
+        given = [name for name in ("text", "messages", *KINDS) if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError(f"give one of text, messages, fact, example, preference; got {', '.join(given) or 'none'}")
+        (name,) = given
+        value = getattr(self, name)
+        return (_made(name, value) if name in KINDS else value), self.options("text", "messages", *KINDS)
+
+
+class Search(_Scoped):
+    """The arguments of `HybridMemory.search`."""
+
+    query: str
+    top_k: int = 10
+    filters: dict[str, Any] | None = None
+    as_of: datetime | None = None
+
+
+class Query(_Scoped):
+    """The arguments of `HybridMemory.query`; with `stream` the answer comes as server-sent events."""
+
+    question: str
+    stream: bool = False
+    mode: Mode = Mode.HYBRID
+    filters: dict[str, Any] | None = None
+    as_of: datetime | None = None
+    passages: int | None = None
+    max_new_tokens: int | None = None
+
+
+class Feedback(_Body):
+    """The arguments of `HybridMemory.feedback`."""
+
+    answer_id: str
+    correction: str | None = None
+    accepted: bool = False
+
+
+class Consolidation(_Scoped):
+    """The arguments of `HybridMemory.consolidate`."""
+
+    budget_s: float | None = None
+
+
+class Forgetting(_Scoped):
+    """The arguments of `HybridMemory.forget`."""
+
+    record_id: str | list[str] | None = None
+    filters: dict[str, Any] | None = None
+    weights: Literal["defer", "now"] = "defer"
+
+
+class Rollback(_Body):
+    """The arguments of `memory.adapters.rollback`."""
+
+    to: str | None = None
+    shard_id: str | None = None
+
+
+class Chat(BaseModel):
+    """A chat completion request. Names we do not use are kept, so that the response can say which were not."""
+
+    model_config = ConfigDict(extra="allow")
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    model: str = "hybrid-memory"
+    stream: bool = False
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    """Scopes beside `user`: tenant_id, agent_id, run_id; and `mode`."""
+
+
+def _made(name: str, value: Mapping[str, Json]) -> object:
+    fields: dict[str, Any] = dict(value)
+    try:
+        if name == "preference":
+            fields["examples"] = tuple(Example(**example) for example in fields.get("examples", ()))
+        return KINDS[name](**fields)
+    except TypeError as error:
+        names = ", ".join(KINDS[name].__dataclass_fields__)  # type: ignore[attr-defined]
+        raise InputError(f"{name} has the fields {names}; got {', '.join(value)}") from error

@@ -1,0 +1,240 @@
+"""The memory over HTTP: every path, errors as JSON, the key, streams, and OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_flow import LAMPS, SHIFT, open_memory
+from typer.testing import CliRunner
+
+from hybrid_memory.cli.app import app as command_line
+from hybrid_memory.memory import HybridMemory
+
+pytest.importorskip("fastapi", reason="fastapi is not installed: pip install 'hybrid-memory-sdk[server]'")
+
+from fastapi.testclient import TestClient
+
+from hybrid_memory.serving.app import create_app
+
+CAFE = "The harbour café opens at nine."
+QUESTION = "When does the harbour café open?"
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[HybridMemory]:
+    with open_memory(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(memory: HybridMemory) -> TestClient:
+    return TestClient(create_app(memory))
+
+
+def posted(client: TestClient, path: str, status: int = 200, **body: Any) -> Any:
+    response = client.post(path, json=body)
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+def events(client: TestClient, path: str, **body: Any) -> list[Any]:
+    """The data of each server-sent event, in order."""
+    response = client.post(path, json=body)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    data = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    return [one if one == "[DONE]" else json.loads(one) for one in data]
+
+
+# ---------------------------------------------------------------- REST
+
+
+def test_what_is_ingested_is_found_listed_and_forgotten(client: TestClient) -> None:
+    """The flow of the library, one path a verb."""
+    receipt = posted(client, "/v1/records", text=CAFE, user_id="ann", metadata={"city": "Bergen"})
+    record_id = receipt["record_id"]
+
+    (hit,) = posted(client, "/v1/search", query=QUESTION, user_id="ann", top_k=3)["hits"]
+    assert (hit["record"]["id"], hit["record"]["text"]) == (record_id, CAFE)
+    assert [one["id"] for one in client.get("/v1/records", params={"user_id": "ann"}).json()["records"]] == [record_id]
+    assert client.get(f"/v1/records/{record_id}").json()["metadata"] == {"city": "Bergen"}
+    assert posted(client, "/v1/search", query=QUESTION, user_id="ben")["hits"] == []
+
+    forgotten = posted(client, "/v1/forget", record_id=record_id)
+
+    assert forgotten["retrieval"]["still_found"] == 0
+    names = [one["name"] for one in client.get(f"/v1/records/{record_id}/history").json()["events"]]
+    assert (names[0], names[-1]) == ("ingested", "forgotten")
+    assert client.get("/v1/doctor").json()["problems"] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"messages": [{"role": "user", "content": "I live in Bergen."}]},
+        {"fact": {"subject": "Island ticket", "attribute": "price", "value": "19 euros"}},
+        {"example": {"prompt": "Where?", "response": "Here."}},
+        {"preference": {"rule": "Be brief.", "examples": [{"prompt": "Why?", "response": "So."}]}},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_every_kind_of_input_can_be_ingested(client: TestClient, given: dict[str, Any]) -> None:
+    """As JSON what the library takes as a value."""
+    assert posted(client, "/v1/records", **given, trust="operator")["record_id"]
+
+
+def test_a_question_is_answered_and_feedback_is_taken(client: TestClient) -> None:
+    """The same answer as in Python, and a correction by its id."""
+    posted(client, "/v1/records", text=CAFE)
+
+    answer = posted(client, "/v1/query", question=QUESTION, mode="retrieval_only", max_new_tokens=4)
+
+    assert [one["record"]["text"] for one in answer["sources"]] == [CAFE]
+    assert posted(client, "/v1/feedback", answer_id=answer["id"], correction="At nine.")["record_id"]
+
+
+def test_a_streamed_answer_comes_in_pieces_and_then_whole(client: TestClient) -> None:
+    """The pieces make up the text of the answer at the end."""
+    posted(client, "/v1/records", text=CAFE)
+
+    *pieces, last = events(client, "/v1/query", question=QUESTION, stream=True)
+
+    assert "".join(piece["text"] for piece in pieces) == last["answer"]["text"]
+    assert last["answer"]["sources"][0]["record"]["text"] == CAFE
+
+
+def test_a_window_is_opened_and_its_adapters_are_listed_and_switched(client: TestClient) -> None:
+    """What is learned here serves until it is rolled back."""
+    for text in (SHIFT, LAMPS):
+        posted(client, "/v1/records", text=text, route="learn", trust="operator")
+
+    report = posted(client, "/v1/consolidate", budget_s=600)
+
+    assert report["learned"] == 2
+    (version,) = client.get("/v1/adapters").json()["adapters"]
+    assert posted(client, f"/v1/adapters/{version['id']}/promote")["status"] == "active"
+    assert posted(client, "/v1/adapters/rollback", 404)["error"]["kind"] == "NotFoundError"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("/v1/search", {"query": "  "}, 400, "empty"),
+        ("/v1/search", {"query": "x", "filters": {"colour": "red"}}, 400, "unknown field"),
+        ("/v1/search", {"query": "x", "topk": 3}, 400, "topk: Extra inputs are not permitted"),
+        ("/v1/search", {}, 400, "query: Field required"),
+        ("/v1/records", {}, 400, "give one of text, messages"),
+        ("/v1/records", {"text": "a", "fact": {}}, 400, "got text, fact"),
+        ("/v1/records", {"fact": {"subject": "a"}}, 400, "fact has the fields subject, attribute, value"),
+        ("/v1/records", {"text": "a", "trust": "god"}, 400, "trust"),
+        ("/v1/query", {"question": " ", "stream": True}, 400, "empty"),
+        ("/v1/forget", {}, 400, "name what to forget"),
+        ("/v1/feedback", {"answer_id": "nope", "accepted": True}, 404, "nope"),
+        ("/v1/adapters/nope/promote", {}, 404, "nope"),
+        ("/v1/chat/completions", {"messages": [{"role": "system", "content": "x"}]}, 400, "no user message"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "n": 2}, 400, "n cannot be served"),
+    ],
+)
+def test_a_mistake_is_answered_with_its_reason(
+    client: TestClient, path: str, body: dict[str, Any], status: int, says: str
+) -> None:
+    """The library's own sentence, under one shape."""
+    error = posted(client, path, status, **body)["error"]
+
+    assert says in error["message"]
+    assert error["kind"].endswith("Error")
+
+
+def test_without_the_key_nothing_is_served_but_health(memory: HybridMemory) -> None:
+    """Neither reading nor writing nor the list of paths."""
+    locked = TestClient(create_app(memory, api_key="s3cret"))
+
+    assert locked.get("/health").status_code == 200
+    for path in ("/v1/doctor", "/v1/models", "/openapi.json"):
+        assert locked.get(path).status_code == 401
+        assert locked.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert locked.get(path, headers={"Authorization": "Bearer s3cret"}).status_code == 200
+
+
+# ---------------------------------------------------------------- chat completions
+
+CHAT = [
+    {"role": "system", "content": "You are helpful."},
+    {"role": "user", "content": "Hello."},
+    {"role": "assistant", "content": "Hello!"},
+    {"role": "user", "content": QUESTION},
+]
+
+
+def test_a_chat_completion_has_openais_shape_and_the_memorys_sources(client: TestClient, memory: HybridMemory) -> None:
+    """The latest user message is the question; the scope comes from `user`."""
+    record_id = memory.ingest(CAFE, user_id="ann").record_id
+
+    reply = posted(client, "/v1/chat/completions", model="gpt-x", messages=CHAT, user="ann", temperature=0.7)
+
+    (choice,) = reply["choices"]
+    assert (reply["object"], reply["model"], choice["index"]) == ("chat.completion", "gpt-x", 0)
+    assert choice["message"] == {"role": "assistant", "content": memory.query(QUESTION, user_id="ann").text}
+    assert reply["usage"]["total_tokens"] == reply["usage"]["prompt_tokens"] + reply["usage"]["completion_tokens"]
+    assert reply["hybrid_memory"]["sources"] == [record_id]
+    assert reply["hybrid_memory"]["not_used"] == ["temperature"]
+    assert posted(client, "/v1/chat/completions", messages=CHAT, user="ben")["hybrid_memory"]["sources"] == []
+
+
+def test_a_streamed_completion_has_openais_chunks(client: TestClient, memory: HybridMemory) -> None:
+    """A role, pieces, a reason to stop, and the end mark."""
+    memory.ingest(CAFE)
+
+    first, *middle, last, done = events(client, "/v1/chat/completions", messages=CHAT, stream=True, max_tokens=3)
+
+    assert done == "[DONE]"
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in middle)
+    assert text == memory.query(QUESTION, max_new_tokens=3).text
+    assert (last["choices"][0]["delta"], last["choices"][0]["finish_reason"]) == ({}, "length")
+    assert {chunk["object"] for chunk in (first, *middle, last)} == {"chat.completion.chunk"}
+
+
+def test_content_may_come_in_text_parts(client: TestClient, memory: HybridMemory) -> None:
+    """As newer clients send it; pictures are refused."""
+    memory.ingest(CAFE)
+    parts = [{"type": "text", "text": QUESTION}]
+
+    reply = posted(client, "/v1/chat/completions", messages=[{"role": "user", "content": parts}])
+
+    assert reply["choices"][0]["message"]["content"] == memory.query(QUESTION).text
+    picture = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    posted(client, "/v1/chat/completions", 400, messages=[{"role": "user", "content": picture}])
+
+
+def test_what_users_say_is_remembered_on_request(memory: HybridMemory) -> None:
+    """In the scope of the call, and only with `remember`."""
+    said = [{"role": "user", "content": "My locker in the boat house is number twelve."}]
+    posted(TestClient(create_app(memory)), "/v1/chat/completions", messages=said, user="ann")
+    assert memory.list(user_id="ann") == []
+
+    posted(TestClient(create_app(memory, remember=True)), "/v1/chat/completions", messages=said, user="ann")
+
+    assert [record.text for record in memory.list(user_id="ann")] == [said[0]["content"]]
+    assert memory.list(user_id="ben") == []
+
+
+def test_an_unknown_scope_name_is_refused(client: TestClient) -> None:
+    """A typing mistake must not widen the scope to everybody's."""
+    error = posted(client, "/v1/chat/completions", 400, messages=CHAT, metadata={"tenant": "acme"})["error"]
+
+    assert "metadata has tenant; known are tenant_id" in error["message"]
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_serve_refuses_to_listen_to_others_without_a_key(tmp_path: Path) -> None:
+    """Whoever reaches it could forget everything."""
+    result = CliRunner().invoke(command_line, ["serve", "--host", "0.0.0.0", "--memory", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert "set HYBRID_MEMORY_API_KEY" in result.stderr
