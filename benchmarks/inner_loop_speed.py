@@ -210,14 +210,14 @@ def answered(language_model: LocalLanguageModel, passage: Passage, arm: str, ada
     }
 
 
-def one_passage(language_model: LocalLanguageModel, passage: Passage) -> dict[str, Any]:
-    """Return what base and each arm cost and answered on one passage."""
+def one_passage(language_model: LocalLanguageModel, passage: Passage, arms: Sequence[str]) -> dict[str, Any]:
+    """Return what base and each of the arms cost and answered on one passage."""
     row: dict[str, Any] = {
         "id": passage.id,
         "questions": len(passage.questions),
         "base": answered(language_model, passage, "base", ()),
     }
-    for arm in ARMS:
+    for arm in arms:
         with tempfile.TemporaryDirectory() as folder:
             told = learn(arm, language_model, passage, Path(folder))
             adapter = adapter_in(Path(folder))
@@ -231,8 +231,8 @@ def one_passage(language_model: LocalLanguageModel, passage: Passage) -> dict[st
 
 
 def pooled(rows: Sequence[dict[str, Any]], arm: str, measure: str, form: str) -> list[float]:
-    """Return a measure of every question of every passage."""
-    return [float(value) for row in rows for value in row[arm][measure][form]]
+    """Return a measure of every question of every passage that the arm learned."""
+    return [float(value) for row in rows if arm in row for value in row[arm][measure][form]]
 
 
 def suited(rows: Sequence[dict[str, Any]], arm: str, measure: str) -> list[float]:
@@ -242,7 +242,6 @@ def suited(rows: Sequence[dict[str, Any]], arm: str, measure: str) -> list[float
 
 def summary(rows: Sequence[dict[str, Any]], step_seconds: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Return the table's numbers: per arm cost and answers, and the paired differences."""
-    groups = [number for number, row in enumerate(rows) for _ in range(row["questions"])]
     table: dict[str, Any] = {}
     for arm in ("base", *ARMS):
         table[arm] = {
@@ -253,9 +252,10 @@ def summary(rows: Sequence[dict[str, Any]], step_seconds: Sequence[Sequence[floa
         }
         if arm != "base":
             table[arm] |= {
-                name: round(float(np.mean([row[arm][name] for row in rows])), 1)
+                name: round(float(np.mean([row[arm][name] for row in rows if arm in row])), 1)
                 for name in ("tokens", "steps", "cpu", "wall")
             }
+            table[arm]["passages"] = sum(arm in row for row in rows)
     cpu, wall = (float(np.mean([one[at] for one in step_seconds])) for at in (0, 1))
     table["released"] |= {
         "cpu": round(cpu * table["released"]["steps"], 1),
@@ -263,28 +263,35 @@ def summary(rows: Sequence[dict[str, Any]], step_seconds: Sequence[Sequence[floa
         "cpu of the estimate": table["released"]["cpu"],
     }
     differences = {
-        f"ours - {arm}: {measure}": [
-            round(x, 4) for x in interval(suited(rows, "ours", measure), suited(rows, arm, measure), groups)
-        ]
+        f"ours - {arm}: {measure}": _difference([row for row in rows if arm in row], arm, measure)
         for arm in ("base", "released", "plain PEFT")
         for measure in ("logprob", "contained")
     }
+    beside = [row for row in rows if "plain PEFT" in row]
     ratios = {
         "released tokens / ours": round(table["released"]["tokens"] / table["ours"]["tokens"], 1),
         "released CPU seconds / ours": round(table["released"]["cpu"] / table["ours"]["cpu"], 1),
-        "plain PEFT CPU seconds / ours": round(table["plain PEFT"]["cpu"] / table["ours"]["cpu"], 2),
+        "plain PEFT CPU seconds / ours": round(
+            sum(row["plain PEFT"]["cpu"] for row in beside) / sum(row["ours"]["cpu"] for row in beside), 2
+        ),
     }
     return {"table": table, "differences": differences, "ratios": ratios}
+
+
+def _difference(rows: Sequence[dict[str, Any]], arm: str, measure: str) -> list[float]:
+    """Return ours minus an arm, with its interval, over the passages that both learned."""
+    groups = [number for number, row in enumerate(rows) for _ in range(row["questions"])]
+    return [round(x, 4) for x in interval(suited(rows, "ours", measure), suited(rows, arm, measure), groups)]
 
 
 def show(result: dict[str, Any]) -> str:
     """Return the table as Markdown."""
     lines = [
-        "| arm | positions trained | CPU s | wall s | gold log-prob, chat | plain | contained, chat | plain |",
-        "|---|---|---|---|---|---|---|---|",
+        "| arm | passages | positions | CPU s | wall s | gold log-prob, chat | plain | contained, chat | plain |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for arm, cell in result["table"].items():
-        cost = [f"{cell[name]:,.0f}" if name in cell else "" for name in ("tokens", "cpu", "wall")]
+        cost = [f"{cell[name]:,.0f}" if name in cell else "" for name in ("passages", "tokens", "cpu", "wall")]
         answers = [f"{cell['logprob'][form]:.2f}" for form in FORMS]
         answers += [f"{cell['contained'][form]:.1%}" if form in cell["contained"] else "" for form in FORMS]
         lines.append(f"| {arm} | " + " | ".join([*cost, *answers]) + " |")
@@ -302,6 +309,7 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=12)
     parser.add_argument("--timed", type=int, default=3, help="passages on which the released loop is timed")
     parser.add_argument("--timed-steps", type=int, default=3, help="its steps, 2048 positions each")
+    parser.add_argument("--plain", type=int, default=4, help="passages that the plain PEFT loop learns too")
     parser.add_argument("--model", default="smollm2-135m-instruct", help="a shipped model's name")
     parser.add_argument("--out", type=Path, default=FILE)
     parser.add_argument(
@@ -309,6 +317,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
+    above = {**header("inner_loop_speed", seed=0), "recipe": OURS.model_dump(mode="json")}
     count, timed, steps = (1, 1, 1) if options.smoke else (options.passages, options.timed, options.timed_steps)
     language_model = LocalLanguageModel.load(models.path(options.model), threads=1)
     passages = load_passages(options.data_dir)[:count]
@@ -320,12 +329,13 @@ def main() -> None:
             continue
         if len(seconds) < timed and number < timed:
             seconds.append(released_seconds(language_model, passage, steps))
-        rows.append(one_passage(language_model, passage))
-        result = {**header("inner_loop_speed", seed=0), **summary(rows, seconds), "step_seconds": seconds, "rows": rows}
+        arms = ARMS if number < options.plain else tuple(arm for arm in ARMS if arm != "plain PEFT")
+        rows.append(one_passage(language_model, passage, arms))
+        result = {**above, **summary(rows, seconds), "step_seconds": seconds, "rows": rows}
         if not options.smoke:
             options.out.parent.mkdir(exist_ok=True)
             options.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    result = {**header("inner_loop_speed", seed=0), **summary(rows, seconds)}
+    result = {**above, **summary(rows, seconds)}
     print(show(result))
     print(json.dumps(result))
 
