@@ -64,9 +64,9 @@ def test_the_mean_is_over_2047_next_tokens(lm: LocalLanguageModel) -> None:
 def test_some_of_the_padding_stands_for_all(lm: LocalLanguageModel) -> None:
     """Evenly spread positions, weighted, estimate the whole loss; a padded position sees no other padding."""
     whole = SealLoss(lm, released_settings(COMPAT)).read([LINE]).loss([0])
-    part = SealLoss(lm, released_settings(COMPAT), padding_computed=256).read([LINE]).loss([0])
+    part = SealLoss(lm, released_settings(COMPAT), padding_computed=16).read([LINE]).loss([0])
 
-    assert part.item() == pytest.approx(whole.item(), rel=0.02)
+    assert part.item() == pytest.approx(whole.item(), rel=0.05)
 
 
 def test_a_prompt_stands_before_its_response_as_plain_text(lm: LocalLanguageModel) -> None:
