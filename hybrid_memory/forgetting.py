@@ -107,7 +107,9 @@ class Forgetting:
         sources = sorted({hit.record.id for answer in answers for hit in answer.sources})
         gone = [one for one in sources if self._ledger.get(one).status is Status.FORGOTTEN]
         purged = [version.id for version in self._ledger.versions() if version.status is AdapterStatus.PURGED]
-        self._answers.forget(gone, [one for one in purged if any(one in answer.adapters for answer in answers)])
+        used = {adapter for answer in answers for adapter in answer.adapters}
+        if gone or used.intersection(purged):
+            self._answers.forget(gone, sorted(used.intersection(purged)))
 
     def _still_found(self, records: Sequence[Record], vectors: Mapping[str, FloatArray]) -> int:
         """Probe the retrieval half: search for each record by its own words and vector; return how many are found."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_flow import FACTS, FAST, KEYS, LAMPS, SHIFT, learn, open_memory
 
-from hybrid_memory import AdapterError, HybridMemory, NotFoundError
+from hybrid_memory import AdapterError, Example, HybridMemory, NotFoundError, Preference
 from hybrid_memory.testing import open_tiny_memory
 from hybrid_memory.types import AdapterStatus, Learning
 
@@ -64,6 +64,24 @@ def test_a_record_updated_while_it_is_learned_is_masked_and_learned_anew(memory:
     serving = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
     assert old not in {one for version in serving for one in version.record_ids}
     assert sibling in {one for version in serving for one in version.record_ids}
+
+
+# ------------------------------------------------------------ scopes
+
+
+def test_behaviour_is_stacked_from_the_organisation_to_the_user(memory: HybridMemory) -> None:
+    """Each scope's rule is an adapter of its own; a question is answered with those of its scope and above."""
+    scopes = ({}, {"tenant_id": "acme"}, {"tenant_id": "acme", "user_id": "ann"})
+    for number, scope in enumerate(scopes):
+        rule = Preference(f"Rule {number}.", (Example("Hello?", f"Ahoy {number}."), Example("Who?", f"Us {number}.")))
+        memory.ingest(rule, route="learn", trust="operator", **scope)
+    memory.consolidate()
+
+    stacked = [memory.context("Anything?", **scope).adapters for scope in (*scopes, {"tenant_id": "other"})]
+
+    assert [len(adapters) for adapters in stacked] == [1, 2, 3, 1]
+    assert set(stacked[0]) < set(stacked[1]) < set(stacked[2])
+    assert memory.query("Hello?", tenant_id="acme", user_id="ann").adapters == stacked[2]
 
 
 # ------------------------------------------------------------ shards that change their size

@@ -212,6 +212,19 @@ def test_evidence_must_go_on_deciding_against_what_was_learned(
     assert (verdict.passed, verdict.failed) == (passes, () if passes else ("following",))
 
 
+def test_every_record_is_contradicted_before_any_is_contradicted_twice() -> None:
+    """12 questions a shard: of ten records with three contradictions each, all firsts and two seconds are asked."""
+    names = [f"r{number}" for number in range(10)]
+    told = {f"{name} {turn}": (-4.0, -4.0 if turn == 0 else -6.0) for name in names for turn in range(3)}
+    edits = [contradicted(name, *(f"{name} {turn}" for turn in range(3))) for name in names]
+
+    verdict = gate({f"{name}?": 1.0 for name in names}, told=told).judge(
+        CANDIDATE, edits, learned_before=(), always_on=False
+    )
+
+    assert verdict.metrics["following"] == pytest.approx(10 / 12, abs=1e-4)
+
+
 def test_a_canary_that_loses_its_answer_is_named() -> None:
     """Every canary is asked of an adapter that is always on."""
     canaries = (("Who is director?", "Ms Lund."), ("Which number for fire?", "110."))

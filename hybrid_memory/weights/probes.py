@@ -17,6 +17,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 
@@ -30,6 +31,8 @@ __all__ = ["Probes"]
 
 STUDIED = 4
 """Most studied items asked of a record that has no held-out question."""
+FOLLOWED = 12
+"""Most contradictions asked of a shard, each record's first before any record's second: large shards cost no more."""
 DOUBTED = 75
 """Percentile of the base model's confidence in unanswerable questions below which an answer counts as doubted."""
 DOUBT_TOKENS = 12
@@ -62,13 +65,11 @@ class Probes:
 
     def following(self, candidate: AdapterVersion, self_edits: Sequence[SelfEdit]) -> Mapping[str, Json]:
         """Return the share of contradictions in evidence that are likelier than what was learned, and the base's."""
-        cases = [
-            (ask(item.prompt, item.evidence), item.response, learned)
-            for edit in self_edits
-            for item, learned in _contradictions(edit)
-        ]
-        if not cases:
+        by_record = zip_longest(*(_contradictions(edit) for edit in self_edits))
+        found = [one for layer in by_record for one in layer if one is not None][:FOLLOWED]
+        if not found:
             return {}
+        cases = [(ask(item.prompt, item.evidence), item.response, learned) for item, learned in found]
         pairs = [pair for turns, told, learned in cases for pair in ((turns, told), (turns, learned))]
         return {
             f"following{name}": _share_likelier(self._lm.score(pairs, adapters=adapters))
