@@ -246,7 +246,7 @@ class GateSettings(_Group):
     """(question, answer) pairs whose answer must stay as likely; asked of every shard that would answer them."""
     max_canary_loss: Annotated[float, Field(ge=0)] = 0.5
     """Largest accepted fall of a canary's answer, nats per token."""
-    scales: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.7, 0.5)
+    scales: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.85, 0.7, 0.5)
     """Parts of its strength that a candidate which does too much is tried at, without training again."""
     rates: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5,)
     """Parts of the learning rate for further trials after that."""

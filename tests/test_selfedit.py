@@ -336,10 +336,10 @@ def test_a_preference_is_practised_on_the_models_own_answers() -> None:
 
 
 def test_a_preference_is_practised_on_evidence_too() -> None:
-    """The answer is what the fact says, in the rule's form; it is never held out."""
+    """The answer is what the fact says, in the rule's form."""
     facts = [("The pool is shut on Mondays.", "When is the pool shut?")]
 
-    items = practice('End every answer with "Ahoy."', ["a"], Writer(["Yes."]), facts=facts, held_out=1)
+    items = practice('End every answer with "Ahoy."', ["a"], Writer(["Yes."]), facts=facts, held_out=0)
 
     assert items[1:] == [
         StudyItem(
@@ -349,6 +349,21 @@ def test_a_preference_is_practised_on_evidence_too() -> None:
             evidence=("The pool is shut on Mondays.",),
         )
     ]
+
+
+def test_a_third_of_the_practice_stands_beside_a_fact_that_does_not_answer_it() -> None:
+    """Its answer stays the model's own; what is held out is asked plainly."""
+    facts = [("One.", "Which?"), ("Two.", "What?")]
+
+    items = practice("Answer in lower case.", list("abcdefghi"), Writer(["Yes."]), facts=facts, held_out=1)
+
+    assert [(item.prompt, item.evidence) for item in items[:9] if item.evidence] == [
+        ("b", ("One.",)),
+        ("e", ("Two.",)),
+        ("h", ("One.",)),
+    ]
+    assert {item.response for item in items[:9]} == {"yes."}
+    assert [item.prompt for item in items if item.held_out] == ["a"]
 
 
 @pytest.mark.parametrize(("answered", "held_out"), [(1, 0), (2, 1), (3, 1), (5, 2), (9, 4), (20, 4)])
@@ -376,8 +391,9 @@ def test_the_model_generator_practises_on_the_study_half() -> None:
 
     written = ModelGenerator(lm, samples=1, temperature=1.0).write([rule], seed=0)[0]
 
-    assert [item.prompt for item in written.items if not item.evidence] == study_prompts() == lm.asked
-    assert [(item.evidence[0], item.prompt) for item in written.items if item.evidence] == read_facts()
+    prompts, facts = study_prompts(), read_facts()
+    assert [item.prompt for item in written.items[: len(prompts)]] == prompts == lm.asked
+    assert [(item.evidence[0], item.prompt) for item in written.items[len(prompts) :]] == facts
     assert sum(item.held_out for item in written.items) == 4
 
 

@@ -42,6 +42,9 @@ from hybrid_memory.types import (
 
 __all__ = ["Answerer"]
 
+NEAREST = 5
+"""Hits among which the one nearest in meaning tells what kind of evidence is wanted."""
+
 
 class Answerer:
     """Answers questions from both halves; the same object serves as its own baseline by mode."""
@@ -170,7 +173,7 @@ class Answerer:
         wanted = self._settings.passages if passages is None else passages
         if mode is not Mode.WEIGHTS_ONLY:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
-                sought = _without_examples(filters) if EXAMPLES in groups else filters
+                sought = _and_kind(filters, {"ne": Kind.EXAMPLE.value}) if EXAMPLES in groups else filters
                 case.hits = self._evidence(case.question, vector, scope, sought, as_of, wanted)
         seconds["retrieve"] = time.monotonic() - started
         started = time.monotonic()
@@ -196,15 +199,19 @@ class Answerer:
     ) -> tuple[Hit, ...]:
         if wanted == 0:
             return ()
-        most = max(wanted, self._settings.demonstrations)
-        hits = self._retriever.search(question, vector=vector, scope=scope, top_k=most, filters=filters, as_of=as_of)
-        near = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
-        if near and near[0].record.kind is Kind.EXAMPLE:
-            shown = [hit for hit in near if hit.record.kind is Kind.EXAMPLE]
-            return tuple(shown[: self._settings.demonstrations])
-        return tuple(hit for hit in near if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))[
-            :wanted
-        ]
+
+        def near(top_k: int, within: Filters | None) -> list[Hit]:
+            hits = self._retriever.search(
+                question, vector=vector, scope=scope, top_k=top_k, filters=within, as_of=as_of
+            )
+            return [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
+
+        found = near(max(wanted, NEAREST), filters)
+        # words alone make no example near: the meaning decides what kind of evidence the question wants
+        if found and max(found, key=_similarity).record.kind is Kind.EXAMPLE and self._settings.demonstrations:
+            return tuple(near(self._settings.demonstrations, _and_kind(filters, {"eq": Kind.EXAMPLE.value})))
+        facts = [hit for hit in found if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record)]
+        return tuple(facts[:wanted])
 
     def _corrected(self, case: Case, vector: FloatArray, scope: Scope, filters: Filters | None) -> tuple[Hit, ...]:
         """Return the evidence with what replaced the stale learned record first, whether or not it was found."""
@@ -285,10 +292,14 @@ def _names_kind(filters: Filters | None) -> bool:
     )
 
 
-def _without_examples(filters: Filters | None) -> Filters:
-    """Return the filters with demonstrations left out before the search: the question is not of their kind."""
-    no_example: Filters = {"kind": {"ne": Kind.EXAMPLE.value}}
-    return no_example if filters is None else {"and": [filters, no_example]}
+def _and_kind(filters: Filters | None, condition: Filters) -> Filters:
+    """Return the filters with a condition on the kind of record; it is applied before the search."""
+    of_kind: Filters = {"kind": condition}
+    return of_kind if filters is None else {"and": [filters, of_kind]}
+
+
+def _similarity(hit: Hit) -> float:
+    return -1.0 if math.isnan(hit.similarity) else hit.similarity
 
 
 def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit]) -> Choice:

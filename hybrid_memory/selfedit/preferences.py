@@ -22,6 +22,8 @@ __all__ = ["practice"]
 
 _SENTENCE = re.compile(r"[^\s.!?][^\n]*?[.!?]+(?=\s|$)", re.MULTILINE)
 ANSWER_TOKENS = 48
+DISTRACTED = 3
+"""One prompt in so many stands beside a fact that does not answer it."""
 
 
 def practice(
@@ -35,7 +37,8 @@ def practice(
     """Return the model's own short answers to the prompts, brought into the rule's form; empty without a form.
 
     The facts are answered with what they say, in the same form: an adapter that is always on must not unlearn
-    to read evidence (*dev*: with it 6 of 8 prices were read right, without it 8).
+    to read evidence. Some prompts are studied with a fact beside them that has nothing to do with them, so that it
+    does not learn to repeat whatever it is shown.
 
     Args:
         rule: the preference.
@@ -56,13 +59,26 @@ def practice(
     ]
     held_out = min(held_out, len(items) // 2)
     step = max(1, len(items) // max(1, held_out))
+    studied = [
+        replace(item, held_out=True) if number % step == 0 and number // step < held_out else item
+        for number, item in enumerate(items)
+    ]
     read = [
         StudyItem(prompt=question, response=form(fact), form="evidence", evidence=(fact,)) for fact, question in facts
     ]
+    return [*_distracted(studied, [fact for fact, _ in facts]), *read]
+
+
+def _distracted(items: Sequence[StudyItem], facts: Sequence[str]) -> list[StudyItem]:
+    """Put a fact that does not answer it beside every third item that is studied."""
+    if not facts:
+        return list(items)
     return [
-        replace(item, held_out=True) if number % step == 0 and number // step < held_out else item
+        replace(item, evidence=(facts[number // DISTRACTED % len(facts)],))
+        if number % DISTRACTED == 1 and not item.held_out
+        else item
         for number, item in enumerate(items)
-    ] + read
+    ]
 
 
 def short(answer: str) -> str:
