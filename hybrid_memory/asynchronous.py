@@ -80,6 +80,7 @@ class AsyncHybridMemory:
     get = _in_a_thread(HybridMemory.get)
     update = _in_a_thread(HybridMemory.update)
     history = _in_a_thread(HybridMemory.history)
+    purge = _in_a_thread(HybridMemory.purge)
     list = _in_a_thread(HybridMemory.list)
     where = _in_a_thread(HybridMemory.where)
     trace = _in_a_thread(HybridMemory.trace)

@@ -177,7 +177,11 @@ def build(
         rerouting=rerouting,
         intake=Intake(
             rerouting=rerouting,
-            reader=Reader(chunk_tokens=settings.ingest.chunk_tokens, max_chars=settings.ingest.max_chars),
+            reader=Reader(
+                chunk_tokens=settings.ingest.chunk_tokens,
+                max_chars=settings.ingest.max_chars,
+                attributes=settings.ingest.attributes,
+            ),
             screens=screens,
             router=router,
             load_router=load_router,

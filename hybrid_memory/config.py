@@ -98,6 +98,8 @@ class IngestSettings(_Group):
     """Longest passage, in tokens of the splitter; MiniLM reads 256 word pieces."""
     max_chars: Annotated[int, Field(ge=1000)] = 2_000_000
     """Longest single input; longer ones are refused, not cut."""
+    attributes: Mapping[str, Literal["single", "many"]] = {}
+    """Attributes with one current value ("single": a newer one replaces it) or several side by side ("many")."""
 
 
 class RoutingSettings(_Group):

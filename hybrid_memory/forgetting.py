@@ -55,8 +55,13 @@ class Forgetting:
         self._answers = answers
         self._language_model = language_model
 
-    def forget(self, records: Sequence[Record], *, now: bool, progress: Progress | None = None) -> Receipt:
-        """Remove the records; with `now`, rebuild the shards that knew them before returning."""
+    def forget(
+        self, records: Sequence[Record], *, now: bool, may_return: bool = False, progress: Progress | None = None
+    ) -> Receipt:
+        """Remove the records; with `now`, rebuild the shards that knew them before returning.
+
+        With `may_return` they may be said again: what ran out is not unwanted.
+        """
         ids, key = [record.id for record in records], self._key()  # a key that is no key must stop it here
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # Answers first: a process that dies later finds adapters and index by the ledger, but not these.
@@ -64,7 +69,7 @@ class Forgetting:
         owners, vectors = self._ledger.record_vectors(ids)
         if isinstance(self._encoder, RemembersVectors):
             self._encoder.forget_vectors(vectors)
-        removed = self._ledger.forget(ids)
+        removed = self._ledger.forget(ids, may_return=may_return)
         adapters, shards = _names(removed["adapters"]), _names(removed["shards"])
         answers += self._answers.forget(ids, adapters)  # what was answered between the two
         files = self._upkeep.delete([version for version in self._ledger.versions() if version.id in adapters])

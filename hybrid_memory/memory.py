@@ -662,6 +662,26 @@ class HybridMemory:
 
     delete = forget
 
+    def purge(self, *, older_than: timedelta | float = 0.0) -> Receipt:
+        """Delete for good what has outlived its `ttl`: a job for every night.
+
+        Until then it is hidden, but kept for `as_of` and history. Unlike what is forgotten, it may be said again.
+
+        Args:
+            older_than: only what ran out at least this long ago, a timedelta or seconds.
+
+        Raises:
+            InputError: a negative time.
+        """
+        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        if seconds < 0:
+            raise InputError(f"older_than must be 0 or more seconds, got {older_than!r}")
+        now = datetime.now(UTC)
+        self._ledger.expire(now)
+        over: Filters = {"status": "expired", "expires_at": {"lte": (now - timedelta(seconds=seconds)).isoformat()}}
+        records = self._ledger.find(scope=None, filters=over, all_statuses=True)
+        return self._parts.forgetting.forget(records, now=False, may_return=True)
+
     def check_receipt(self, receipt: Receipt | Mapping[str, Json]) -> bool:
         """Tell whether a receipt, or its JSON read again, is word for word what was signed with `forget.key_file`.
 
@@ -803,9 +823,15 @@ class HybridMemory:
             )
         return self._ledger.get(receipt.record_id)
 
-    def history(self, record_id: str) -> list[Event]:
-        """Return what happened to a record and to the other values of its slot, oldest first."""
-        return self._ledger.history(record_id)
+    def history(self, record_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Return what happened to a record and to the other values of its slot, oldest first.
+
+        Args:
+            record_id: any of them.
+            after: only events with an id greater than this one; page with the last event's id.
+            limit: how many at most.
+        """
+        return self._ledger.history(record_id, after=after, limit=limit)
 
     def list(
         self,

@@ -493,8 +493,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def history(self, record_id: str) -> list[Event]:
-        """Return every event of the record and of the values before and after it in its slot, oldest first."""
+    def history(self, record_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Return events of the record and of the values before and after it in its slot, oldest first.
+
+        At most `limit`, with an event id greater than `after` (keyset pagination).
+        """
         ...
 
     def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
@@ -621,10 +624,10 @@ class Ledger(Protocol):
 
     # --- forgetting
 
-    def forget(self, record_ids: Sequence[str]) -> Mapping[str, Json]:
+    def forget(self, record_ids: Sequence[str], *, may_return: bool = False) -> Mapping[str, Json]:
         """Remove the records' text, passages, vectors, FTS rows, self-edits in one transaction.
 
-        Leaves a tombstone (salted hash), marks their shards dirty and masked, returns counts.
+        Leaves a tombstone (salted hash) unless it may return, marks their shards dirty and masked, returns counts.
         """
         ...
 

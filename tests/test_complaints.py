@@ -350,6 +350,11 @@ def test_20_what_has_an_end_ends(memory: HybridMemory) -> None:
     assert len(memory.search("lift canteen", as_of=now - timedelta(days=1.5))) == 2
     assert {record.status for record in memory.list(all_statuses=True)} == {Status.EXPIRED}
 
+    assert memory.purge(older_than=timedelta(days=3)).records == ()
+    assert len(memory.purge().records) == 1  # the one with a lifetime; the other is history
+    assert texts(memory.list(all_statuses=True)) == ["The canteen serves soup."]
+    assert not memory.ingest("The lift is out of order.").duplicate  # it may break down again
+
 
 def test_21_times_survive_what_is_brought_in_later(memory: HybridMemory) -> None:
     """A conversation of 2023 is evidence of 2023, not of the day it was imported."""

@@ -326,6 +326,19 @@ def test_history_follows_a_record_through_its_replacements(ledger: SqlLedger) ->
     assert ledger.events(after=2, limit=1)[0].id == 3
 
 
+def test_a_long_history_is_read_in_pages(ledger: SqlLedger) -> None:
+    """After the id of the last event; nothing twice, nothing left out."""
+    ids = [ledger.write([opening(str(value), value)])[0].record_id for value in range(7)]
+    whole = ledger.history(str(ids[0]))
+    paged, page = [], ledger.history(str(ids[0]), limit=4)
+    while page:
+        paged += page
+        page = ledger.history(str(ids[0]), after=page[-1].id, limit=4)
+
+    assert len(whole) == 13
+    assert paged == whole
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM events", "UPDATE events SET name = 'x'"])
 def test_history_is_append_only(ledger: SqlLedger, statement: str) -> None:
     """The database itself refuses to rewrite an event."""

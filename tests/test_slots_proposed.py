@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from hybrid_memory.ingest.slots import canonical_attribute, propose_slot
+from hybrid_memory import Fact, HybridMemory, Settings
+from hybrid_memory.build import build
+from hybrid_memory.ingest.slots import SlotRules, canonical_attribute, propose_slot
+from hybrid_memory.testing import WordEncoder
 
 STATEMENTS = [
     ("The Pro plan costs 49 EUR per month.", "pro plan | price", "49 EUR per month"),
@@ -109,3 +114,41 @@ def test_synonyms_of_an_attribute_have_one_name(name: str) -> None:
 def test_an_unknown_attribute_keeps_its_name() -> None:
     """Only article, underscores and case go."""
     assert canonical_attribute("The boiling_point") == "boiling point"
+
+
+def test_a_declared_attribute_has_one_current_value_whatever_it_looks_like() -> None:
+    """The application knows its own attributes; opinions are still kept out."""
+    rules = SlotRules({"Favourite drink": "single"})
+
+    for text in ("Ann's favourite drink is green tea.", "The favourite drink of Ann is now green tea"):
+        proposal = rules.propose(text)
+        assert proposal is not None
+        assert (proposal[0].key, proposal[1]) == ("ann | favourite drink", "green tea")
+    assert rules.propose("Ann's favourite drink is too hot.") is None
+    assert propose_slot("Ann's favourite drink is green tea.") is None
+
+
+def test_values_of_a_many_valued_attribute_stand_side_by_side() -> None:
+    """Each has a slot of its own, so that none replaces another; the built-in table is overruled."""
+    rules = SlotRules({"hobby": "many", "price": "many", "opening hours": "many"})
+
+    assert rules.slot("Ann", "hobby", "chess").key == "ann | hobby: chess"
+    assert rules.slot("Ann", "phone", "555").key == "ann | phone number"
+    assert rules.propose("The price of the Pro plan is 59 EUR.") is None
+    assert rules.propose("The Pro plan costs 59 EUR.") is None
+    assert rules.propose("Opening hours are 9-17.") is None
+
+
+def test_hobbies_add_up_and_a_declared_drink_is_replaced(tmp_path: Path) -> None:
+    """Through the settings, with facts and sentences."""
+    settings = Settings.load(None, ingest={"attributes": {"hobby": "many", "favourite drink": "single"}})
+    with HybridMemory(build(tmp_path, settings, encoder=WordEncoder())) as memory:
+        for said in (
+            Fact("Ann", "hobby", "chess"),
+            Fact("Ann", "hobby", "rowing"),
+            Fact("Ann", "hobby", "Chess"),
+            "Ann's favourite drink is green tea.",
+            "Ann's favourite drink is now strong coffee.",
+        ):
+            memory.ingest(said)
+        assert [record.value for record in memory.list()] == ["chess", "rowing", "strong coffee"]

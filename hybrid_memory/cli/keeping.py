@@ -249,6 +249,17 @@ def feedback(
 
 
 @command(app)
+def purge(
+    here: Session,
+    older_than: Annotated[str, typer.Option(metavar="TIME", help="Only what ran out so long ago: 12h, 30d.")] = "0",
+) -> Output:
+    """Delete for good what has outlived its ttl; a job for every night."""
+    with here.open() as memory:
+        receipt = memory.purge(older_than=read_duration("--older-than", older_than) or 0.0)
+    return Output(receipt.to_json(), f"{len(receipt.records)} records purged")
+
+
+@command(app)
 def forget(
     here: Session,
     who: Who,

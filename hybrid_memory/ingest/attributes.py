@@ -28,6 +28,7 @@ SHAPES: dict[str, str] = {
     "date": r".*\d.*|(?:mon|tues|wednes|thurs|fri|satur|sun)day",
     "name": r"(?-i:[A-ZÀ-Þ0-9][\w'.&-]*(?: (?:[A-ZÀ-Þ0-9][\w'.&-]*|of|de|van|von|der))*)",
     "place": r"(?-i:(?:(?:at|in|on) )?(?:the )?[A-ZÀ-Þ0-9].*)",
+    "free": r"(?!(?:too|very|so|really|quite)\b).+",
     "word": r"(?!(?:an?|the|very|so|really|quite|good|bad)\b)[\w#+.-]+(?: [\w#+.-]+){0,2}",
 }
 """A value matches its shape as a whole, case ignored. It keeps opinions out: "too high" is no amount."""

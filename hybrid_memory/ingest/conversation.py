@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hybrid_memory.errors import InputError
-from hybrid_memory.ingest.slots import propose_slot
+from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content, aware_time
 from hybrid_memory.ingest.text import normalise, split
 from hybrid_memory.types import Json, Trust, Turn
@@ -38,7 +38,9 @@ class _Message(NamedTuple):
     time: object
 
 
-def read_conversation(messages: Sequence[object], *, chunk_tokens: int, max_chars: int, propose: bool) -> list[Content]:
+def read_conversation(
+    messages: Sequence[object], *, chunk_tokens: int, max_chars: int, rules: SlotRules | None
+) -> list[Content]:
     """Return one content per kept turn, several for a long one.
 
     A message is a `Turn`, or a dict with `role` and `content` and perhaps `name` and
@@ -49,7 +51,7 @@ def read_conversation(messages: Sequence[object], *, chunk_tokens: int, max_char
         messages: in the order in which they were said.
         chunk_tokens: longest passage.
         max_chars: longest message.
-        propose: look for slots in user turns.
+        rules: look for slots in user turns by these; None looks for none.
 
     Raises:
         InputError: a message has another form or role, or nothing in the list is worth keeping.
@@ -65,7 +67,7 @@ def read_conversation(messages: Sequence[object], *, chunk_tokens: int, max_char
             other = (before.role, before.name) != (message.role, message.name)
             asked = before.text if before.text.endswith("?") and other else ""
             found = _contents(message, number=number, asked=asked, chunk_tokens=chunk_tokens)
-            contents.extend(_with_slot(found, message.text) if propose and message.role == "user" else found)
+            contents.extend(_with_slot(found, message.text, rules) if rules and message.role == "user" else found)
         before = message
     if not contents:
         raise InputError(
@@ -98,9 +100,9 @@ def _contents(message: _Message, *, number: int, asked: str, chunk_tokens: int) 
     ]
 
 
-def _with_slot(contents: list[Content], text: str) -> list[Content]:
+def _with_slot(contents: list[Content], text: str, rules: SlotRules) -> list[Content]:
     """Add the slot of a turn that is one plain statement. A named speaker's "my" is not the user's."""
-    proposal = propose_slot(text)
+    proposal = rules.propose(text)
     first_person = proposal is not None and proposal[0].subject.split("'")[0] == "user"
     named = "name" in (contents[0].metadata or {})
     if proposal is None or len(contents) > 1 or (named and first_person):

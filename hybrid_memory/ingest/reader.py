@@ -19,7 +19,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.conversation import read_conversation
 from hybrid_memory.ingest.files import read_path
 from hybrid_memory.ingest.imports import Brought, Row, read_row, rows_of
-from hybrid_memory.ingest.slots import propose_slot
+from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content, make_stamp
 from hybrid_memory.ingest.statements import read_example, read_fact, read_preference
 from hybrid_memory.ingest.text import normalise, split
@@ -38,11 +38,13 @@ class Reader:
     Args:
         chunk_tokens: longest passage, in word pieces (estimated).
         max_chars: longest single text; longer ones are refused, not cut.
+        attributes: attribute -> "single" or "many", see SlotRules.
     """
 
-    def __init__(self, chunk_tokens: int, max_chars: int) -> None:
+    def __init__(self, chunk_tokens: int, max_chars: int, attributes: Mapping[str, str] | None = None) -> None:
         self._chunk_tokens = chunk_tokens
         self._max_chars = max_chars
+        self._rules = SlotRules(attributes)
 
     def read(
         self,
@@ -127,7 +129,7 @@ class Reader:
         if isinstance(x, Preference):
             return read_preference(x, max_chars=self._max_chars)
         if isinstance(x, Fact):
-            return read_fact(x, max_chars=self._max_chars)
+            return read_fact(x, rules=self._rules, max_chars=self._max_chars)
         raise InputError(f"cannot ingest a {type(x).__name__}; accepted are {ACCEPTED}")
 
     def _text(self, text: str, *, propose: bool) -> list[Content]:
@@ -136,11 +138,12 @@ class Reader:
         if len(pieces) > 1:
             document = "text-" + hashlib.sha256(clean.encode()).hexdigest()[:12]
             return _parts(pieces, document)
-        slot, value = (propose_slot(clean) if propose else None) or (None, None)
+        slot, value = (self._rules.propose(clean) if propose else None) or (None, None)
         return [Content(text=clean, slot=slot, value=value)]
 
     def _conversation(self, messages: Sequence[object], *, propose: bool) -> list[Content]:
-        return read_conversation(messages, chunk_tokens=self._chunk_tokens, max_chars=self._max_chars, propose=propose)
+        rules = self._rules if propose else None
+        return read_conversation(messages, chunk_tokens=self._chunk_tokens, max_chars=self._max_chars, rules=rules)
 
     def _document(self, document: object) -> list[Content]:
         # Documents are recognised by their members, so that llama_index need not be imported to read text.

@@ -11,11 +11,12 @@ present tense, an attribute of a small table, and a value of the shape that attr
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from hybrid_memory.ingest.attributes import ATTRIBUTES, MONTH, SHAPES, VERBS
 from hybrid_memory.types import Slot
 
-__all__ = ["canonical_attribute", "canonical_subject", "propose_slot"]
+__all__ = ["SlotRules", "canonical_attribute", "canonical_subject", "propose_slot"]
 
 MAX_WORDS = 25
 MAX_SUBJECT_WORDS = 6
@@ -48,45 +49,91 @@ NO_SUBJECT = re.compile(
 SPEAKERS = {"my": "user", "i": "user", "our": "organisation", "": "organisation"}
 """Who is meant by a first person, and by a sentence without a subject ("Support hours are 9-17")."""
 
-_ATTRIBUTE = rf"(?P<attribute>{'|'.join(sorted(map(re.escape, ATTRIBUTES), key=len, reverse=True))})"
 _MOVED = r"(?:changed|increased|risen|rose|decreased|dropped|gone up|went up|gone down|went down)"
 _IS = rf"(?:(?:is|are)(?: (?:now|currently|still))?|(?:has |have )?{_MOVED}(?: from .+?)? to) (?P<value>.+)"
 _NAME = r"(?P<subject>(?-i:I|[A-ZÀ-Þ][\w'-]+(?: [A-ZÀ-Þ][\w'-]+)?))"
 _COSTS = r"(?P<attribute>costs?|is (?:priced|billed|charged) at|is sold for|comes to)"
 _PROPER = r"(?P<subject>(?!.*['’]s )(?:the |an? )?(?-i:(?=[A-ZÀ-Þ])).+?)"
-PATTERNS = [
-    re.compile(f"^{pattern}$", re.IGNORECASE)
-    for pattern in (
-        rf"(?:the |our )?(?:new |current )?{_ATTRIBUTE} (?:of|for|on) (?P<subject>.+?) {_IS}",
-        rf"(?P<subject>.+?)(?:['’]s|(?<=s)['’]) (?:new |current )?{_ATTRIBUTE} {_IS}",
-        rf"(?P<subject>my|our) (?:new |current )?{_ATTRIBUTE} {_IS}",
+
+
+def _patterns(attributes: Iterable[str]) -> list[re.Pattern[str]]:
+    """Return the forms of a plain statement, for these attributes."""
+    attribute = rf"(?P<attribute>{'|'.join(sorted(map(re.escape, attributes), key=len, reverse=True))})"
+    forms = (
+        rf"(?:the |our )?(?:new |current )?{attribute} (?:of|for|on) (?P<subject>.+?) {_IS}",
+        rf"(?P<subject>.+?)(?:['’]s|(?<=s)['’]) (?:new |current )?{attribute} {_IS}",
+        rf"(?P<subject>my|our) (?:new |current )?{attribute} {_IS}",
         rf"(?P<attribute>(?:support|opening|business|office) hours) {_IS}",
         # A name must be in it, or "the new price" would be a subject called "new".
-        rf"(?P<subject>the (?-i:(?=.*[A-ZÀ-Þ0-9].* \w+ (?:is|are|has|have)\b)).+?) {_ATTRIBUTE} {_IS}",
-        rf"(?P<subject>.+?) has an? (?:new |current )?{_ATTRIBUTE} of (?P<value>.+)",
+        rf"(?P<subject>the (?-i:(?=.*[A-ZÀ-Þ0-9].* \w+ (?:is|are|has|have)\b)).+?) {attribute} {_IS}",
+        rf"(?P<subject>.+?) has an? (?:new |current )?{attribute} of (?P<value>.+)",
         rf"(?P<subject>.+?) (?:now |currently )?{_COSTS} (?P<value>.+)",
         # "The Garden breakfast is 8 euros": only a name, and only with a currency
         rf"{_PROPER} (?P<attribute>is) (?:now |currently )?(?P<value>.+)",
         rf"{_NAME} (?:now |currently )?(?P<attribute>lives? in|works? for) (?P<value>.+)",
     )
-]
+    return [re.compile(f"^{form}$", re.IGNORECASE) for form in forms]
+
+
+_PATTERNS = _patterns(ATTRIBUTES)
+
+
+class SlotRules:
+    """The rules by which sentences and facts fill slots.
+
+    Args:
+        declared: attribute -> "single" (one current value: sentences that state it fill a slot, whatever the value
+            looks like) or "many" (values stand side by side, as hobbies do); both win over the built-in table.
+    """
+
+    def __init__(self, declared: Mapping[str, str] | None = None) -> None:
+        named = {canonical_attribute(name): cardinality for name, cardinality in (declared or {}).items()}
+        self._many = {name for name, cardinality in named.items() if cardinality == "many"}
+        single = {name: (name, "free") for name, cardinality in named.items() if cardinality == "single"}
+        known = {name: facts for name, facts in ATTRIBUTES.items() if facts[0] not in self._many}
+        self._attributes = {**known, **single}
+        self._patterns = _patterns(self._attributes) if named else _PATTERNS
+
+    def propose(self, text: str) -> tuple[Slot, str] | None:
+        """Return (slot, value) when the text is one plain statement of one current value; None when in doubt."""
+        sentence = LEAD.sub("", text.strip().rstrip(".! "))
+        if len(sentence.split()) > MAX_WORDS or DOUBT.search(sentence):
+            return None
+        for pattern in self._patterns:
+            found = pattern.match(sentence)
+            if found and (proposal := self._proposal(found.groupdict())):
+                return proposal
+        return None
+
+    def slot(self, subject: str, attribute: str, value: str) -> Slot:
+        """Return the slot of a fact; each value of a many-valued attribute has one of its own."""
+        name = canonical_attribute(attribute)
+        return Slot(canonical_subject(subject), f"{name}: {value}" if name in self._many else name)
+
+    def _proposal(self, parts: dict[str, str]) -> tuple[Slot, str] | None:
+        written = parts["attribute"].casefold()
+        name, shape = VERBS.get(written) or self._attributes.get(written, ("", ""))
+        if not name or name in self._many:
+            return None
+        given = parts.get("subject", "")
+        subject = SPEAKERS.get(given.casefold()) or canonical_subject(given)
+        value = TAIL.sub("", parts["value"]).strip()
+        if given.casefold() not in SPEAKERS and (NO_SUBJECT.search(subject) or len(given.split()) > MAX_SUBJECT_WORDS):
+            return None
+        too_long = len(value.split()) > MAX_VALUE_WORDS or ", " in value
+        if too_long or not re.fullmatch(SHAPES[shape], value, re.IGNORECASE):
+            return None
+        return Slot(subject, name), value
 
 
 def propose_slot(text: str) -> tuple[Slot, str] | None:
-    """Return (slot, value) when the text is one plain statement of one current value; None when in doubt.
+    """Return what the built-in rules propose; see `SlotRules`.
 
     >>> slot, value = propose_slot("As of 3 May, the price of the Pro plan is now 59 EUR.")
     >>> slot.key, value
     ('pro plan | price', '59 EUR')
     """
-    sentence = LEAD.sub("", text.strip().rstrip(".! "))
-    if len(sentence.split()) > MAX_WORDS or DOUBT.search(sentence):
-        return None
-    for pattern in PATTERNS:
-        found = pattern.match(sentence)
-        if found and (proposal := _proposal(found.groupdict())):
-            return proposal
-    return None
+    return SlotRules().propose(text)
 
 
 def canonical_subject(subject: str) -> str:
@@ -108,16 +155,3 @@ def canonical_attribute(attribute: str) -> str:
     """
     plain = canonical_subject(attribute.replace("_", " ")).casefold()
     return ATTRIBUTES[plain][0] if plain in ATTRIBUTES else plain
-
-
-def _proposal(parts: dict[str, str]) -> tuple[Slot, str] | None:
-    written = parts["attribute"].casefold()
-    name, shape = VERBS[written] if written in VERBS else ATTRIBUTES[written]
-    given = parts.get("subject", "")
-    subject = SPEAKERS.get(given.casefold()) or canonical_subject(given)
-    value = TAIL.sub("", parts["value"]).strip()
-    if given.casefold() not in SPEAKERS and (NO_SUBJECT.search(subject) or len(given.split()) > MAX_SUBJECT_WORDS):
-        return None
-    if len(value.split()) > MAX_VALUE_WORDS or ", " in value or not re.fullmatch(SHAPES[shape], value, re.IGNORECASE):
-        return None
-    return Slot(subject, name), value

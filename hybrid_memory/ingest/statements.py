@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-from hybrid_memory.ingest.slots import canonical_attribute, canonical_subject
+from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content
 from hybrid_memory.ingest.text import normalise
-from hybrid_memory.types import Example, Fact, Kind, Preference, Slot
+from hybrid_memory.types import Example, Fact, Kind, Preference
 
 __all__ = ["read_example", "read_fact", "read_preference"]
 
@@ -21,7 +21,7 @@ PLURAL = re.compile(r"(?!(?:news|series)$).*(?<![sui])s$", re.IGNORECASE)
 """"hours" and "prices", but not "address", "status" or "analysis"."""
 
 
-def read_fact(fact: Fact, *, max_chars: int) -> Content:
+def read_fact(fact: Fact, *, rules: SlotRules, max_chars: int) -> Content:
     """Return a fact's sentence with its slot; synonyms of an attribute share one slot.
 
     Raises:
@@ -35,7 +35,7 @@ def read_fact(fact: Fact, *, max_chars: int) -> Content:
     return Content(
         text=normalise(text, what="the fact's text", max_chars=max_chars),
         kind=Kind.FACT,
-        slot=Slot(canonical_subject(subject), canonical_attribute(attribute)),
+        slot=rules.slot(subject, attribute, value.rstrip(". ")),
         value=value.rstrip(". "),
         source="fact",
     )

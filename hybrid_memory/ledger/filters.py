@@ -41,7 +41,7 @@ __all__ = ["compiled"]
 Condition: TypeAlias = ColumnElement[bool]
 
 _TEXTS = ("id", "text", "source", "subject", "attribute", "value")
-_TIMES = ("observed_at", "recorded_at", "valid_from", "valid_to")
+_TIMES = ("observed_at", "recorded_at", "valid_from", "valid_to", "expires_at")
 _SCOPES = ("tenant_id", "user_id", "agent_id", "run_id")
 _WORDS: dict[str, type[StrEnum]] = {
     "kind": Kind,

@@ -37,7 +37,7 @@ from hybrid_memory.types import AdapterStatus, Json, Learning, Status
 __all__ = ["forget"]
 
 
-def forget(connection: Connection, record_ids: Sequence[str], *, now: int) -> dict[str, Json]:
+def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_return: bool = False) -> dict[str, Json]:
     """Remove what the records said; see `protocols.Ledger.forget`.
 
     The rows stay, emptied, so that ids and history remain. A shard whose active adapter has seen one of them is
@@ -54,7 +54,9 @@ def forget(connection: Connection, record_ids: Sequence[str], *, now: int) -> di
     gone: Counter[str] = Counter()
     seen: dict[str, str] = {}
     if standings:
-        _bury(connection, standings, now=now)
+        _strip_reasons(connection, standings)
+        if not may_return:
+            _bury(connection, standings, now=now)
     for part in in_parts([standing.id for standing in standings]):
         seen |= _adapters_that_saw(connection, part)
         _strip_manifests(connection, part)
@@ -98,7 +100,7 @@ _EMPTY: dict[str, Any] = {
 
 
 def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) -> None:
-    """Leave tombstones of the full content and of the bare text, and strip the decisions of their reasons."""
+    """Leave tombstones of the full content, of the bare text, and of the text without case and punctuation."""
     salt = _salt(connection)
     texts: dict[str, str] = {}
     for part in in_parts([standing.id for standing in standings]):
@@ -118,6 +120,10 @@ def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) ->
         connection.execute(
             insert(tombstones), [{"scope_key": key, "hash": hashed, "at": now} for key, hashed in graves]
         )
+
+
+def _strip_reasons(connection: Connection, standings: Sequence[Standing]) -> None:
+    """Take the reasons out of the decisions: they may quote what was said."""
     connection.execute(
         update(records).where(records.c.id == bindparam("record_id")).values(decision=bindparam("bare")),
         [{"record_id": standing.id, "bare": {**standing.decision, "reasons": []}} for standing in standings],

@@ -164,10 +164,10 @@ class SqlLedger:
                 after=after,
             )
 
-    def history(self, record_id: str) -> list[Event]:
-        """Return every event of the record and of the values before and after it, oldest first."""
+    def history(self, record_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Return events of the record and of the values before and after it, oldest first; page by event id."""
         with self._database.reading() as connection:
-            return reading.history(connection, record_id)
+            return reading.history(connection, record_id, after=after, limit=limit)
 
     def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Return at most `limit` events with an id greater than `after`, in order."""
@@ -335,14 +335,16 @@ class SqlLedger:
 
     # --- forgetting
 
-    def forget(self, record_ids: Sequence[str]) -> Mapping[str, Json]:
+    def forget(self, record_ids: Sequence[str], *, may_return: bool = False) -> Mapping[str, Json]:
         """Remove what the records said, in one transaction, and overwrite it on disk; return what went.
+
+        With `may_return` no tombstone is left: what ran out may be said again, what was unwanted may not.
 
         Keys: "records", "passages", "vectors", "self_edits", "queue" (counts), "shards" (ids due for rebuilding),
         "adapters" (ids of versions whose files have seen a forgotten record).
         """
         with self._database.writing() as connection:
-            counts = forgetting.forget(connection, record_ids, now=now_micros())
+            counts = forgetting.forget(connection, record_ids, now=now_micros(), may_return=may_return)
         self._database.wipe()
         return counts
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, true
 
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.ledger.content import same_content
@@ -62,8 +63,8 @@ def find(
     return [read_record(row) for row in rows]
 
 
-def history(connection: Connection, record_id: str) -> list[Event]:
-    """Return the events of a record and of the values before and after it, oldest first."""
+def history(connection: Connection, record_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
+    """Return events of a record and of the values before and after it, oldest first, from the one after `after`."""
     record = get(connection, record_id)
     family = {record_id}
     if record.slot is not None:
@@ -72,15 +73,18 @@ def history(connection: Connection, record_id: str) -> list[Event]:
     family = _with_successions(connection, family)
     found = []
     for part in in_parts(sorted(family)):
-        rows = connection.execute(select(events).where(events.c.record_id.in_(part))).mappings()
+        rows = connection.execute(_page(events.c.record_id.in_(part), after, limit)).mappings()
         found += [read_event(row) for row in rows]
-    return sorted(found, key=lambda event: event.id)
+    return sorted(found, key=lambda event: event.id)[:limit]
 
 
 def read_events(connection: Connection, *, after: int, limit: int) -> list[Event]:
     """Return at most `limit` events with an id greater than `after`, in order."""
-    query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
-    return [read_event(row) for row in connection.execute(query).mappings()]
+    return [read_event(row) for row in connection.execute(_page(true(), after, limit)).mappings()]
+
+
+def _page(condition: ColumnElement[bool], after: int, limit: int | None) -> Select[Any]:
+    return select(events).where(condition, events.c.id > after).order_by(events.c.id).limit(limit)
 
 
 def confirmations(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
