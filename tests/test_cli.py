@@ -192,8 +192,8 @@ def commands() -> Iterator[list[str]]:
 def test_all_promised_commands_are_there() -> None:
     """The list that people learn."""
     promised = (
-        "init ingest import route search query chat explain consolidate feedback forget purge list history trace doctor "
-        "export restore "
+        "init ingest import route search query chat explain consolidate feedback forget purge list history trace "
+        "doctor export restore "
         "audit benchmark seal_train serve "
         "reindex demo adapters_list adapters_promote adapters_rollback adapters_disable models_pull models_list "
         "models_path policy_list policy_show policy_lint policy_diff policy_test policy_fit policy_replay review_list "
