@@ -3,8 +3,8 @@
     python -m benchmarks.forgetting [--stream company|squad_seal|tofu] [--seeds 0 1 2] [--data-dir FOLDER]
                                     [--smoke | --full] [--run-dir FOLDER]
 
-Eight windows bring facts, updates, a rumour, a rule, labelled examples, prices that change, and a deletion. After each
-window every question about what was told so far is asked again, closed-book or with one passage of evidence.
+Eight windows bring facts, an update, a rumour, a rule, labelled examples, prices that change, and a deletion. After
+each window every question about what was told so far is asked again, closed-book or with one passage of evidence.
 Arms of every run: base, RAG, RAG with the gold evidence, RAG with 30 % misses, SEAL's released inner loop merged window
 by window, our shards with learned, oracle and random routing, hybrid, hybrid with 30 % misses. `--full` adds one LoRA
 trained on and on, the same with replay, and joint retraining. Each seed goes with a company of its own.
@@ -16,18 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.company_data import REPORTED_COMPANIES, load_company
 from benchmarks.forgetting_arms import (
     LONGEST,
     MODES,
-    SEAL,
     Given,
-    Sequential,
     Taught,
     by_model,
     cached,
@@ -36,17 +35,19 @@ from benchmarks.forgetting_arms import (
     missed_records,
 )
 from benchmarks.forgetting_end import end_of_memory, end_of_sequential
-from benchmarks.forgetting_report import Run, as_result, html, pictures, table
+from benchmarks.forgetting_pages import html, pictures
+from benchmarks.forgetting_report import as_result, read_run, table
+from benchmarks.forgetting_sequential import SEAL, Sequential
 from benchmarks.probes import load_probes
 from benchmarks.stream import Question, Stream, company_stream, passage_stream
-from hybrid_memory import Settings
+from hybrid_memory import Mode, Settings
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.durable import write_text
 from hybrid_memory.protocols import Encoder
 from hybrid_memory.weights.language_model import LocalLanguageModel
 
 RESULTS = Path(__file__).parent / "results"
-MISSING = {"RAG": "RAG, 30 % misses", "hybrid": "hybrid, 30 % misses"}
+MISSING = {"RAG": "RAG, 30 percent misses", "hybrid": "hybrid, 30 percent misses"}
 SEAL_ARM = "SEAL, merged in sequence"
 
 
@@ -75,103 +76,74 @@ def sequential_arms(folder: Path, kit: Kit, *, full: bool) -> dict[str, Callable
     return arms
 
 
-def play(
-    stream: Stream,
-    folder: Path,
-    *,
-    seed: int,
-    kit: Kit,
-    full: bool,
-    data_dir: Path | None,
-    after: Callable[[Run], None],
-) -> Run:
-    """Play one stream with every arm; `after` is called whenever something new was measured."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "answers").mkdir(exist_ok=True)
-    run = Run.of(stream, seed)
+def play(stream: Stream, folder: Path, *, seed: int, kit: Kit, full: bool, data_dir: Path | None) -> None:
+    """Play one stream with every arm and write down every answer; what is there already is not done again.
+
+    All learners take a window before any takes the next: a run that is cut off compares them over the same windows.
+    """
+    (folder / "answers").mkdir(parents=True, exist_ok=True)
+    probes, last = load_probes(data_dir), stream.windows - 1
     taught = Taught(stream, folder, settings=kit.settings, language_model=kit.load(), encoder=kit.encoder)
+    learners = {arm: make() for arm, make in sequential_arms(folder, kit, full=full).items()}
     try:
-        _play_memory(run, taught, seed)
-        after(run)
-        _measure_end(run, taught, data_dir)
-        after(run)
+        everything = partial(by_model, taught.language_model, stream.asked_after(last), (), longest=taught.longest)
+        _answers(folder, "base", everything)
+        for window in range(stream.windows):
+            _say(f"{stream.name} {seed}, window {window + 1} of {stream.windows}")
+            _play_memory_window(taught, window, missed_records(stream, seed), misses=full or window == last)
+            for arm, learner in learners.items():
+                learner.learn(window, [folder / f"material-{number}.json" for number in range(window + 1)])
+                _answers(folder, f"{arm}-{window}", partial(learner.ask, stream.asked_after(window)))
+        _ask_once(taught, seed)
+        for arm, learner in learners.items():
+            _once(folder / f"end-{arm}.json", partial(end_of_sequential, learner, stream, probes))
+        _say("the end: ability, unknown facts, contradicting evidence, deletion")
+        _once(folder / "end-memory.json", partial(end_of_memory, taught, data_dir))
     finally:
         taught.close()
-    probes = load_probes(data_dir)
-    for arm, make in sequential_arms(folder, kit, full=full).items():
-        learner = make()
-        for window in range(stream.windows):
-            _say(f"{arm}, window {window + 1}")
-            cost = learner.learn(window, [folder / f"material-{number}.json" for number in range(window + 1)])
-            run.costs.setdefault(arm, []).append(cost)
-            _keep(run, arm, window, folder, learner.ask)
-        run.bytes[arm] = learner.size_bytes(stream.windows - 1)
-        file = folder / f"end-{arm}.json"
-        if not file.exists():
-            write_text(file, json.dumps(end_of_sequential(learner, stream, probes)))
-        run.end[arm] = json.loads(file.read_text(encoding="utf-8"))
-        after(run)
-    return run
 
 
-def _play_memory(run: Run, taught: Taught, seed: int) -> None:
-    """Tell the memory each window and ask in every mode; the base is asked once, before anything is told."""
-    stream, folder = run.stream, taught.folder
-    everything = stream.asked_after(stream.windows - 1)
-    given = cached(
-        folder / "answers" / "base.json",
-        lambda: by_model(taught.language_model, everything, (), longest=taught.longest),
-    )
-    for window in range(stream.windows):
-        run.keep("base", window, [one for one in given if run.window_of(one) <= window])
-    missed = missed_records(stream, seed)
-    for window in range(stream.windows):
-        _say(f"{stream.name} {seed}, window {window + 1} of {stream.windows}")
-        run.costs.setdefault("hybrid", []).append(taught.tell(window))
-        for arm, mode in MODES.items():
-            found = _keep(run, arm, window, folder, partial(taught.ask, mode=mode))
-            if arm in MISSING:
-                affected = [question for question in stream.asked_after(window) if question.record in missed]
-                name = MISSING[arm]
-                again = _answers(folder, f"{name}-{window}", partial(taught.ask, affected, mode=mode, missed=missed))
-                replaced = {one.question: one for one in again}
-                run.keep(name, window, [replaced.get(one.question, one) for one in found])
-    run.costs["shards"] = run.costs["hybrid"]
-    for arm in ("shards", "hybrid", MISSING["hybrid"]):
-        run.bytes[arm] = taught.size_bytes() if not (folder / "end.json").exists() else 0
+def _play_memory_window(taught: Taught, window: int, missed: Collection[str], *, misses: bool) -> None:
+    """Tell the memory one window and ask in every mode, with `misses` also where records cannot be found."""
+    folder = taught.folder
+    taught.tell(window)
+    questions = taught.stream.asked_after(window)
+    for arm, mode in MODES.items():
+        found = _answers(folder, f"{arm}-{window}", partial(taught.ask, questions, mode=mode))
+        if arm in MISSING and misses:
+            again = partial(_with_misses, taught, questions, mode, missed, found)
+            _answers(folder, f"{MISSING[arm]}-{window}", again)
 
 
-def _measure_end(run: Run, taught: Taught, data_dir: Path | None) -> None:
-    """Measure what is asked once, after the last window; the last part changes the memory."""
-    stream, folder = run.stream, taught.folder
-    last = stream.windows - 1
-    questions = stream.asked_after(last)
+def _ask_once(taught: Taught, seed: int) -> None:
+    """Ask after the last window with the gold evidence and with other routers."""
+    last = taught.stream.windows - 1
+    everything = taught.stream.asked_after(last)
     once: dict[str, Callable[[], list[Given]]] = {
-        "RAG, gold evidence": partial(taught.ask_with_gold, questions),
-        "shards, oracle routing": partial(taught.ask_routed, questions, seed=None),
-        "shards, random routing": partial(taught.ask_routed, questions, seed=run.seed),
+        "RAG, gold evidence": partial(taught.ask_with_gold, everything),
+        "shards, oracle routing": partial(taught.ask_routed, everything, seed=None),
+        "shards, random routing": partial(taught.ask_routed, everything, seed=seed),
     }
     for arm, work in once.items():
-        run.keep(arm, last, _answers(folder, f"{arm}-{last}", work))
-    file = folder / "end.json"
-    if not file.exists():
-        write_text(file, json.dumps(end_of_memory(taught, data_dir)))
-    run.end["memory"] = json.loads(file.read_text(encoding="utf-8"))
-    for arm in ("shards", "hybrid", MISSING["hybrid"]):
-        run.bytes[arm] = run.end["memory"]["bytes"]
+        _answers(taught.folder, f"{arm}-{last}", work)
 
 
-def _keep(
-    run: Run, arm: str, window: int, folder: Path, work: Callable[[Sequence[Question]], list[Given]]
+def _with_misses(
+    taught: Taught, questions: Sequence[Question], mode: Mode, missed: Collection[str], found: Sequence[Given]
 ) -> list[Given]:
-    questions = run.stream.asked_after(window)
-    given = _answers(folder, f"{arm}-{window}", lambda: work(questions))
-    run.keep(arm, window, given)
-    return given
+    """Ask again what is about a record that cannot be found; the other answers stay as they were."""
+    again = taught.ask([one for one in questions if one.record in missed], mode, missed=missed)
+    by_id = {one.question: one for one in again}
+    return [by_id.get(one.question, one) for one in found]
+
+
+def _once(file: Path, work: Callable[[], Mapping[str, object]]) -> None:
+    if not file.exists():
+        write_text(file, json.dumps(work()))
 
 
 def _answers(folder: Path, name: str, work: Callable[[], list[Given]]) -> list[Given]:
-    return cached(folder / "answers" / f"{name.replace('%', 'percent')}.json", work)
+    return cached(folder / "answers" / f"{name}.json", work)
 
 
 def _say(text: str) -> None:
@@ -191,18 +163,27 @@ def streams(options: argparse.Namespace) -> list[tuple[Stream, int]]:
     return [(passage_stream(options.stream, options.data_dir, seed=seed, windows=windows), seed) for seed in seeds]
 
 
-def publish(runs: Mapping[str, Run], name: str, folder: Path, *, keep: bool) -> None:
-    """Write what there is so far: the result file, the pictures, the report."""
-    result = as_result(list(runs.values()), name)
-    where = RESULTS if keep else folder
+def publish(options: argparse.Namespace) -> dict[str, Any]:
+    """Read what was measured so far; write the result file, the pictures and the page; return the result."""
+    found = [(stream, options.run_dir / label_of(stream, seed, options), seed) for stream, seed in streams(options)]
+    runs = [run for place in found if (run := read_run(*place)) is not None]
+    name = "forgetting" if options.stream == "company" else f"forgetting_{options.stream}"
+    result = as_result(runs, name)
+    keep = not options.smoke and "dev" not in (options.companies or ())
+    where = RESULTS if keep else options.run_dir
     where.mkdir(parents=True, exist_ok=True)
     write_text(where / f"{name}.json", json.dumps(result) + "\n")
-    drawn = pictures(list(runs.values()), where, name)
-    write_text(folder / f"{name}.html", html(result, drawn))
+    write_text(options.run_dir / f"{name}.html", html(result, pictures(runs, where, name)))
+    return result
+
+
+def label_of(stream: Stream, seed: int, options: argparse.Namespace) -> str:
+    """Return the name of a run's folder."""
+    return f"{stream.name}-{seed}{'-smoke' if options.smoke else ''}"
 
 
 def main() -> None:
-    """Play every stream; write the result after each window, so that a run that is cut off still reports."""
+    """Play every stream, then report; `--report` reports what an unfinished run has measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stream", choices=("company", "squad_seal", "tofu"), default="company")
     parser.add_argument("--companies", nargs="+", default=None, help="one per seed; dev is for tuning only")
@@ -211,28 +192,20 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, default=Path("forgetting-runs"), help="state, report; may be resumed")
     parser.add_argument("--smoke", action="store_true", help="three windows, under 2 minutes; proves nothing")
     parser.add_argument("--full", action="store_true", help="all arms; no limit on time")
+    parser.add_argument("--report", action="store_true", help="measure nothing, report what --run-dir has")
     options = parser.parse_args()
     if options.stream != "company" and options.data_dir is None:
         parser.error(f"--stream {options.stream} needs --data-dir")
-    name = "forgetting" if options.stream == "company" else f"forgetting_{options.stream}"
-    keep = not options.smoke and "dev" not in (options.companies or ())
-    encoder = load_encoder(Settings())
-    runs: dict[str, Run] = {}
-    for stream, seed in streams(options):
-        label = f"{stream.name}-{seed}{'-smoke' if options.smoke else ''}"
-
-        def after(run: Run, label: str = label) -> None:
-            runs[label] = run
-            publish(runs, name, options.run_dir, keep=keep)
-
-        folder = options.run_dir / label
+    for stream, seed in () if options.report else streams(options):
         started = time.monotonic()
         settings = Settings.load(training={"seed": seed})
-        kit = Kit(settings, encoder, partial(load_language_model, settings))
-        play(stream, folder, seed=seed, kit=kit, full=options.full, data_dir=options.data_dir, after=after)
-        _say(f"{label}: {time.monotonic() - started:.0f} s")
-    print(table(as_result(list(runs.values()), name)))
-    print(json.dumps(as_result(list(runs.values()), name)))
+        kit = Kit(settings, load_encoder(settings), partial(load_language_model, settings))
+        folder = options.run_dir / label_of(stream, seed, options)
+        play(stream, folder, seed=seed, kit=kit, full=options.full, data_dir=options.data_dir)
+        _say(f"{folder.name}: {time.monotonic() - started:.0f} s")
+    result = publish(options)
+    print(table(result))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""The learners of forgetting.py: the product in its modes, and the sequential learners it is compared with.
+"""The memory that forgetting.py plays a stream to, and how it is asked.
 
 Flow:     stream -> [arms] -> answers per arm and window, each written to its own file at once
 Imports:  the public API; build, weights and selfedit for what the public API has no word for
 
-An arm that is a mode of the product goes through the public API. The sequential learners get the very self-edits the
-product wrote, so what differs is how they are put into the weights.
+An arm that is a mode of the product goes through the public API.
 """
 
 from __future__ import annotations
@@ -14,35 +13,25 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-
-import torch
-from peft import LoraConfig, PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
 
 from benchmarks.stream import Question, Step, Stream
 from hybrid_memory import AdapterVersion, Answer, ConsolidationReport, HybridMemory, Mode, Settings
 from hybrid_memory.build import build
-from hybrid_memory.config import TrainingSettings
 from hybrid_memory.durable import write_text
 from hybrid_memory.evidence import ask
 from hybrid_memory.models import path as model_path
 from hybrid_memory.protocols import Encoder
 from hybrid_memory.retrieval.encoder import SentenceEncoder
 from hybrid_memory.selfedit.verification import verify
-from hybrid_memory.types import AdapterStatus, StudyItem
+from hybrid_memory.types import AdapterStatus
 from hybrid_memory.weights.convert import resolve_language_model
 from hybrid_memory.weights.language_model import LocalLanguageModel
-from hybrid_memory.weights.seal_compat import released_settings
-from hybrid_memory.weights.trainer import LoraTrainer
 
 __all__ = [
     "LONGEST",
     "MODES",
-    "SEAL",
     "Given",
-    "Sequential",
     "Taught",
     "by_model",
     "cached",
@@ -59,8 +48,6 @@ MISSES = 0.3
 """Share of the records that cannot be found in the arms with misses."""
 MOST_QUESTIONS, MOST_PRACTICE = 6, 12
 """Items of one record that a sequential learner studies; a released SEAL edit has about 9 sequences (seal.md, 1.3)."""
-SEAL = released_settings(TrainingSettings())
-"""SEAL's released inner loop, kinder: no padding in the loss, chat form, and loss on the answer only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +116,7 @@ class Taught:
             self.memory.forget(deleted)
         report = self.memory.consolidate(progress=_note)
         self._write_material(window)
-        cost = _cost(report, self.memory)
+        cost = {**_cost(report, self.memory), "bytes": self.size_bytes()}
         write_text(file, json.dumps(cost) + "\n")
         return cost
 
@@ -241,119 +228,6 @@ class Taught:
         self.memory.close()
 
 
-class _Continued(LocalLanguageModel):
-    """A language model whose new adapters begin as a copy of an older one, when there is one."""
-
-    start: Path | None = None
-
-    def create_adapter(self, name: str, config: LoraConfig) -> PeftModel:
-        peft = super().create_adapter(name, config)
-        if self.start is not None:
-            set_peft_model_state_dict(peft, load_file(self.start / "adapter_model.safetensors"), adapter_name=name)
-        return peft
-
-
-class Sequential:
-    """One learner that takes the windows one after the other; its state after each window lies on disk.
-
-    merge: each window's adapter is merged into the weights, as SEAL does; otherwise one adapter is trained on.
-    replay: as many items of earlier windows are studied again as there are new ones.
-    joint: one adapter is trained from the base over all windows so far.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        load: Callable[[], LocalLanguageModel],
-        recipe: TrainingSettings,
-        merge: bool = False,
-        replay: bool = False,
-        joint: bool = False,
-        longest: int = LONGEST,
-    ) -> None:
-        self._folder, self._recipe = folder, recipe
-        self._merge, self._replay, self._joint, self.longest = merge, replay, joint, longest
-        loaded = load()
-        self.language_model = _Continued(loaded.base, loaded.tokenizer)
-        self._original = {name: weight.data for name, weight in self._targets()}
-        self.adapters: tuple[AdapterVersion, ...] = ()
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def learn(self, window: int, materials: Sequence[Path]) -> Mapping[str, object]:
-        """Learn a window, or load the state after it when it was learned before; return what it cost.
-
-        Args:
-            window: from 0.
-            materials: the study material of all windows up to this one.
-        """
-        state = self._folder / f"after-{window}"
-        if not (state / "cost.json").exists():
-            state.mkdir(exist_ok=True)
-            items = self._items(window, materials)
-            started = time.monotonic()
-            self.language_model.start = None if self._merge or self._joint or window == 0 else self._before(window)
-            trained = LoraTrainer(self.language_model, self._recipe).train(
-                items, seed=self._recipe.seed, folder=state, progress=_note
-            )
-            cost = {"tokens": trained["tokens"], "seconds": time.monotonic() - started, "items": len(items)}
-            if self._merge:
-                self._merge_in(_version(f"edit-{window}", state), state)
-            write_text(state / "cost.json", json.dumps(cost))
-        self._take(window, state)
-        return dict(json.loads((state / "cost.json").read_text(encoding="utf-8")))
-
-    def ask(self, questions: Sequence[Question]) -> list[Given]:
-        """Ask without evidence."""
-        return by_model(self.language_model, questions, self.adapters, longest=self.longest)
-
-    def size_bytes(self, window: int) -> int:
-        """Return the bytes of what has to be kept: the changed matrices, or the adapter."""
-        name = "merged.safetensors" if self._merge else "adapter_model.safetensors"
-        return (self._folder / f"after-{window}" / name).stat().st_size
-
-    def _before(self, window: int) -> Path:
-        return self._folder / f"after-{window - 1}"
-
-    def _items(self, window: int, materials: Sequence[Path]) -> list[StudyItem]:
-        by_window = [[StudyItem(**row) for row in json.loads(file.read_text())] for file in materials[: window + 1]]
-        if self._joint:
-            return [item for items in by_window for item in items]
-        new = by_window[window]
-        old = [item for items in by_window[:window] for item in items]
-        if not self._replay:
-            return new
-        return [*new, *random.Random(f"replay {window}").sample(old, min(len(new), len(old)))]
-
-    def _merge_in(self, version: AdapterVersion, state: Path) -> None:
-        """Write what the target matrices are with the adapter added, in the base's own precision."""
-        with self.language_model.adapted([version]):
-            merged = {name: weight.data.clone().contiguous() for name, weight in self._targets()}
-        self.language_model.release(version.id)
-        save_file(merged, str(state / "merged.safetensors"))
-
-    def _take(self, window: int, state: Path) -> None:
-        """Make the state after a window the one that answers."""
-        if self._merge:
-            merged = load_file(str(state / "merged.safetensors"))
-            with self.language_model.adapted(()):
-                for name, weight in self._targets():
-                    weight.data = merged[name]
-        else:
-            self.adapters = (_version(f"sequence-{window}", state),)
-
-    def _targets(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """Return the base's matrices that the recipe changes, by the names they have without adapters."""
-        named = [
-            (name.replace(".base_layer", ""), weight) for name, weight in self.language_model.base.named_parameters()
-        ]
-        return [
-            (name, weight)
-            for name, weight in named
-            if "lora_" not in name and any(name.endswith(f"{target}.weight") for target in self._recipe.targets)
-        ]
-
-
 def by_model(
     language_model: LocalLanguageModel,
     questions: Sequence[Question],
@@ -417,20 +291,6 @@ def _cost(report: ConsolidationReport, memory: HybridMemory) -> dict[str, object
             for shard in report.shards
         ],
     }
-
-
-def _version(name: str, folder: Path) -> AdapterVersion:
-    return AdapterVersion(
-        id=name,
-        shard_id=name,
-        number=1,
-        status=AdapterStatus.ACTIVE,
-        path=str(folder),
-        created_at=datetime.now(UTC),
-        record_ids=(),
-        manifest={},
-        metrics={},
-    )
 
 
 def _note(stage: str, done: int, total: int, note: str = "") -> None:

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.forgetting_arms import MODES, Sequential, Taught, by_model
+from benchmarks.forgetting_arms import MODES, Taught, by_model
+from benchmarks.forgetting_sequential import Sequential
 from benchmarks.probes import Probe, ability, load_probes
 from benchmarks.stream import Question, Stream
 from hybrid_memory import AdapterVersion, Mode

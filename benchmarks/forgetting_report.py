@@ -1,19 +1,19 @@
-"""From the answers of every arm to the table, the intervals, the pictures and one HTML page.
+"""From the answers of every arm to its metrics, costs and intervals.
 
-Flow:     answers per arm and window -> [report] -> results/forgetting.json, *.png, report.html
-Imports:  hybrid_memory.retention; matplotlib for the pictures only
+Flow:     answers per arm and window -> [report] -> results/forgetting.json, the table, pages
+Imports:  hybrid_memory.retention
 """
 
 from __future__ import annotations
 
-import base64
-import html as markup
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from benchmarks.forgetting_arms import Given
 from benchmarks.stream import Question, Stream
 from hybrid_memory import Settings, retention
 
-__all__ = ["Run", "as_result", "html", "pictures", "table"]
+__all__ = ["Run", "as_result", "curve", "mean_matrix", "read_run", "table"]
 
 IN_MATRIX = ("plain", "hard", "ticket", "rule")
 CURRENT = (*IN_MATRIX, "price", "updated", "rumoured")
@@ -43,10 +43,32 @@ METRICS = (
 KINDS = ("plain", "hard", "ticket", "rule", "price", "updated", "rumoured")
 COSTS = ("follows evidence", "abstains", "pairs lost", "prompt tokens", "p50 s", "trained tokens", "train s", "MB")
 HEAD = "arm"
+ORDER = (
+    "RAG",
+    "RAG, gold evidence",
+    "RAG, 30 percent misses",
+    "SEAL, merged in sequence",
+    "one LoRA in sequence",
+    "one LoRA, replay",
+    "joint retraining",
+    "shards, random routing",
+    "shards, oracle routing",
+    "shards",
+    "hybrid",
+    "hybrid, 30 percent misses",
+)
+LAST_MODE = "hybrid"
+"""The mode that is asked last in every window: when its answers are there, the window is finished."""
+FOLDERS = {
+    "SEAL, merged in sequence": "seal",
+    "one LoRA in sequence": "lora",
+    "one LoRA, replay": "replay",
+    "joint retraining": "joint",
+}
 COMPARED = (
     ("hybrid", "RAG"),
     ("hybrid", "shards"),
-    ("hybrid, 30 % misses", "RAG, 30 % misses"),
+    ("hybrid, 30 percent misses", "RAG, 30 percent misses"),
     ("shards", "SEAL, merged in sequence"),
     ("hybrid", "SEAL, merged in sequence"),
 )
@@ -58,6 +80,8 @@ class Run:
 
     stream: Stream
     seed: int
+    windows: int
+    """How many windows were finished."""
     questions: tuple[Question, ...]
     kinds: np.ndarray
     """shape (questions,): the kind of each."""
@@ -70,32 +94,60 @@ class Run:
     tokens: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     costs: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    bytes: dict[str, int] = field(default_factory=dict)
     end: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stream: Stream, seed: int) -> Run:
-        """Return an empty run of a stream."""
-        kinds = np.array([question.kind for question in stream.questions])
-        tasks = np.array([question.window for question in stream.questions])
-        return cls(stream, seed, stream.questions, kinds, tasks)
-
-    def window_of(self, given: Given) -> int:
-        """Return the window that brought what an answer is about."""
-        return next(one.window for one in self.questions if one.id == given.question)
+    def of(cls, stream: Stream, seed: int, windows: int | None = None) -> Run:
+        """Return an empty run of the first `windows` windows of a stream (None: of all)."""
+        done = stream.windows if windows is None else windows
+        questions = tuple(stream.asked_after(done - 1))
+        kinds = np.array([question.kind for question in questions])
+        tasks = np.array([question.window for question in questions])
+        return cls(stream, seed, done, questions, kinds, tasks)
 
     def keep(self, arm: str, window: int, given: Sequence[Given]) -> None:
         """Score the answers an arm gave after a window."""
-        shape = (self.stream.windows, len(self.questions))
+        shape = (self.windows, len(self.questions))
         scores = self.outcomes.setdefault(arm, np.full(shape, np.nan))
         stale = self.stale.setdefault(arm, np.full(shape, np.nan))
         place = {question.id: number for number, question in enumerate(self.questions)}
-        for one in given:
+        for one in [one for one in given if one.question in place]:
             question = self.questions[place[one.question]]
             scores[window, place[one.question]] = question.right(one.text, window)
             stale[window, place[one.question]] = question.stale(one.text, window)
         self.tokens[arm] = sum(one.prompt_tokens for one in given) / max(1, len(given))
         self.seconds[arm] = sum(one.seconds for one in given) / max(1, len(given))
+
+
+def read_run(stream: Stream, folder: Path, seed: int) -> Run | None:
+    """Return what a run's folder has of a stream, cut to the windows that the memory finished; None without any."""
+    answers = folder / "answers"
+    done = len(list(answers.glob(f"{LAST_MODE}-*.json")))
+    if not done:
+        return None
+    run = Run.of(stream, seed, done)
+    base = _read_given(answers / "base.json")
+    for window in range(done):
+        told = {question.id for question in stream.asked_after(window)}
+        run.keep("base", window, [one for one in base if one.question in told])
+    for arm, window in product(ORDER, range(done)):
+        if (file := answers / f"{arm}-{window}.json").exists():
+            run.keep(arm, window, _read_given(file))
+    run.costs["hybrid"] = [_read(folder / f"window-{window}.json") for window in range(done)]
+    for arm, name in FOLDERS.items():
+        costs = [folder / name / f"after-{window}" / "cost.json" for window in range(done)]
+        run.costs[arm] = [_read(file) for file in costs if file.exists()]
+    run.end = {file.stem.removeprefix("end-"): _read(file) for file in folder.glob("end-*.json")}
+    return run
+
+
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _read_given(file: Path) -> list[Given]:
+    return [Given(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
 
 
 # ---------------------------------------------------------------- numbers
@@ -195,6 +247,8 @@ def as_result(runs: Sequence[Run], name: str, *, resamples: int = RESAMPLES) -> 
         "benchmark": name,
         "streams": [run.stream.name for run in runs],
         "seeds": [run.seed for run in runs],
+        "windows finished": [f"{run.windows} of {run.stream.windows}" for run in runs],
+        "questions": [len(run.questions) for run in runs],
         "settings": Settings().fingerprint(),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "hybrid-memory-sdk")},
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
@@ -212,7 +266,7 @@ def as_result(runs: Sequence[Run], name: str, *, resamples: int = RESAMPLES) -> 
 def curve(runs: Sequence[Run], arm: str) -> list[float]:
     """Return after each window the share right of everything told so far and still true."""
     values = []
-    for window in range(runs[0].stream.windows):
+    for window in range(min(run.windows for run in runs)):
         shares = []
         for run in runs:
             kept = [place for place, one in enumerate(run.questions) if one.kind in CURRENT and one.window <= window]
@@ -247,7 +301,7 @@ def _cost_of(run: Run, arm: str, cost: str) -> float | None:
     values: dict[str, float | None] = {
         "prompt tokens": run.tokens.get(arm),
         "p50 s": memory.get("p50 s", {}).get(arm),
-        "MB": run.bytes[arm] / 1e6 if arm in run.bytes else None,
+        "MB": trained[-1]["bytes"] / 1e6 if trained else None,
         "trained tokens": sum(one.get("trained tokens", one.get("tokens", 0)) for one in trained) or None,
         "train s": sum(one["seconds"] for one in trained) or None,
         "abstains": memory.get("abstains", {}).get(arm, own.get("abstains")),
@@ -300,86 +354,3 @@ def _cell(column: str, value: float | str | None) -> str:
     if column in POINTS or column in KINDS or column in COSTS[:3]:
         return f"{100 * value:.1f}"
     return f"{value:.2f}" if column == "p50 s" else f"{value:.0f}"
-
-
-def pictures(runs: Sequence[Run], folder: Path, name: str) -> list[Path]:
-    """Draw the curves by window and a heat map of each arm's accuracy matrix; return the files."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    arms = [arm for arm in dict.fromkeys(arm for run in runs for arm in run.outcomes)]
-    windows = runs[0].stream.windows
-    moving = [arm for arm in arms if not np.isnan(curve(runs, arm)[0])]
-    figure, axes = plt.subplots(figsize=(8, 4.5))
-    for arm in moving:
-        dashed = "--" if "misses" in arm else ":" if arm == "base" else "-"
-        axes.plot(range(1, windows + 1), [100 * value for value in curve(runs, arm)], dashed, marker="o", label=arm)
-    axes.set(xlabel="after window", ylabel="right, % of all told so far", ylim=(0, 100), xticks=range(1, windows + 1))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.14), frameon=False)
-    curves = folder / f"{name}_curves.png"
-    figure.savefig(curves, dpi=110, bbox_inches="tight")
-    plt.close(figure)
-    shown = [arm for arm in moving if arm != "base"]
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.4 * rows), squeeze=False, layout="constrained")
-    for axes, arm in zip(grid.flat, shown, strict=False):
-        matrix = 100 * mean_matrix(runs, arm)
-        image = axes.imshow(matrix, vmin=0, vmax=100, cmap="viridis")
-        for (row, column), value in np.ndenumerate(matrix):
-            if not np.isnan(value):
-                colour = "white" if value < 60 else "black"
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=7)
-        axes.set_title(arm, fontsize=9)
-        axes.set(xticks=range(windows), xticklabels=range(1, windows + 1), yticks=range(windows))
-        axes.set(yticklabels=range(1, windows + 1), xlabel="what window … brought", ylabel="after window")
-    for axes in grid.flat[len(shown) :]:
-        axes.axis("off")
-    figure.colorbar(image, ax=grid, label="right, %", shrink=0.6)
-    heat = folder / f"{name}_matrix.png"
-    figure.savefig(heat, dpi=110)
-    plt.close(figure)
-    return [curves, heat]
-
-
-def html(result: Mapping[str, Any], drawn: Sequence[Path]) -> str:
-    """Return one page that needs no other file: tables, intervals, pictures, every window and every receipt."""
-    images = "".join(
-        f'<img alt="{file.stem}" src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}">'
-        for file in drawn
-    )
-    intervals = "".join(
-        f"<li>{markup.escape(name)}: [{100 * low:+.1f}, {100 * high:+.1f}]</li>"
-        for name, (low, high) in result["intervals"].items()
-    )
-    differences = "".join(
-        f"<li>{markup.escape(name)}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]</li>"
-        for name, (mean, low, high) in result["differences"].items()
-        if mean is not None
-    )
-    about = ", ".join(f"{key} {result[key]}" for key in ("streams", "seeds", "settings", "machine", "threads"))
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{result["benchmark"]}</title>
-<style>body{{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}}
-table{{border-collapse:collapse;margin:1rem 0;font-size:13px}}
-td,th{{border:1px solid #ccc;padding:.25rem .5rem;text-align:right}}
-td:first-child,th:first-child{{text-align:left}}img{{max-width:100%;display:block;margin:1rem 0}}</style>
-<h1>What was kept, window by window</h1><p>{markup.escape(about)}</p>
-{_html_tables(table(result))}
-<h2>Curves and accuracy matrices</h2>{images}
-<h2>Differences, points, 95 % interval of the paired bootstrap</h2><ul>{differences}</ul>
-<h2>Intervals of single arms, points</h2><ul>{intervals}</ul></html>
-"""
-
-
-def _html_tables(text: str) -> str:
-    parts = []
-    for block in text.split("\n\n"):
-        head, _, *rows = block.splitlines()
-        cells = [[markup.escape(cell.strip()) for cell in row.strip("|").split("|")] for row in (head, *rows)]
-        first = "".join(f"<th>{cell}</th>" for cell in cells[0])
-        rest = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells[1:])
-        parts.append(f"<table><tr>{first}</tr>{rest}</table>")
-    return "".join(parts)

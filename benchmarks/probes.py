@@ -21,7 +21,7 @@ from hybrid_memory.weights.language_model import LocalLanguageModel
 
 __all__ = ["Probe", "ability", "load_probes"]
 
-PAIRS, CHOICES, PARAGRAPHS = 100, 60, 30
+PAIRS, CHOICES, PARAGRAPHS = 60, 40, 12
 T = TypeVar("T")
 Serving = Callable[[str], Sequence[AdapterVersion]]
 

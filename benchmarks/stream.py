@@ -3,12 +3,13 @@
 Flow:     a company (or a public set) -> [stream] -> forgetting
 Imports:  company_data, the public API
 
-Everything is drawn from a seed: the same company and seed give the same stream. Two facts arrive in every window; what
-happens to which of them stands in `PLAN`. Facts that are never told serve as controls: nobody may know them.
+Everything is drawn from a seed: the same company and seed give the same stream. What arrives when, and what happens to
+which fact, stands in `PLAN`. Facts that are never told serve as controls: nobody may know them.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -117,7 +118,8 @@ class Stream:
 class _Plan:
     """What happens when: windows and the windows whose facts it concerns, counted from 0."""
 
-    windows: int
+    facts: tuple[int, ...]
+    """How many new facts each window brings; their number is the number of windows."""
     tickets_at: int
     rule_at: int
     prices_at: tuple[int, int, int]
@@ -128,9 +130,11 @@ class _Plan:
     forgotten: tuple[int, ...]
 
 
-PLAN = _Plan(8, 1, 2, (0, 3, 6), ((3, 0), (5, 2)), ((4, 1),), ((6, 3),), (4, 5, 6), (6, 7))
-SMOKE = _Plan(3, 1, 1, (0, 1, 2), ((2, 0),), (), ((2, 1),), (1,), (2,))
-TICKETS, TICKETS_ASKED, RULE_ASKED, PRICES = 24, 12, 6, 4
+PLAN = _Plan((2, 0, 0, 2, 2, 0, 2, 2), 1, 2, (0, 3, 6), ((5, 0),), ((6, 3),), ((6, 4),), (3, 6, 7), (6, 7))
+SMOKE = _Plan((2, 2, 2), 1, 1, (0, 1, 2), ((2, 0),), (), ((2, 1),), (1,), (2,))
+TICKETS, TICKETS_ASKED, RULE_ASKED, PRICES = 16, 8, 6, 4
+UNTOLD = 8
+"""Facts that are never told: controls."""
 
 
 def company_stream(company: Company, *, seed: int, smoke: bool = False) -> Stream:
@@ -147,8 +151,9 @@ def company_stream(company: Company, *, seed: int, smoke: bool = False) -> Strea
     rng.shuffle(changeable)
     rng.shuffle(fixed)
     order = [*changeable, *fixed]
-    told = [order[2 * window : 2 * window + 2] for window in range(plan.windows)]
-    untold = order[2 * plan.windows :]
+    ends = list(itertools.accumulate(plan.facts))
+    told = [order[end - count : end] for end, count in zip(ends, plan.facts, strict=True)]
+    untold = order[ends[-1] :][:UNTOLD]
     teller = _Teller(plan, told, rng)
     teller.tell_facts()
     teller.tell_tickets(company, smoke=smoke)
@@ -161,9 +166,9 @@ def company_stream(company: Company, *, seed: int, smoke: bool = False) -> Strea
         questions=tuple(teller.questions),
         contradictions=tuple(teller.contradict(told[window][1]) for window in plan.contradicted),
         to_forget=tuple(told[window][0].id for window in plan.forgotten),
-        controls=tuple(fact.statement for fact in untold[:8]),
-        unknown=tuple(fact.plain_question for fact in untold[:8]),
-        statements={fact.id: (fact.statement, fact.answer) for pair in told for fact in pair},
+        controls=tuple(fact.statement for fact in untold),
+        unknown=tuple(fact.plain_question for fact in untold),
+        statements={fact.id: (fact.statement, fact.answer) for facts in told for fact in facts},
     )
 
 
@@ -172,20 +177,23 @@ class _Teller:
 
     def __init__(self, plan: _Plan, told: Sequence[Sequence[CompanyFact]], rng: random.Random) -> None:
         self.plan, self.told, self.rng = plan, told, rng
-        self.steps: list[list[Step]] = [[] for _ in range(plan.windows)]
-        self.deletions: list[list[str]] = [[] for _ in range(plan.windows)]
+        self.steps: list[list[Step]] = [[] for _ in plan.facts]
+        self.deletions: list[list[str]] = [[] for _ in plan.facts]
         self.questions: list[Question] = []
 
     def tell_facts(self) -> None:
-        """Two facts a window; one of the first in some windows is updated, contradicted by a rumour, or deleted."""
+        """The first fact of some windows is later updated, contradicted by a rumour, or deleted; the others stay."""
         updated = {source: at for at, source in self.plan.updates}
         rumoured = {source: at for at, source in self.plan.rumours}
         deleted = {source: at for at, source in self.plan.deletions}
-        for window, pair in enumerate(self.told):
-            for fact in pair:
+        for window, facts in enumerate(self.told):
+            for fact in facts:
                 self.steps[window].append(Step(fact.id, fact.statement))
-            first, second = pair
-            self._ask(second, window, "")
+            if not facts:
+                continue
+            first, *others = facts
+            for fact in others:
+                self._ask(fact, window, "")
             if window in updated:
                 self._update(first, window, updated[window])
             elif window in rumoured:
@@ -247,8 +255,10 @@ class _Teller:
 
     def _ask(self, fact: CompanyFact, window: int, kind: str, later: tuple[tuple[int, str], ...] = ()) -> None:
         values = ((0, fact.answer), *later)
-        for form, text in (("plain", fact.plain_question), ("hard", fact.question)):
-            self.questions.append(Question(f"{fact.id}-{form}", window, kind or form, text, fact.id, values, _says))
+        forms = ("plain", fact.plain_question), ("hard", fact.question), ("hard", fact.more_questions[0])
+        for number, (form, text) in enumerate(forms):
+            key = f"{fact.id}-{form}-{number}"
+            self.questions.append(Question(key, window, kind or form, text, fact.id, values, _says))
 
     def _new(self, fact: CompanyFact) -> str:
         value = reworded_value(fact.answer, self.rng)
