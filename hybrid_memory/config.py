@@ -242,7 +242,7 @@ class GateSettings(_Group):
     """Largest accepted loss on the grammar and common-sense probe, as a fraction of 1."""
     max_following_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Largest accepted loss of answers that follow evidence against what was learned, as a fraction of 1."""
-    max_abstention_drop: Annotated[float, Field(ge=0, le=1)] = 1.0
+    max_abstention_drop: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest accepted loss of doubt about unanswerable questions, as a fraction of 1."""
     canaries: tuple[tuple[str, str], ...] = ()
     """(question, answer) pairs whose answer must stay as likely; asked of every shard that would answer them."""
