@@ -11,7 +11,9 @@ loop holds out for its gate: nothing is ever trained on them, and the gate takes
    is a paired bootstrap over the unseen passages.
 2. The same k = 5 self-edits of a passage are trained and scored stacked and one at a time, in the same run, for several
    batch sizes: CPU seconds of this process, which other work on the machine disturbs less than wall seconds.
-3. The answers of adapted models are graded by every grader; Cohen's kappa says how far they agree.
+3. What of the reward is form: each unseen passage is studied with the pairs that the trained generator wrote for the
+   passage before it. What those raise, short answers raise by being short, not by what they say.
+4. The answers of adapted models are graded by every grader; Cohen's kappa says how far they agree.
 
 With `--folder` the run is kept there, and a run that was cut short goes on. Results are kept after each part.
 """
@@ -38,7 +40,8 @@ from hybrid_memory.config import OuterLoopSettings, TrainingSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.selfedit import graders
 from hybrid_memory.selfedit.lessons import read_lessons
-from hybrid_memory.selfedit.proposals import propose, studied
+from hybrid_memory.selfedit.proposals import Proposal, propose, read_pairs, studied
+from hybrid_memory.selfedit.rewards import Rewarder
 from hybrid_memory.types import StudyItem, Turn
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.stacked import StackedTrainer
@@ -90,11 +93,10 @@ def learn(lessons: Sequence[Lesson], options: argparse.Namespace, folder: Path) 
         if one.version is not None:
             after = rewards[f"{one.version} {options.seed}"]
             names = list(before)
-            ours = [fmean(after[name]) for name in names]
-            base = [fmean(before[name]) for name in names]
+            ours = [_mean(after[name]) for name in names]
+            base = [_mean(before[name]) for name in names]
             row["difference from base"] = interval(ours, base, range(len(names)))
-            best = [max(after[name]) - max(before[name]) for name in names]
-            row["difference of the best of k"] = fmean(best)
+            row["difference of the best of k"] = fmean(_best(after[name]) - _best(before[name]) for name in names)
             row["per unseen passage"] = {"before": base, "after": ours}
         rounds.append(row)
     return {
@@ -106,16 +108,24 @@ def learn(lessons: Sequence[Lesson], options: argparse.Namespace, folder: Path) 
     }
 
 
-def journalled(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Return "generator seed" -> passage -> the rewards of its samples, from the journals of a run."""
-    found: dict[str, dict[str, list[float]]] = {}
+def journalled(folder: Path) -> dict[str, dict[str, list[tuple[str, float]]]]:
+    """Return "generator seed" -> passage -> its samples with their rewards, in the order of the passages."""
+    found: dict[str, dict[str, list[tuple[str, float]]]] = {}
     for file in sorted(folder.glob("*.done")):
         for line in file.read_text(encoding="utf-8").splitlines():
             for key, value in json.loads(line).items():
                 if key.count(" ") == 2:
                     generator, _, passage = key.rpartition(" ")
-                    found.setdefault(generator, {})[passage] = [reward for _, reward in value]
+                    found.setdefault(generator, {})[passage] = [(text, reward) for text, reward in value]
     return found
+
+
+def _mean(samples: Sequence[tuple[str, float]]) -> float:
+    return fmean(reward for _, reward in samples)
+
+
+def _best(samples: Sequence[tuple[str, float]]) -> float:
+    return max(reward for _, reward in samples)
 
 
 # ---------------------------------------------------------------- 2. stacked and one at a time
@@ -170,7 +180,36 @@ def _alone(
     return dict(report), scores
 
 
-# ---------------------------------------------------------------- 3. graders
+# ---------------------------------------------------------------- 3. what of the reward is form
+
+
+def control(
+    language_model: LocalLanguageModel, unseen: Sequence[Lesson], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Reward the generator's best sample of each unseen passage: with its pairs, another passage's, and none."""
+    settings = TrainingSettings(batch_size=4, epochs=1, min_steps=options.inner_steps)
+    trainer = StackedTrainer(language_model, settings)
+    rewarder = Rewarder(language_model, trainer, kind="logprob", seed=options.seed)
+    samples = journalled(options.folder / "outer_loop")[f"generator-v1 {options.seed}"].values()
+    best = [max(one, key=lambda sample: sample[1])[0] for one in samples]
+    pairs = [tuple(read_pairs(text, lesson.text)) for text, lesson in zip(best, unseen, strict=True)]
+    kept = [number for number, items in enumerate(pairs) if items]
+    rows = []
+    for place, number in enumerate(kept):
+        other = pairs[kept[place - 1]]
+        proposals = [Proposal("own", pairs[number]), Proposal("another's", other), Proposal("none", ())]
+        rows.append(rewarder.reward(unseen[number], proposals))
+    own, others, none = ([row[column] for row in rows] for column in range(3))
+    groups = range(len(rows))
+    return {
+        "passages with usable pairs": len(rows),
+        "mean reward": {"own pairs": fmean(own), "another passage's pairs": fmean(others), "no pairs": fmean(none)},
+        "own - another's": interval(own, others, groups),
+        "another's - none": interval(others, none, groups),
+    }
+
+
+# ---------------------------------------------------------------- 4. graders
 
 
 def graded(
@@ -221,6 +260,8 @@ def table(result: dict[str, Any]) -> str:
         f"{one['last loss, largest difference']} |"
         for one in result.get("speed", [])
     ]
+    if "control" in result:
+        lines += ["", json.dumps(result["control"])]
     if "graders" in result:
         lines += ["", "| grader | mean |", "|---|---|"]
         lines += [f"| {name} | {value} |" for name, value in result["graders"]["means"].items()]
@@ -230,7 +271,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run the three parts, print tables and one JSON line, keep them in results/."""
+    """Run the parts, print tables and one JSON line, keep them in results/."""
     options = _options()
     if options.smoke:
         options.passages, options.unseen, options.samples, options.inner_steps = 2, 2, 2, 2
@@ -249,6 +290,8 @@ def main() -> None:
     )
     if "speed" in options.parts:
         keep("speed", [speed(language_model, lessons[0], options, batch) for batch in BATCHES])
+    if "control" in options.parts and options.folder is not None:
+        keep("control", control(language_model, lessons[-options.unseen :], options))
     if "graders" in options.parts:
         keep("graders", graded(language_model, lessons[-min(4, options.unseen) :], options))
     print(table(result))
@@ -281,7 +324,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--folder", type=Path, help="where the run lies; it goes on when it is there")
-    parser.add_argument("--parts", nargs="+", default=["loop", "speed", "graders"])
+    parser.add_argument("--parts", nargs="+", default=["loop", "speed", "control", "graders"])
     parser.add_argument("--smoke", action="store_true", help="2 passages and 2 samples; proves nothing")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from hybrid_memory.config import WindowSettings
-from hybrid_memory.errors import LockedError
+from hybrid_memory.errors import ConsolidationError, LockedError
 from hybrid_memory.protocols import Ledger, Progress
 from hybrid_memory.rebuilding import Rebuilding, untouched
 from hybrid_memory.trials import Workshop
@@ -116,7 +116,9 @@ class Consolidation:
                 break
             ends_at = None if budget is None else time.monotonic() + max(budget - spent, 1.0)
             try:
-                reports.append(self._rebuilding.rebuild(shard, ends_at, progress))
+                reports.append(self._rebuilding.rebuild(shard, ends_at, _until(ends_at, progress)))
+            except ConsolidationError as error:  # the time was up before anything was trained
+                reports.append(untouched(shard, str(error)))
             except LockedError as error:  # another window is at it, or somebody writes for long: it stays due
                 reports.append(untouched(shard, f"left for the next window: {error}"))
         return reports
@@ -192,6 +194,23 @@ class Consolidation:
             seconds=round(seconds, 2),
             summary=summary,
         )
+
+
+def _until(ends_at: float | None, progress: Progress | None) -> Progress | None:
+    """Return a progress that stops the writing of study material when the time is up; training has its own deadline."""
+    if ends_at is None:
+        return progress
+
+    def told(stage: str, done: int, total: int, note: str = "") -> None:
+        if progress is not None:
+            progress(stage, done, total, note)
+        if stage == "write" and done < total and time.monotonic() >= ends_at:
+            raise ConsolidationError(
+                f"the budget ended after study material for {done} of {total} was written; the records stay queued: "
+                "raise the budget, or lower window.shard_cap"
+            )
+
+    return told
 
 
 def _typical(reports: Sequence[ShardReport]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -361,6 +362,27 @@ def test_a_spent_budget_leaves_shards_for_the_next_window(tmp_path: Path) -> Non
         first = memory.consolidate(budget_s=1e-6)
         assert (len(first.shards), first.learned, first.remaining) == (1, 1, 3)
         assert memory.consolidate().learned == 3
+
+
+def test_writing_that_exceeds_the_budget_leaves_the_records_queued(tmp_path: Path) -> None:
+    """Nine records at half a second each do not fit into two seconds: the window ends with its budget."""
+    with open_memory(tmp_path / "memory", window={"shard_cap": 10}) as memory:
+        learn(memory, *(f"{fact} Note {number}." for number in range(3) for fact in FACTS[:3]))
+        memory.query(QUESTION)  # the model is loaded
+
+        told: list[str] = []
+
+        def slow(stage: str, done: int, total: int, note: str = "") -> None:
+            told.append(stage)
+            time.sleep(0.5)
+
+        report = memory.consolidate(budget_s=2.0, progress=slow)
+
+        assert (report.learned, report.declined, report.remaining) == (0, 0, 9)
+        assert "the records stay queued" in report.shards[0].attempts[0]
+        assert set(told) == {"write"}
+        assert len(told) <= 5
+        assert memory.consolidate().learned == 9
 
 
 def test_training_that_exceeds_the_budget_is_no_refusal(tmp_path: Path) -> None:
