@@ -41,6 +41,8 @@ class StoreState(Value):
     """The last passage of a batch that was being sent; 0 when none was. What is in between may be there or not."""
     removals: int = 0
     """Number of the last removal in the ledger that the store has followed."""
+    abandoned: tuple[tuple[str, int], ...] = ()
+    """Spaces whose first batch was cut short, and how far it went; they are cleared once another batch has arrived."""
     digest: str = ""
     """Of the last held passage's vector: a ledger that was put back has another one there, or none."""
 
@@ -72,8 +74,9 @@ class StoreState(Value):
         """Return what is written down; None when nothing is, or nothing that can be read."""
         try:
             content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            ranges = tuple((int(first), int(last)) for first, last in content.pop("held"))
-            return cls(**content, held=ranges)
+            held = tuple((int(first), int(last)) for first, last in content.pop("held"))
+            abandoned = tuple((str(space), int(last)) for space, last in content.pop("abandoned"))
+            return cls(**content, held=held, abandoned=abandoned)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 

@@ -181,9 +181,16 @@ class VectorStoreMirror:
         elif self._held.size:
             self._nodes.delete(sent)
         if not self._held.size:
-            self._begin_anew()
+            self._abandon()
             self._write(removals=self._ledger.removals_after(0)[0])
         self._loaded = True
+
+    def _abandon(self) -> None:
+        """Begin anew after a first batch that may have arrived in part; some stores cannot be asked before it has."""
+        cut = ((self._state.space, self._state.taking),) if self._state.taking else ()
+        abandoned = (*self._state.abandoned, *cut)
+        self._begin_anew()
+        self._state = replace(self._state, abandoned=abandoned)
 
     def _begin_anew(self, *, delete: Sequence[int] = ()) -> None:
         if delete:
@@ -211,6 +218,9 @@ class VectorStoreMirror:
             there = self._nodes.there(ids, vectors[0]) if self._held.size else []
             lacking = ~np.isin(ids, there)
             self._nodes.add(np.asarray(ids)[lacking].tolist(), vectors[lacking])
+            for space, last in self._state.abandoned:
+                Nodes(self._store, space=space).delete(range(1, last + 1))
+            self._state = replace(self._state, abandoned=())
             self._held = np.concatenate([self._held, np.asarray(ids, dtype=np.int64)])
             self._write()
             count += len(ids)

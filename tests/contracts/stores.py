@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ import pytest
 
 NAMES = ("faiss", "simple", "chroma", "qdrant", "pgvector")
 PERSISTENT = ("chroma", "qdrant", "pgvector")
-_numbers = itertools.count()
 
 
 @dataclass
@@ -25,6 +24,8 @@ class Backend:
     """Takes `dim`, for the one store that must know it before the first vector."""
     count: Callable[[Any], int]
     """How many nodes the store has, asked past LlamaIndex."""
+    close: Callable[[], None] = lambda: None
+    """Let another process open it."""
 
 
 @contextlib.contextmanager
@@ -73,13 +74,13 @@ def _qdrant(folder: Path, _server: Callable[[], str]) -> Backend:
         held[:] = [clients.QdrantClient(path=str(folder / "qdrant"))]
         return stores.QdrantVectorStore(client=held[0], collection_name="memory")
 
-    return Backend("qdrant", opened, lambda store: store.client.count("memory").count)
+    return Backend("qdrant", opened, lambda store: store.client.count("memory").count, lambda: held[0].close())
 
 
-def _pgvector(_folder: Path, server: Callable[[], str]) -> Backend:
+def _pgvector(folder: Path, server: Callable[[], str]) -> Backend:
     stores = pytest.importorskip("llama_index.vector_stores.postgres", reason=missing("its store", "pgvector"))
     uri = server()
-    table = f"memory_{next(_numbers)}"
+    table = f"memory_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
 
     def opened(dim: int = 8) -> Any:
         return stores.PGVectorStore.from_params(

@@ -6,7 +6,11 @@ Over the real ledger and the real retriever; expected rankings come from NumPy o
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -334,13 +338,15 @@ def test_a_store_that_was_emptied_is_filled_again(bench: Bench) -> None:
 
 
 @keeps_itself
-@pytest.mark.parametrize("written", [0, 7, 20])
-def test_a_process_that_dies_while_it_sends_leaves_nothing_twice_and_nothing_out(bench: Bench, written: int) -> None:
+@pytest.mark.parametrize(("before", "written"), [(0, 7), (10, 0), (10, 7), (10, 20)])
+def test_a_process_that_dies_while_it_sends_leaves_nothing_twice_and_nothing_out(
+    bench: Bench, before: int, written: int
+) -> None:
     """Killed after 0, 7 or all 20 of a batch were in the store, before that was written down."""
-    bench.put(*names(10))
+    bench.put(*names(before))
     bench.retriever.catch_up()
     bench.put(*(f"late {number}" for number in range(20)))
-    everything = names(10) + [f"late {number}" for number in range(20)]
+    everything = names(before) + [f"late {number}" for number in range(20)]
     add = type(bench.store).add
 
     def dying(self: Any, nodes: Sequence[Any], **options: Any) -> None:
@@ -353,15 +359,42 @@ def test_a_process_that_dies_while_it_sends_leaves_nothing_twice_and_nothing_out
         with pytest.raises(Died, match="killed"):
             bench.retriever.catch_up()
 
-    assert bench.nodes == 10 + written
+    assert bench.nodes == before + written
     assert bench.open().catch_up() == 20
     assert bench.retriever.check() == []
-    assert bench.nodes == 30
+    assert bench.nodes == before + 20
     assert bench.found("where?") == bench.nearest("where?", everything, 10)
 
 
 class Died(BaseException):
     """As abrupt as a kill: nothing of ours catches it."""
+
+
+@pytest.mark.slow
+@keeps_itself
+@pytest.mark.parametrize("before", [0, 10])
+def test_a_process_that_is_killed_while_it_sends_loses_nothing(
+    bench: Bench, tmp_path: Path, server: Callable[[], str], before: int
+) -> None:
+    """SIGKILL to another process in the middle of its first batch, or of a later one."""
+    bench.put(*names(before))
+    bench.retriever.catch_up()
+    bench.put(*(f"late {number}" for number in range(20)))
+    bench.backend.close()
+    uri = server() if bench.backend.name == "pgvector" else "none"
+    worker = Path(__file__).with_name("store_crash_worker.py")
+
+    command = [sys.executable, str(worker), bench.backend.name, str(tmp_path), uri, "7"]
+    environment = {**os.environ, "PYTHONPATH": str(worker.parents[1])}
+    run = subprocess.run(command, env=environment, capture_output=True, check=False)
+
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    bench.open()
+    assert bench.nodes == before + 7
+    assert bench.retriever.catch_up() == 20
+    assert bench.retriever.check() == []
+    assert bench.found("late 3", top_k=1) == ["late 3"]
+    assert bench.nodes == before + 20
 
 
 # ---------------------------------------------------------------- the whole memory over it
