@@ -35,7 +35,7 @@ import numpy as np
 from hybrid_memory import Fact, HybridMemory, Settings
 from hybrid_memory.build import build
 from hybrid_memory.testing import WordEncoder
-from hybrid_memory.types import Scope
+from hybrid_memory.types import Record, Scope
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("sqlalchemy", "faiss-cpu", "filelock", "numpy")
@@ -117,37 +117,40 @@ def read(place: Place, lane: int) -> None:
     with place.open() as memory:
         while True:
             begun = time.perf_counter()
-            looks, wrong = 0, list[str]()
-            for _ in range(20):
-                looks, wrong = looks + 1, wrong + look(memory, chance)
-            note(place.notes("read", lane), looks=looks, wrong=wrong, s=round(time.perf_counter() - begun, 5))
+            note(place.notes("read", lane), **looked(memory, chance, 20), s=round(time.perf_counter() - begun, 5))
 
 
-def look(memory: HybridMemory, chance: random.Random) -> list[str]:
-    """Take one look with a filter that tries to widen the scope; return the ids of records that should be unseen."""
+def looked(memory: HybridMemory, chance: random.Random, looks: int) -> dict[str, Any]:
+    """Take a number of looks; return how many, how many records came back, and which should not have."""
+    seen, wrong = 0, []
+    for _ in range(looks):
+        user, found = look(memory, chance)
+        seen += len(found)
+        wrong += [record.id for record in found if not Scope(user_id=user).sees(record.scope)]
+    return {"looks": looks, "seen": seen, "wrong": wrong}
+
+
+def look(memory: HybridMemory, chance: random.Random) -> tuple[str | None, list[Record]]:
+    """Search or list as some user, with a filter that tries to widen the scope; return the user and what was found."""
     user, filters = chance.choice(USERS), chance.choice(HOSTILE)
-    if chance.random() < 0.3:
-        found = [
-            hit.record for hit in memory.search(f"parcel bay {chance.randrange(7)}", user_id=user, filters=filters)
-        ]
-    else:
-        found = memory.list(user_id=user, filters=filters, limit=5, after=_somewhere(chance))
-    return [record.id for record in found if not Scope(user_id=user).sees(record.scope)]
+    if chance.random() < 0.1:
+        hits = memory.search(f"parcel bay {chance.randrange(7)}", user_id=user, filters=filters)
+        return user, [hit.record for hit in hits]
+    return user, memory.list(user_id=user, filters=filters, limit=10, after=_somewhere(chance))
 
 
 def _somewhere(chance: random.Random) -> str:
-    """Return an id of a random moment of the last minutes, so that pages are taken all over the ledger."""
+    """Return an id of a random moment of the last five minutes, so that pages are taken all over the ledger."""
     from ulid import ULID
 
-    return str(ULID.from_timestamp(time.time() - chance.random() * 90))
+    return str(ULID.from_timestamp(time.time() - chance.random() * 300))
 
 
 def probe(place: Place, lane: int, looks: int) -> None:
     """Take a number of looks after the storm."""
     chance = random.Random(place.seed * 1000 + 500 + lane)
     with place.open() as memory:
-        wrong = [record_id for _ in range(looks) for record_id in look(memory, chance)]
-    note(place.notes("read", lane), looks=looks, wrong=wrong, s=0.0)
+        note(place.notes("read", lane), **looked(memory, chance, looks), s=0.0)
 
 
 # ---------------------------------------------------------------- the storm
@@ -222,6 +225,7 @@ def judged(place: Place, *, writers: int) -> dict[str, Any]:
         "duplicates": len(repeated),
         "stale values": stale,
         "probes": sum(line["looks"] for line in looks),
+        "records probed": sum(line["seen"] for line in looks),
         "records of another scope": sum(len(line["wrong"]) for line in looks),
         "problems found by doctor": checked["problems"],
         "records": len(there),
@@ -242,7 +246,15 @@ def _is_stale(memory: HybridMemory, lane: int, place: Place) -> bool:
 
 def rows(result: dict[str, Any]) -> Iterator[str]:
     """Yield the table, a line at a time."""
-    for name in ("acknowledged", "lost", "duplicates", "stale values", "probes", "records of another scope"):
+    for name in (
+        "acknowledged",
+        "lost",
+        "duplicates",
+        "stale values",
+        "probes",
+        "records probed",
+        "records of another scope",
+    ):
         yield f"{name:<28}{result[name]:>12,}"
     yield f"{'kills':<28}{result['kills']:>12,}"
     yield f"{'writes per second':<28}{result['writes per second']:>12,}"

@@ -70,3 +70,4 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(
         max((record.value for record in records if record.value), key=int)
     ]
     assert len(acknowledged) > 30
+    ledger.close()
