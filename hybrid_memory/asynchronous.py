@@ -51,6 +51,7 @@ class AsyncHybridMemory:
         vector_store: object | None = None,
         teacher: object | None = None,
         judge: TextModel | None = None,
+        proposer: TextModel | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> AsyncHybridMemory:
@@ -59,6 +60,7 @@ class AsyncHybridMemory:
             "vector_store": vector_store,
             "teacher": teacher,
             "judge": judge,
+            "proposer": proposer,
             "for_reindex": for_reindex,
             **groups,
         }

@@ -89,6 +89,7 @@ def build(
     vector_store: object | None = None,
     teacher: Any = None,
     judge: TextModel | None = None,
+    proposer: TextModel | None = None,
     for_reindex: bool = False,
 ) -> Parts:
     """Put a memory together.
@@ -101,6 +102,7 @@ def build(
         vector_store: a LlamaIndex vector store used instead of FAISS.
         teacher: writes the study material when `self_edit.generator` is "teacher".
         judge: a model with `complete(prompt)`, asked about what the classifier leaves undecided.
+        proposer: a model with `complete(prompt)`, asked which slot a sentence fills that the rules do not read.
         for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
     from hybrid_memory.answering.answerer import Answerer
@@ -181,6 +183,7 @@ def build(
                 chunk_tokens=settings.ingest.chunk_tokens,
                 max_chars=settings.ingest.max_chars,
                 attributes=settings.ingest.attributes,
+                proposer=proposer,
             ),
             screens=screens,
             router=router,

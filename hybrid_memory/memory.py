@@ -124,6 +124,7 @@ class HybridMemory:
         vector_store: object | None = None,
         teacher: object | None = None,
         judge: TextModel | None = None,
+        proposer: TextModel | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> HybridMemory:
@@ -136,6 +137,7 @@ class HybridMemory:
             teacher: writes the study material when `self_edit.generator` is "teacher": any LlamaIndex LLM, or another
                 object with `complete(prompt)` or `chat(messages)`.
             judge: any LlamaIndex LLM; asked about what the classifier leaves undecided, within routing.judge_calls.
+            proposer: any LlamaIndex LLM; asked which slot a short sentence fills that the rules do not read.
             for_reindex: open although the vectors are another encoder's; only `reindex` works then.
             groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
 
@@ -152,7 +154,13 @@ class HybridMemory:
         file = folder / "memory.toml"
         settings = Settings.load(file if file.exists() else None, **groups)
         parts = build(
-            folder, settings, vector_store=vector_store, teacher=teacher, judge=judge, for_reindex=for_reindex
+            folder,
+            settings,
+            vector_store=vector_store,
+            teacher=teacher,
+            judge=judge,
+            proposer=proposer,
+            for_reindex=for_reindex,
         )
         return cls(parts)
 
@@ -164,6 +172,7 @@ class HybridMemory:
         vector_store: object | None = None,
         teacher: object | None = None,
         judge: TextModel | None = None,
+        proposer: TextModel | None = None,
     ) -> HybridMemory:
         """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
 
@@ -172,13 +181,15 @@ class HybridMemory:
             vector_store: as for `open`.
             teacher: as for `open`.
             judge: as for `open`.
+            proposer: as for `open`.
 
         Raises:
             ConfigError: as `open`, or `folder` is missing.
         """
         from hybrid_memory.build import build, folder_and_settings
 
-        return cls(build(*folder_and_settings(config), vector_store=vector_store, teacher=teacher, judge=judge))
+        folder, settings = folder_and_settings(config)
+        return cls(build(folder, settings, vector_store=vector_store, teacher=teacher, judge=judge, proposer=proposer))
 
     # ------------------------------------------------------------ ingest
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hybrid_memory.errors import InputError
+from hybrid_memory.ingest.asked_slots import AskedSlotRules
 from hybrid_memory.ingest.conversation import read_conversation
 from hybrid_memory.ingest.files import read_path
 from hybrid_memory.ingest.imports import Brought, Row, read_row, rows_of
@@ -23,6 +24,7 @@ from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content, make_stamp
 from hybrid_memory.ingest.statements import read_example, read_fact, read_preference
 from hybrid_memory.ingest.text import normalise, split
+from hybrid_memory.protocols import TextModel
 from hybrid_memory.types import Draft, Example, Fact, Json, Preference, Scope, Trust
 
 __all__ = ["Reader"]
@@ -39,12 +41,20 @@ class Reader:
         chunk_tokens: longest passage, in word pieces (estimated).
         max_chars: longest single text; longer ones are refused, not cut.
         attributes: attribute -> "single" or "many", see SlotRules.
+        proposer: a language model that is asked about sentences the rules do not read.
     """
 
-    def __init__(self, chunk_tokens: int, max_chars: int, attributes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        chunk_tokens: int,
+        max_chars: int,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        proposer: TextModel | None = None,
+    ) -> None:
         self._chunk_tokens = chunk_tokens
         self._max_chars = max_chars
-        self._rules = SlotRules(attributes)
+        self._rules = SlotRules(attributes) if proposer is None else AskedSlotRules(proposer, attributes)
 
     def read(
         self,
