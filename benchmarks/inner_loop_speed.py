@@ -210,21 +210,17 @@ def answered(language_model: LocalLanguageModel, passage: Passage, arm: str, ada
     }
 
 
-def one_passage(language_model: LocalLanguageModel, passage: Passage, arms: Sequence[str]) -> dict[str, Any]:
-    """Return what base and each of the arms cost and answered on one passage."""
-    row: dict[str, Any] = {
-        "id": passage.id,
-        "questions": len(passage.questions),
-        "base": answered(language_model, passage, "base", ()),
-    }
-    for arm in arms:
-        with tempfile.TemporaryDirectory() as folder:
-            told = learn(arm, language_model, passage, Path(folder))
-            adapter = adapter_in(Path(folder))
-            row[arm] = {**told, **answered(language_model, passage, arm, [adapter])}
-            language_model.release(adapter.id)
-        print(f"  {passage.id} {arm}: {told['tokens']} tokens, {told['cpu']:.1f} s CPU", flush=True)
-    return row
+def outcome(language_model: LocalLanguageModel, passage: Passage, arm: str) -> dict[str, Any]:
+    """Return what one arm cost and answered on one passage."""
+    if arm == "base":
+        return answered(language_model, passage, arm, ())
+    with tempfile.TemporaryDirectory() as folder:
+        told = learn(arm, language_model, passage, Path(folder))
+        adapter = adapter_in(Path(folder))
+        found = {**told, **answered(language_model, passage, arm, [adapter])}
+        language_model.release(adapter.id)
+    print(f"  {passage.id} {arm}: {told['tokens']} tokens, {told['cpu']:.1f} s CPU", flush=True)
+    return found
 
 
 # ------------------------------------------------------------ the report
@@ -241,46 +237,54 @@ def suited(rows: Sequence[dict[str, Any]], arm: str, measure: str) -> list[float
 
 
 def summary(rows: Sequence[dict[str, Any]], step_seconds: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Return the table's numbers: per arm cost and answers, and the paired differences."""
-    table: dict[str, Any] = {}
-    for arm in ("base", *ARMS):
-        table[arm] = {
-            measure: {
-                form: round(float(np.mean(pooled(rows, arm, measure, form))), 4) for form in rows[0][arm][measure]
-            }
-            for measure in ("logprob", "contained")
-        }
-        if arm != "base":
-            table[arm] |= {
-                name: round(float(np.mean([row[arm][name] for row in rows if arm in row])), 1)
-                for name in ("tokens", "steps", "cpu", "wall")
-            }
-            table[arm]["passages"] = sum(arm in row for row in rows)
-    cpu, wall = (float(np.mean([one[at] for one in step_seconds])) for at in (0, 1))
-    table["released"] |= {
-        "cpu": round(cpu * table["released"]["steps"], 1),
-        "wall": round(wall * table["released"]["steps"], 1),
-        "cpu of the estimate": table["released"]["cpu"],
-    }
+    """Return the table's numbers: per arm cost and answers, and the paired differences, as far as there are any."""
+    arms = [arm for arm in ("base", *ARMS) if any(arm in row for row in rows)]
+    table = {arm: _cell([row[arm] for row in rows if arm in row]) for arm in arms}
+    if step_seconds and "released" in table:
+        cell = table["released"]
+        cell["cpu of the estimate"] = cell["cpu"]
+        for at, name in enumerate(("cpu", "wall")):
+            cell[name] = round(float(np.mean([one[at] for one in step_seconds])) * cell["steps"], 1)
     differences = {
-        f"ours - {arm}: {measure}": _difference([row for row in rows if arm in row], arm, measure)
-        for arm in ("base", "released", "plain PEFT")
+        f"ours - {arm}: {measure}": _difference(both, arm, measure)
+        for arm in arms
+        if arm != "ours" and (both := [row for row in rows if arm in row and "ours" in row])
         for measure in ("logprob", "contained")
     }
-    beside = [row for row in rows if "plain PEFT" in row]
-    ratios = {
-        "released tokens / ours": round(table["released"]["tokens"] / table["ours"]["tokens"], 1),
-        "released CPU seconds / ours": round(table["released"]["cpu"] / table["ours"]["cpu"], 1),
-        "plain PEFT CPU seconds / ours": round(
-            sum(row["plain PEFT"]["cpu"] for row in beside) / sum(row["ours"]["cpu"] for row in beside), 2
-        ),
+    return {"table": table, "differences": differences, "ratios": _ratios(rows, table, bool(step_seconds))}
+
+
+def _cell(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return an arm's means over its passages."""
+    cell: dict[str, Any] = {
+        measure: {
+            form: round(float(np.mean([value for one in outcomes for value in one[measure][form]])), 4)
+            for form in outcomes[0][measure]
+        }
+        for measure in ("logprob", "contained")
     }
-    return {"table": table, "differences": differences, "ratios": ratios}
+    costs = [name for name in ("tokens", "steps", "cpu", "wall") if name in outcomes[0]]
+    cell |= {name: round(float(np.mean([one[name] for one in outcomes])), 1) for name in costs}
+    return {"passages": len(outcomes), **cell}
+
+
+def _ratios(rows: Sequence[dict[str, Any]], table: dict[str, Any], timed: bool) -> dict[str, float]:
+    """Return how many times ours each of the others costs, over the passages that both learned."""
+    found: dict[str, float] = {}
+    for arm in ("released", "plain PEFT"):
+        both = [row for row in rows if arm in row and "ours" in row]
+        names = ("tokens", "cpu") if arm == "plain PEFT" else ("tokens",)
+        for name in names if both else ():
+            ratio = sum(row[arm][name] for row in both) / sum(row["ours"][name] for row in both)
+            found[f"{arm} {name} / ours"] = round(ratio, 2)
+    if timed and "released" in table and "ours" in table:
+        found["released cpu / ours"] = round(table["released"]["cpu"] / table["ours"]["cpu"], 1)
+    return found
 
 
 def _difference(rows: Sequence[dict[str, Any]], arm: str, measure: str) -> list[float]:
     """Return ours minus an arm, with its interval, over the passages that both learned."""
-    groups = [number for number, row in enumerate(rows) for _ in range(row["questions"])]
+    groups = [number for number, row in enumerate(rows) for _ in row["ours"]["logprob"]["chat"]]
     return [round(x, 4) for x in interval(suited(rows, "ours", measure), suited(rows, arm, measure), groups)]
 
 
@@ -317,27 +321,36 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    above = {**header("inner_loop_speed", seed=0), "recipe": OURS.model_dump(mode="json")}
-    count, timed, steps = (1, 1, 1) if options.smoke else (options.passages, options.timed, options.timed_steps)
     language_model = LocalLanguageModel.load(models.path(options.model), threads=1)
-    passages = load_passages(options.data_dir)[:count]
-    kept = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() and not options.smoke else {}
-    rows, seconds = kept.get("rows", []), kept.get("step_seconds", [])
-    done = {row["id"] for row in rows}
-    for number, passage in enumerate(passages):
-        if passage.id in done:
-            continue
-        if len(seconds) < timed and number < timed:
-            seconds.append(released_seconds(language_model, passage, steps))
-        arms = ARMS if number < options.plain else tuple(arm for arm in ARMS if arm != "plain PEFT")
-        rows.append(one_passage(language_model, passage, arms))
-        result = {**above, **summary(rows, seconds), "step_seconds": seconds, "rows": rows}
-        if not options.smoke:
-            options.out.parent.mkdir(exist_ok=True)
-            options.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    result = {**above, **summary(rows, seconds)}
+    result = run(language_model, options)
     print(show(result))
     print(json.dumps(result))
+
+
+def run(language_model: LocalLanguageModel, options: argparse.Namespace) -> dict[str, Any]:
+    """Do what is not done yet, keep each outcome, and return the summary."""
+    above = {**header("inner_loop_speed", seed=0), "recipe": OURS.model_dump(mode="json")}
+    count, timed, steps = (1, 1, 1) if options.smoke else (options.passages, options.timed, options.timed_steps)
+    passages = load_passages(options.data_dir)[:count]
+    kept = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() and not options.smoke else {}
+    rows, seconds = kept.get("rows", {}), kept.get("step_seconds", [])
+
+    def keep() -> None:
+        if not options.smoke:
+            options.out.parent.mkdir(exist_ok=True)
+            result = {**above, **summary(list(rows.values()), seconds), "step_seconds": seconds, "rows": rows}
+            options.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
+
+    todo = [(passage, arm) for passage in passages for arm in ("base", "ours", "released")]
+    todo += [(passage, "plain PEFT") for passage in passages[: options.plain]]
+    for passage, arm in todo:
+        if arm not in rows.setdefault(passage.id, {}):
+            rows[passage.id][arm] = outcome(language_model, passage, arm)
+            keep()
+    for passage in passages[len(seconds) : timed]:
+        seconds.append(released_seconds(language_model, passage, steps))
+        keep()
+    return {**above, **summary(list(rows.values()), seconds)}
 
 
 if __name__ == "__main__":
