@@ -43,6 +43,7 @@ from hybrid_memory.workers import Workers
 
 if TYPE_CHECKING:
     from hybrid_memory.rehearsal import Rehearsal
+    from hybrid_memory.retrieval.rerank import Reranker
     from hybrid_memory.routing.judge import Judge
     from hybrid_memory.routing.policy_tables import Policy
     from hybrid_memory.selfedit.outer_loop import OuterLoop
@@ -108,6 +109,7 @@ def build(
     from hybrid_memory.answering.answerer import Answerer
     from hybrid_memory.ingest.reader import Reader
     from hybrid_memory.ledger.ledger import SqlLedger
+    from hybrid_memory.retrieval.ranking import Ranking
     from hybrid_memory.retrieval.retriever import HybridRetriever
     from hybrid_memory.routing.policy import load_policy
     from hybrid_memory.weights.store import FolderAdapterStore
@@ -116,7 +118,7 @@ def build(
     load_router = cache(partial(router_of, judge=_judge(judge, settings, folder)))
     router = load_router(settings.routing.policy)
     settings = _with_windows_of(settings, load_policy(settings.routing.policy))
-    encoder = encoder or _encoder(settings)
+    encoder = encoder or make_encoder(settings)
     loaded: list[LocalLanguageModel] = [] if model is None else [model]
     language_model = partial(_language_model, settings, loaded)
     ledger = SqlLedger.open(
@@ -136,6 +138,9 @@ def build(
             lexical_weight=settings.retrieval.lexical_weight,
             large=settings.retrieval.large_index,
             large_from=settings.retrieval.large_from,
+            ranking=Ranking(**settings.retrieval.model_dump(include=set(Ranking.__slots__))),
+            reranker=_reranker(settings),
+            rerank_top=settings.retrieval.rerank_top,
             vector_store=vector_store,
             for_reindex=for_reindex,
         )
@@ -234,13 +239,26 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _encoder(settings: Settings) -> Encoder:
+def make_encoder(settings: Settings) -> Encoder:
+    """Return the encoder the settings name, with its cache when they name one.
+
+    Raises:
+        ModelError: it is not on this machine.
+    """
     from hybrid_memory.retrieval.encoder import SentenceEncoder
     from hybrid_memory.retrieval.vector_cache import CachedEncoder
 
     name, cache_file = settings.encoder.name, settings.encoder.cache
     encoder = SentenceEncoder(models.path(name) if name in CATALOGUE else name, batch_size=settings.encoder.batch_size)
     return encoder if cache_file is None else CachedEncoder(encoder, Path(cache_file).expanduser())
+
+
+def _reranker(settings: Settings) -> Reranker | None:
+    if settings.retrieval.reranker is None:
+        return None
+    from hybrid_memory.retrieval.rerank import make_reranker
+
+    return make_reranker(settings.retrieval.reranker_kind, settings.retrieval.reranker)
 
 
 def _language_model(settings: Settings, loaded: list[LocalLanguageModel]) -> LanguageModel:
@@ -273,7 +291,7 @@ def rehearsal(settings: Settings, *, encoder: Encoder | None = None) -> Rehearsa
     """Return what tries and fits policies: the encoder and the screens of a memory with these settings."""
     from hybrid_memory.rehearsal import Rehearsal
 
-    return Rehearsal(encoder=encoder or _encoder(settings), screens=default_screens(), load_router=cache(router_of))
+    return Rehearsal(encoder=encoder or make_encoder(settings), screens=default_screens(), load_router=cache(router_of))
 
 
 def _judge(model: TextModel | None, settings: Settings, folder: Path) -> Judge | None:

@@ -124,6 +124,22 @@ class RetrievalSettings(_Group):
     """What a large index becomes: lists, a graph, or an exact table still."""
     large_from: Annotated[int, Field(ge=1)] = 200_000
     """Number of vectors from which an index is large."""
+    recency_weight: Annotated[float, Field(ge=0)] = 0.0
+    """What the newest record gets on top; meaning and words give at most their own weights."""
+    half_life_days: Annotated[float, Field(gt=0)] = 30.0
+    """Days after which what recency gives has halved."""
+    trust_weight: Annotated[float, Field(ge=0)] = 0.0
+    """What the operator's records get on top; a user's get half of it, external ones nothing."""
+    time_weight: Annotated[float, Field(ge=0)] = 0.0
+    """What a record gets on top that began in the time the question names, such as "last week" or "in May 2023"."""
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """0 ranks by score alone; towards 1, a passage loses more for being like one above it (MMR)."""
+    reranker: str | None = None
+    """A sentence-transformers model, by folder or id, that reads the best passages again; none is shipped."""
+    reranker_kind: Literal["cross_encoder", "late_interaction"] = "cross_encoder"
+    """Read question and passage together, or compare their word pieces (MaxSim)."""
+    rerank_top: Annotated[int, Field(ge=1)] = 20
+    """How many passages are read again."""
 
 
 class SelfEditSettings(_Group):

@@ -358,18 +358,24 @@ class HybridMemory:
         top_k: int = 10,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        explain: bool = False,
         tenant_id: str | None = None,
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
     ) -> list[Hit]:
-        """Return the passages closest to the query, current ones only (or as of a time); no model is loaded."""
+        """Return the passages closest to the query, current ones only (or as of a time); no model is loaded.
+
+        With `explain=True` each hit says in `explanation` where its score came from.
+        """
         scope, rest = read_scope(
             tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
         )
         self._ledger.expire(datetime.now(UTC))
         vector = self._parts.encoder.encode([_question(query)])
-        return self._parts.retriever.search(query, vector=vector, scope=scope, top_k=top_k, filters=rest, as_of=as_of)
+        return self._parts.retriever.search(
+            query, vector=vector, scope=scope, top_k=top_k, filters=rest, as_of=as_of, explain=explain
+        )
 
     @overload
     def query(self, question: str, *, stream: Literal[False] = False, **options: Any) -> Answer: ...

@@ -192,6 +192,7 @@ class Retriever(Protocol):
         top_k: int,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        explain: bool = False,
     ) -> list[Hit]:
         """Return the best `top_k` current hits for the question, best first."""
         ...

@@ -477,7 +477,10 @@ class Hit(Value):
     similarity: float
     """Cosine of query and passage in [-1, 1]; nan when only the words matched."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Rank contributions by name: "dense", "lexical"."""
+    """What each part adds to the score: "dense" (meaning), "lexical" (words), and where they have a weight "recency",
+    "trust", "time" (the one the question names) and "rerank"."""
+    explanation: tuple[str, ...] = ()
+    """One sentence per part, when the search was asked to explain."""
 
     @property
     def id(self) -> str:

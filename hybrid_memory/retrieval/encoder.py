@@ -26,7 +26,7 @@ from hybrid_memory.types import FloatArray
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["SentenceEncoder", "unit_rows"]
+__all__ = ["SentenceEncoder", "model_folder", "unit_rows"]
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder_or_name: Path | str, *, batch_size: int = 32, cache_size: int = 4096) -> None:
-        self._folder = _model_folder(folder_or_name)
+        self._folder = model_folder(folder_or_name)
         self._batch_size = batch_size
         self._cache_size = cache_size
         self._recent: OrderedDict[bytes, FloatArray] = OrderedDict()
@@ -166,7 +166,12 @@ class SentenceEncoder:
 _MEND = "`hybrid-memory models pull` fetches the shipped one; `hybrid-memory models list` shows what is here."
 
 
-def _model_folder(folder_or_name: Path | str) -> Path:
+def model_folder(folder_or_name: Path | str) -> Path:
+    """Return the folder of a sentence-transformers model: the one given, or that of a hub id in the local cache.
+
+    Raises:
+        ModelError: there is no such model here, or the folder is no model.
+    """
     folder = Path(folder_or_name).expanduser()
     if not folder.exists():
         folder = _cached_folder(folder_or_name)

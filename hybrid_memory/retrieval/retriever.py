@@ -9,7 +9,8 @@ The ledger says which passages a question may see *before* anything is searched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ import numpy as np
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.protocols import Encoder, Filters, Ledger, Progress
+from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.fusion import normalised, weighted_sum
 from hybrid_memory.retrieval.index import Kind
 from hybrid_memory.retrieval.mirror import Mirror, pages
+from hybrid_memory.retrieval.ranking import Ranking, most_different
+from hybrid_memory.retrieval.rerank import Reranker
 from hybrid_memory.retrieval.selection import Selection, Selections
 from hybrid_memory.retrieval.store_state import left_behind
 from hybrid_memory.retrieval.word_mirror import WordMirror
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HybridRetriever"]
 
+OFF = Ranking()
 WORDS = "words"
 """The folder of the word index, beside that of the vectors."""
 BATCH = 512
@@ -50,6 +55,9 @@ class HybridRetriever:
         lexical_weight: weight of BM25, scaled likewise; 0 switches search by words off.
         large: what a large index becomes: "ivf", "hnsw", or "flat" for exact search at any size.
         large_from: number of vectors from which an index is large.
+        ranking: weights of time, age and trust, and how different the hits shall be; all off by default.
+        reranker: reads the best `rerank_top` again; None does not.
+        rerank_top: how many that are.
         vector_store: a LlamaIndex vector store to search in instead of FAISS.
         for_reindex: accept a ledger with another encoder's vectors; only `reindex` works then.
 
@@ -68,6 +76,9 @@ class HybridRetriever:
         lexical_weight: float = 1.0,
         large: Kind = "ivf",
         large_from: int = 200_000,
+        ranking: Ranking = OFF,
+        reranker: Reranker | None = None,
+        rerank_top: int = 20,
         vector_store: object | None = None,
         for_reindex: bool = False,
     ) -> None:
@@ -75,6 +86,9 @@ class HybridRetriever:
         self._folder = folder
         self._candidates = candidates
         self._weights = {"dense": dense_weight, "lexical": lexical_weight}
+        self._ranking = ranking
+        self._reranker = reranker
+        self._rerank_top = rerank_top
         self._selections = Selections(ledger)
         self._words = WordMirror(ledger, folder.with_name(WORDS))
         self._clock = -1
@@ -97,6 +111,7 @@ class HybridRetriever:
         top_k: int,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        explain: bool = False,
     ) -> list[Hit]:
         """Return the best `top_k` hits that the question may see, best first; one passage per record.
 
@@ -107,6 +122,7 @@ class HybridRetriever:
             top_k: how many at most, 1 or more.
             filters: further conditions on the records.
             as_of: as things stood then; None is now.
+            explain: say in each hit's `explanation` where its score came from.
 
         Raises:
             InputError: `top_k` is less than 1.
@@ -124,7 +140,16 @@ class HybridRetriever:
             "dense": _weighted(normalised(similarity), self._weights["dense"]),
             "lexical": _weighted(normalised(words, least=0.0), self._weights["lexical"]),
         }
-        return self._hits(parts, similarity, top_k)
+        if self._ranking.needs_records:
+            ids = list(weighted_sum(parts))
+            records = {passage.id: record for passage, record in self._ledger.passages(ids)}
+            parts |= self._ranking.parts(question, records, now=as_of or datetime.now(UTC))
+        if self._reranker is not None:
+            parts["rerank"] = self._read_again(question, parts, self._reranker)
+        hits = self._hits(parts, similarity, self._ordered(parts), top_k)
+        if not explain:
+            return hits
+        return [replace(hit, explanation=_explained(hit, words.get(hit.passage.id, 0.0))) for hit in hits]
 
     def require_same_encoder(self) -> None:
         """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""
@@ -195,8 +220,33 @@ class HybridRetriever:
         words = self._words.scores(question, ids) if self._weights["lexical"] else {}
         return similarity, {key: score for key, score in words.items() if score > 0}
 
-    def _hits(self, parts: Mapping[str, Mapping[int, float]], similarity: Mapping[int, float], top_k: int) -> list[Hit]:
+    def _read_again(
+        self, question: str, parts: Mapping[str, Mapping[int, float]], reranker: Reranker
+    ) -> dict[int, float]:
+        """Return what the reranker gives: enough that the best it has read stand above all others, in its order."""
         fused = weighted_sum(parts)
+        best = [passage for passage, _ in self._ledger.passages(list(fused)[: self._rerank_top])]
+        read = reranker.score(question, [one.text for one in best])
+        scores = normalised({one.id: score for one, score in zip(best, read, strict=True)})
+        top = max(fused.values(), default=0.0)
+        return {key: top + score - fused[key] for key, score in scores.items()}
+
+    def _ordered(self, parts: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
+        """Return id -> fused score in the order in which they are given back."""
+        fused = weighted_sum(parts)
+        if not self._ranking.diversity:
+            return fused
+        there, vectors = self._ledger.vectors(list(fused))
+        order = most_different(there, fused, unit_rows(vectors), diversity=self._ranking.diversity)
+        return {key: fused[key] for key in order}
+
+    def _hits(
+        self,
+        parts: Mapping[str, Mapping[int, float]],
+        similarity: Mapping[int, float],
+        fused: Mapping[int, float],
+        top_k: int,
+    ) -> list[Hit]:
         ids = list(fused)
         hits: dict[str, Hit] = {}
         for start in range(0, len(ids), top_k):
@@ -216,3 +266,16 @@ class HybridRetriever:
 
 def _weighted(scores: Mapping[int, float], weight: float) -> dict[int, float]:
     return {key: weight * score for key, score in scores.items()}
+
+
+def _explained(hit: Hit, words: float) -> tuple[str, ...]:
+    """Return one sentence per part of the score, in the order in which they are added."""
+    meaning = {
+        "dense": f"meaning, cosine {hit.similarity:.3f}",
+        "lexical": f"words, BM25 {words:.2f}",
+        "recency": f"age, valid from {hit.record.valid_from:%Y-%m-%d}",
+        "trust": f"trust, {hit.record.trust.value}",
+        "time": "began in the time the question names",
+        "rerank": "read again with the question",
+    }
+    return tuple(f"{share:+.3f} {meaning[name]}" for name, share in hit.scores.items())
