@@ -50,8 +50,8 @@ class Answer:
     end: datetime | None = None
 
     def is_said_by(self, value: str | None) -> bool:
-        """Tell whether a slot's value is this one; the ledger folds blanks."""
-        return value is not None and value.split() == self.value.split()
+        """Tell whether a slot's value is this one; ingest folds blanks and takes a last full stop off ("F.C.")."""
+        return value is not None and value.rstrip(" .").split() == self.value.rstrip(" .").split()
 
 
 @dataclass(frozen=True, slots=True)
