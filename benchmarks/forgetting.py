@@ -39,14 +39,15 @@ from benchmarks.forgetting_pages import html, pictures
 from benchmarks.forgetting_report import as_result, read_run, table
 from benchmarks.forgetting_sequential import SEAL, Sequential
 from benchmarks.probes import load_probes
+from benchmarks.report import RESULTS
 from benchmarks.stream import Question, Stream, company_stream, passage_stream
 from hybrid_memory import Mode, Settings
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.durable import write_text
+from hybrid_memory.errors import NotFoundError
 from hybrid_memory.protocols import Encoder
 from hybrid_memory.weights.language_model import LocalLanguageModel
 
-RESULTS = Path(__file__).parent / "results"
 MISSING = {"RAG": "RAG, 30 percent misses", "hybrid": "hybrid, 30 percent misses"}
 SEAL_ARM = "SEAL, merged in sequence"
 
@@ -164,9 +165,15 @@ def streams(options: argparse.Namespace) -> list[tuple[Stream, int]]:
 
 
 def publish(options: argparse.Namespace) -> dict[str, Any]:
-    """Read what was measured so far; write the result file, the pictures and the page; return the result."""
+    """Read what was measured so far; write the result file, the pictures and the page; return the result.
+
+    Raises:
+        NotFoundError: no window is finished.
+    """
     found = [(stream, options.run_dir / label_of(stream, seed, options), seed) for stream, seed in streams(options)]
     runs = [run for place in found if (run := read_run(*place)) is not None]
+    if not runs:
+        raise NotFoundError(f"no window is finished in {options.run_dir}; run without --report")
     name = "forgetting" if options.stream == "company" else f"forgetting_{options.stream}"
     result = as_result(runs, name)
     keep = not options.smoke and "dev" not in (options.companies or ())

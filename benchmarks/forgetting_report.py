@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.forgetting_arms import Given
+from benchmarks.report import header
 from benchmarks.stream import Question, Stream
-from hybrid_memory import Settings, retention
+from hybrid_memory import retention
 
 __all__ = ["Run", "as_result", "curve", "mean_matrix", "read_run", "table"]
 
@@ -40,6 +39,7 @@ METRICS = (
     "half-life",
     "stale said",
 )
+OVER_WINDOWS = ("learning", "BWT", "forgetting", "half-life")
 KINDS = ("plain", "hard", "ticket", "rule", "price", "updated", "rumoured")
 COSTS = ("follows evidence", "abstains", "pairs lost", "prompt tokens", "p50 s", "trained tokens", "train s", "MB")
 HEAD = "arm"
@@ -174,6 +174,8 @@ def _measure(run: Run, arm: str, metric: str, picked: np.ndarray) -> float:
         return _mean(run.stale[arm][-1, picked][np.isin(kinds, CHANGING)])
     if metric in KINDS:
         return _mean(scores[-1, kinds == metric])
+    if metric in OVER_WINDOWS and len(scores) > 1 and np.isnan(scores[:-1]).all():
+        return float("nan")  # asked once, at the end: nothing is known of the windows before
     inside = np.isin(kinds, IN_MATRIX)
     tasks = run.tasks[picked][inside]
     matrix = retention.accuracy_matrix(scores[:, inside], tasks)
@@ -244,14 +246,11 @@ def as_result(runs: Sequence[Run], name: str, *, resamples: int = RESAMPLES) -> 
 
                 differences[f"{metric}: {one} - {other}"] = (_plain(difference(whole)), *bounds(difference))
     return {
-        "benchmark": name,
+        **header(name, seed=runs[0].seed),
         "streams": [run.stream.name for run in runs],
         "seeds": [run.seed for run in runs],
         "windows finished": [f"{run.windows} of {run.stream.windows}" for run in runs],
         "questions": [len(run.questions) for run in runs],
-        "settings": Settings().fingerprint(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "hybrid-memory-sdk")},
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "rows": rows,
         "intervals": intervals,

@@ -12,7 +12,6 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -20,11 +19,12 @@ from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from benchmarks.forgetting_arms import LONGEST, Given, by_model
+from benchmarks.report import adapter_in
 from benchmarks.stream import Question
 from hybrid_memory import AdapterVersion
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.durable import write_text
-from hybrid_memory.types import AdapterStatus, StudyItem
+from hybrid_memory.types import StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.seal_compat import released_settings
 from hybrid_memory.weights.trainer import LoraTrainer
@@ -95,7 +95,7 @@ class Sequential:
             spent = time.monotonic() - started
             cost: dict[str, object] = {"tokens": trained["tokens"], "seconds": spent, "items": len(items)}
             if self._merge:
-                self._merge_in(_version(f"edit-{window}", state), state)
+                self._merge_in(adapter_in(state, f"edit-{window}"), state)
             cost["bytes"] = self._size_bytes(state)
             write_text(state / "cost.json", json.dumps(cost))
         self._take(window, state)
@@ -138,7 +138,7 @@ class Sequential:
                 for name, weight in self._targets():
                     weight.data = merged[name]
         else:
-            self.adapters = (_version(f"sequence-{window}", state),)
+            self.adapters = (adapter_in(state, f"sequence-{window}"),)
 
     def _targets(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Return the base's matrices that the recipe changes, by the names they have without adapters."""
@@ -150,17 +150,3 @@ class Sequential:
             for name, weight in named
             if "lora_" not in name and any(name.endswith(f"{target}.weight") for target in self._recipe.targets)
         ]
-
-
-def _version(name: str, folder: Path) -> AdapterVersion:
-    return AdapterVersion(
-        id=name,
-        shard_id=name,
-        number=1,
-        status=AdapterStatus.ACTIVE,
-        path=str(folder),
-        created_at=datetime.now(UTC),
-        record_ids=(),
-        manifest={},
-        metrics={},
-    )

@@ -11,22 +11,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.company_data import REPORTED_COMPANIES, load_company
+from benchmarks.report import RESULTS, header
 from hybrid_memory import HybridMemory, Settings
 from hybrid_memory.durable import write_text
 from hybrid_memory.testing import open_tiny_memory
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (6, 12, 24, 48, 60)
 COLUMNS = ("learned before", "shards", "shards trained", "records in them", "tokens", "seconds")
-GATE = {"min_learned": 0.0, "min_gain": 0.0, "max_kept_drop": 1.0, "max_drift": 100.0, "max_probe_drop": 1.0}
+GATE = {
+    "min_learned": 0.0,
+    "min_gain": 0.0,
+    "max_kept_drop": 1.0,
+    "max_drift": 100.0,
+    "max_probe_drop": 1.0,
+    "max_following_drop": 1.0,
+    "max_abstention_drop": 1.0,
+}
 """The tiny model learns nothing worth keeping; here every adapter may serve."""
 
 
@@ -79,13 +84,9 @@ def main() -> None:
     options = parser.parse_args()
     rows = measure((4, 8) if options.smoke else options.sizes)
     result = {
-        "benchmark": "rebuild_cost",
+        **header("rebuild_cost", seed=0),
         "model": "tiny (hybrid_memory.testing)",
         "shard_cap": Settings().window.shard_cap,
-        "seed": 0,
-        "settings": Settings().fingerprint(),
-        "versions": {name: version(name) for name in ("torch", "hybrid-memory-sdk")},
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
         "rows": rows,
     }
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")

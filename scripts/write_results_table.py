@@ -1,4 +1,4 @@
-"""Write README's table of results from benchmarks/results/main_job.json: no figure is copied by hand.
+"""Write README's tables of results from benchmarks/results/*.json: no figure is copied by hand.
 
 python scripts/write_results_table.py
 """
@@ -6,15 +6,19 @@ python scripts/write_results_table.py
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- results:main_job -->", "<!-- /results -->"
+END = "<!-- /results -->"
+KEPT = ("whole stream", "average accuracy", "learning", "BWT", "net over base", "half-life", "stale said")
+COSTS = ("follows evidence", "prompt tokens", "p50 s", "trained tokens", "train s")
+SIGNED = ("learning", "BWT", "net over base")
 
 
-def table() -> str:
-    """Return the results as Markdown, with what they were measured on."""
-    result = json.loads((ROOT / "benchmarks" / "results" / "main_job.json").read_text(encoding="utf-8"))
+def main_job(result: Mapping[str, Any]) -> str:
+    """Return the main job as Markdown, with what it was measured on."""
     columns = list(next(iter(result["means"].values())))
     lines = [
         f"Made-up companies {', '.join(result['companies'])}, one seed each ({', '.join(map(str, result['seeds']))}), "
@@ -38,12 +42,59 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def forgetting(result: Mapping[str, Any]) -> str:
+    """Return the stream of windows as Markdown: what was kept, what it cost, and the differences."""
+    columns = (*KEPT, *COSTS)
+    lines = [
+        f"Streams of {', '.join(result['streams'])}, seeds {', '.join(map(str, result['seeds']))}, "
+        f"windows {', '.join(result['windows finished'])}, "
+        f"{result['machine']}, {result['threads']} thread(s), settings {result['settings']}; shares in %, "
+        "differences in points:",
+        "",
+        "| arm | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for arm, row in result["rows"].items():
+        lines.append(f"| {arm} | " + " | ".join(_cell(column, row[column]) for column in columns) + " |")
+    lines += ["", "Points, with the 95 % interval of the paired bootstrap over questions:", ""]
+    for name, (low, high) in result["intervals"].items():
+        metric, _, arm = name.partition(": ")
+        if metric in SIGNED:
+            lines.append(f"* {name}: {100 * result['rows'][arm][metric]:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+    for name, (mean, low, high) in result["differences"].items():
+        if mean is not None:
+            lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+    return "\n".join(lines)
+
+
+def _cell(column: str, value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return "–" if value is None else value
+    if column in SIGNED:
+        return f"{100 * value:+.1f}"
+    if (column in KEPT and column != "half-life") or column == "follows evidence":
+        return f"{100 * value:.1f}"
+    return f"{value:.2f}" if column == "p50 s" else f"{value:.0f}"
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "main_job": ("README.md", main_job),
+    "forgetting": ("README.md", forgetting),
+}
+"""Result file -> the page that shows it, and how."""
+
+
 def main() -> None:
-    """Replace what stands between the two markers."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}", encoding="utf-8")
+    """Replace what stands between each section's markers."""
+    for name, (page, text) in SECTIONS.items():
+        measured = ROOT / "benchmarks" / "results" / f"{name}.json"
+        if not measured.exists():
+            continue
+        result = json.loads(measured.read_text(encoding="utf-8"))
+        file, begin = ROOT / page, f"<!-- results:{name} -->"
+        before, rest = file.read_text(encoding="utf-8").split(begin)
+        after = rest.split(END, 1)[1]
+        file.write_text(f"{before}{begin}\n\n{text(result)}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
