@@ -407,6 +407,7 @@ class Gate(Protocol):
         *,
         learned_before: Sequence[str],
         always_on: bool,
+        beside: Sequence[AdapterVersion] = (),
     ) -> Verdict:
         """Measure the candidate on held-out material; see Verdict."""
         ...

@@ -201,7 +201,20 @@ class Trials:
 
     def _verdict(self, task: Task, candidate: AdapterVersion, material: Sequence[SelfEdit]) -> Verdict:
         always_on = task.shard.group == "behaviour"
-        return self._workshop().gate.judge(candidate, material, learned_before=sorted(task.known), always_on=always_on)
+        return self._workshop().gate.judge(
+            candidate,
+            material,
+            learned_before=sorted(task.known),
+            always_on=always_on,
+            beside=self._beside(task.shard) if always_on else (),
+        )
+
+    def _beside(self, shard: Shard) -> list[AdapterVersion]:
+        """Return the behaviour adapters of the scopes above, which serve wherever this shard's does."""
+        above = {
+            one.active for one in self._ledger.shards(scope=shard.scope) if one.group == shard.group and not one.masked
+        }
+        return [version for version in self._ledger.versions() if version.id in above and version.shard_id != shard.id]
 
     def _candidate(
         self,

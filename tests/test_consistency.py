@@ -84,6 +84,23 @@ def test_behaviour_is_stacked_from_the_organisation_to_the_user(memory: HybridMe
     assert memory.query("Hello?", tenant_id="acme", user_id="ann").adapters == stacked[2]
 
 
+def test_a_scopes_behaviour_is_judged_on_top_of_what_stands_above_it(tmp_path: Path) -> None:
+    """A bound on drift that each rule keeps by itself is broken by the second on top of the first."""
+    rule = Preference("Rule.", (Example("Hello?", "Ahoy there."), Example("Who?", "Us, ahoy.")))
+    with open_memory(tmp_path) as memory:
+        memory.ingest(rule, route="learn", trust="operator")
+        alone = memory.consolidate().shards[0].metrics["drift"]
+        memory.ingest(rule, route="learn", trust="operator", user_id="ann")
+        stacked = memory.consolidate().shards[0].metrics["drift"]
+        memory.adapters.disable("behaviour-1")
+        memory.ingest(rule, route="learn", trust="operator", user_id="cem")
+        again = memory.consolidate().shards[-1].metrics["drift"]
+
+    assert isinstance(alone, float)
+    assert isinstance(stacked, float)
+    assert stacked > alone == again
+
+
 # ------------------------------------------------------------ shards that change their size
 
 

@@ -56,7 +56,7 @@ class ScoreTable:
 
     def drift(self, prompts: Sequence[Sequence[Turn]], *, adapters: Sequence[AdapterVersion]) -> float:
         self.drifted += [turns[-1].content for turns in prompts]
-        return self.drift_per_token if adapters else 0.0
+        return self.drift_per_token * len(adapters)
 
     def generate(
         self,
@@ -288,6 +288,16 @@ def test_an_adapter_that_is_always_on_may_drift_a_little(drift: float, passes: b
 
     assert verdict.passed is passes
     assert passes or "unrelated prompts drifted by" in verdict.reasons[0]
+
+
+def test_adapters_that_are_always_on_together_drift_together() -> None:
+    """0.3 nats a token pass alone, but not on top of the organisation's 0.3."""
+    judge, above = gate({}, drift=0.3, max_drift=0.5), version("behaviour-1-v1", Path("nowhere"))
+
+    alone = judge.judge(CANDIDATE, [], learned_before=(), always_on=True)
+    stacked = judge.judge(CANDIDATE, [], learned_before=(), always_on=True, beside=[above])
+
+    assert (alone.passed, stacked.failed, stacked.metrics["drift"]) == (True, ("drift",), 0.6)
 
 
 @pytest.mark.parametrize(("wrong", "passes"), [(0, True), (6, True), (7, False)])

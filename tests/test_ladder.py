@@ -96,6 +96,7 @@ class Study:
         *,
         learned_before: Sequence[str],
         always_on: bool,
+        beside: Sequence[AdapterVersion] = (),
     ) -> Verdict:
         note = json.loads((Path(candidate.path) / "adapter_config.json").read_text(encoding="utf-8"))
         failed = self._judge(frozenset(note["texts"]), note["lora_alpha"], note["rate"], note["plain"])
@@ -179,7 +180,7 @@ def test_an_adapter_that_does_too_much_is_made_gentler_without_training_again(be
     """Half of its strength passes; what was measured before stays with the version."""
     bench.queue(A)
 
-    report = bench.rebuild(lambda texts, strength, rate, plain: ("drift",) if strength > 0.6 else ())
+    report = bench.rebuild(lambda texts, strength, rate, plain: ("drift",) if strength > 0.6 else (), scales=(0.7, 0.5))
 
     assert (report.promoted, len(bench.study.trained)) == (True, 1)
     assert report.attempts == (

@@ -41,6 +41,7 @@ class Gate:
         *,
         learned_before: Sequence[str],
         always_on: bool,
+        beside: Sequence[AdapterVersion] = (),
     ) -> Verdict:
         """Return the verdict on a candidate.
 
@@ -49,6 +50,7 @@ class Gate:
             self_edits: material of all records of the shard; held-out items are asked.
             learned_before: ids of the records that an earlier version of the shard knew.
             always_on: a behaviour shard answers unrelated prompts too, so what it does to them counts.
+            beside: other adapters that are always on wherever this one is; unrelated prompts are asked of all together.
         """
         probes, seconds = self._probes, dict[str, Json]()
         gains = _timed(seconds, "learned", lambda: probes.gains(candidate, self_edits))
@@ -63,10 +65,11 @@ class Gate:
             "canaries": lambda: probes.canaries(candidate, self_edits, always_on=always_on),
         }
         if always_on:
+            stack = [*beside, candidate]
             checks |= {
-                "drift": lambda: probes.drift(candidate),
-                "probe": lambda: probes.grammar(candidate),
-                "abstention": lambda: probes.abstention(candidate),
+                "drift": lambda: probes.drift(stack),
+                "probe": lambda: probes.grammar(stack),
+                "abstention": lambda: probes.abstention(stack),
             }
         for name, check in checks.items():
             metrics |= _timed(seconds, name, check)

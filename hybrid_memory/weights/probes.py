@@ -87,21 +87,21 @@ class Probes:
         worst = max(range(len(losses)), key=lambda number: (math.isnan(losses[number]), losses[number]))
         return {"canaries": round(losses[worst], 4), "worst_canary": asked[worst][0]}
 
-    def drift(self, candidate: AdapterVersion) -> Mapping[str, Json]:
+    def drift(self, adapters: Sequence[AdapterVersion]) -> Mapping[str, Json]:
         """Return the mean KL(base || adapted) on unrelated prompts, nats per token."""
         prompts = [ask(prompt) for prompt in probe_prompts(self._settings.drift_prompts)]
-        return {"drift": round(self._lm.drift(prompts, adapters=[candidate]), 4)}
+        return {"drift": round(self._lm.drift(prompts, adapters=adapters), 4)}
 
-    def grammar(self, candidate: AdapterVersion) -> Mapping[str, Json]:
+    def grammar(self, adapters: Sequence[AdapterVersion]) -> Mapping[str, Json]:
         """Return the share of minimal pairs whose good sentence is likelier (as in BLiMP, Warstadt et al. 2020)."""
-        return {"probe_base": self._base_grammar, "probe": self._grammar([candidate])}
+        return {"probe_base": self._base_grammar, "probe": self._grammar(adapters)}
 
-    def abstention(self, candidate: AdapterVersion) -> Mapping[str, Json]:
+    def abstention(self, adapters: Sequence[AdapterVersion]) -> Mapping[str, Json]:
         """Return the share of unanswerable questions answered with no more confidence than the base's usual one."""
         usual = float(np.percentile(self._base_confidence, DOUBTED))
         return {
             "abstention_base": _share_doubted(self._base_confidence, usual),
-            "abstention": _share_doubted(self._confidence([candidate]), usual),
+            "abstention": _share_doubted(self._confidence(adapters), usual),
         }
 
     # ------------------------------------------------------------ beside the base
