@@ -9,8 +9,8 @@ loop holds out for its gate: nothing is ever trained on them, and the gate takes
 1. Self-edits are sampled, studied and rewarded on the training passages; the generator learns the best of each;
    self-edits of the unseen passages are sampled and rewarded before and after it, with the same seeds. The interval
    is a paired bootstrap over the unseen passages.
-2. The same k = 5 self-edits of a passage are trained and scored stacked and one at a time, in the same run, for several
-   batch sizes: CPU seconds of this process, which other work on the machine disturbs less than wall seconds.
+2. The same k = 5 self-edits of a passage, written by rule, are trained and scored stacked and one at a time, in the
+   same run, for several batch sizes: CPU seconds of this process, which other work disturbs less than wall seconds.
 3. What of the reward is form: each unseen passage is studied with the pairs that the trained generator wrote for the
    passage before it. What those raise, short answers raise by being short, not by what they say.
 4. The answers of adapted models are graded by every grader; Cohen's kappa says how far they agree.
@@ -39,16 +39,19 @@ from hybrid_memory import HybridMemory, Lesson, Settings, models
 from hybrid_memory.config import OuterLoopSettings, TrainingSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.selfedit import graders
+from hybrid_memory.selfedit.compiled import keyword_question, random_of
 from hybrid_memory.selfedit.lessons import read_lessons
 from hybrid_memory.selfedit.proposals import Proposal, propose, read_pairs, studied
 from hybrid_memory.selfedit.rewards import Rewarder
+from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import StudyItem, Turn
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.stacked import StackedTrainer
 from hybrid_memory.weights.trainer import LoraTrainer
 
-BATCHES = (1, 4, 8)
-SPEED_STEPS = 12
+CANDIDATES = 5
+BATCHES = (1, 8, 4)
+SPEED_STEPS = 4
 ANSWER_TOKENS = 24
 
 
@@ -135,8 +138,7 @@ def speed(
     language_model: LocalLanguageModel, lesson: Lesson, options: argparse.Namespace, batch: int
 ) -> dict[str, Any]:
     """Train and score the same candidates of one passage in both ways; CPU seconds, tokens, losses."""
-    proposals = propose(lesson.text, language_model, samples=5, seed=options.seed, temperature=1.0, max_new_tokens=96)
-    candidates = [studied(lesson.text, proposal) for proposal in proposals]
+    candidates = [_written_by_rule(lesson.text, options.seed + number) for number in range(CANDIDATES)]
     settings = TrainingSettings(batch_size=batch, epochs=1, min_steps=options.speed_steps)
     pairs = [(ask(one.prompt), one.response) for one in lesson.questions]
     started = time.process_time()
@@ -159,6 +161,15 @@ def speed(
         "last loss, largest difference": _apart([r["last_loss"] for r in stack.reports], reports, "last_loss"),
         "score, largest difference": round(max(abs(one - other) for one, other in scores), 4),
     }
+
+
+def _written_by_rule(text: str, seed: int) -> list[StudyItem]:
+    """Return a self-edit that needs no sampling: the statements, and keyword questions that differ by the seed."""
+    asked = [
+        StudyItem(prompt=keyword_question(one, random_of(one, seed)), response=one, form="question")
+        for one in statements(text)
+    ]
+    return [*studied(text, Proposal("", ())), *asked]
 
 
 def _apart(ours: Sequence[Any], others: Sequence[dict[str, Any]], name: str) -> float:
@@ -193,7 +204,7 @@ def control(
     samples = journalled(options.folder / "outer_loop")[f"generator-v1 {options.seed}"].values()
     best = [max(one, key=lambda sample: sample[1])[0] for one in samples]
     pairs = [tuple(read_pairs(text, lesson.text)) for text, lesson in zip(best, unseen, strict=True)]
-    kept = [number for number, items in enumerate(pairs) if items]
+    kept = [number for number, items in enumerate(pairs) if items][: options.controlled]
     rows = []
     for place, number in enumerate(kept):
         other = pairs[kept[place - 1]]
@@ -289,7 +300,11 @@ def main() -> None:
         models.path(Settings().model.name), threads=options.threads, dtype=options.dtype
     )
     if "speed" in options.parts:
-        keep("speed", [speed(language_model, lessons[0], options, batch) for batch in BATCHES])
+        done: list[dict[str, Any]] = []
+        for batch in BATCHES:
+            done.append(speed(language_model, lessons[0], options, batch))
+            keep("speed", done)
+            print(f"  {done[-1]}", flush=True)
     if "control" in options.parts and options.folder is not None:
         keep("control", control(language_model, lessons[-options.unseen :], options))
     if "graders" in options.parts:
@@ -320,6 +335,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--inner-steps", type=int, default=12)
     parser.add_argument("--max-new-tokens", type=int, default=96)
     parser.add_argument("--speed-steps", type=int, default=SPEED_STEPS)
+    parser.add_argument("--controlled", type=int, default=12, help="unseen passages of the part on form")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--dtype", default="bfloat16")
