@@ -118,7 +118,7 @@ class RetrievalSettings(_Group):
     """How many each of dense and lexical search give to the fusion."""
     dense_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the cosine, scaled to [0, 1] over the candidates."""
-    lexical_weight: Annotated[float, Field(ge=0)] = 1.0
+    lexical_weight: Annotated[float, Field(ge=0)] = 1.25
     """Weight of BM25, scaled likewise."""
     large_index: Literal["ivf", "hnsw", "flat"] = "ivf"
     """What a large index becomes: lists, a graph, or an exact table still."""

@@ -73,7 +73,7 @@ class HybridRetriever:
         *,
         candidates: int = 50,
         dense_weight: float = 1.0,
-        lexical_weight: float = 1.0,
+        lexical_weight: float = 1.25,
         large: Kind = "ivf",
         large_from: int = 200_000,
         ranking: Ranking = OFF,
