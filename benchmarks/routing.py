@@ -54,7 +54,7 @@ def main() -> None:
     figures: Row = {
         "volatility": _volatility(data, judged),
         "routes": _routes(data, encode, router),
-        "screens": screens(data, encode, router),
+        "screens": screens(data, arguments.policy),
         "paraphrases": _paraphrases(encode, router),
         "curve": _curve(data, judged),
     }

@@ -7,16 +7,20 @@ Imports:  hybrid_memory (the routing stage)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.routing_measures import share
 from benchmarks.routing_sets import Row, planted, read, wrapped
 from hybrid_memory.build import default_screens
-from hybrid_memory.protocols import Router
+from hybrid_memory.routing.durability import Judgement
+from hybrid_memory.routing.policy import load_policy
+from hybrid_memory.routing.router import PolicyRouter
 from hybrid_memory.routing.screens import InstructionScreen
 from hybrid_memory.testing import draft_of
-from hybrid_memory.types import FloatArray, Route, Trust
+from hybrid_memory.types import FloatArray, Kind, Route, Trust
 
 __all__ = ["screens"]
 
@@ -24,8 +28,17 @@ QUARANTINE = 0.5
 """Least score that sets an external text aside."""
 
 
-def screens(data: Path, encode: Callable[[Sequence[str]], FloatArray], router: Router) -> Row:
-    """Return detection, false alarms, and payloads that become training material."""
+class Eager:
+    """A classifier that takes every text for lasting behaviour: what then keeps a payload out is not its doing."""
+
+    def judge(self, texts: Sequence[str], vectors: FloatArray) -> list[Judgement]:  # noqa: ARG002 - none is needed
+        """Return the same judgement for every text."""
+        sure = Judgement(never=1.0, slow=0.0, fast=0.0, behaviour=1.0, kinds={Kind.PROCEDURE: 1.0})
+        return [sure for _ in texts]
+
+
+def screens(data: Path, policy: str) -> Row:
+    """Return detection, false alarms, and payloads that become training material under a policy."""
     mails = [row["context"] for row in read(data / "inj_bipia" / "dev_contexts.jsonl")]
     in_mails = {place: list(planted(data, mails, place)) for place in ("start", "middle", "end")}
     attacks = _attacks(data)
@@ -41,7 +54,7 @@ def screens(data: Path, encode: Callable[[Sequence[str]], FloatArray], router: R
         "set_aside": {f"inj_bipia {place}": _seen(texts, QUARANTINE) for place, texts in in_mails.items()}
         | {name: _seen(texts, QUARANTINE) for name, texts in attacks.items()},
         "false_alarms": {name: _seen(texts) for name, texts in honest.items()},
-        "learned": _learned(data, encode, router),
+        "learned_though_judged_lasting": _learned(data, policy),
     }
 
 
@@ -64,23 +77,23 @@ def _poisoned(data: Path) -> Iterator[str]:
         yield from (text for text in row.get("memory_store", {}).values() if marker in text.casefold())
         if row["set"] == "ipi_coding_agent" and not row["is_benign"]:
             yield row["issue_text"]
-        for place in row.get("attack_email_indices", []):
-            yield json.dumps(row["inbox"][place])
+        for number in row.get("attack_email_indices", []):  # counted from 1
+            yield json.dumps(row["inbox"][number - 1])
 
 
-def _learned(data: Path, encode: Callable[[Sequence[str]], FloatArray], router: Router) -> Row:
-    """Count payloads of four sets, alone and unplanted, that would be learned: the worst case for a screen.
+def _learned(data: Path, policy: str) -> Row:
+    """Count payloads of four sets that screens and ladder let through to a classifier that would learn anything.
 
-    A stranger's with as many confirmations as it likes, then a user's first word.
+    A stranger's word, alone and with nine others; a user's, alone and confirmed by a second source.
     """
-    looks = default_screens()
+    looks, router = default_screens(), PolicyRouter(load_policy(policy), Eager())
     sets = {"inj_bipia": [row["payload"] for row in read(data / "inj_bipia" / "dev.jsonl")]} | _attacks(data)
     counts: Row = {}
     for name, texts in sets.items():
         found = [tuple(finding for screen in looks for finding in screen.screen(text)) for text in texts]
         counts[name] = {"n": len(texts)}
-        for trust, said in ((Trust.EXTERNAL, 0), (Trust.EXTERNAL, 9), (Trust.USER, 0)):
+        for trust, said in ((Trust.EXTERNAL, 0), (Trust.EXTERNAL, 9), (Trust.USER, 0), (Trust.USER, 1)):
             drafts = [draft_of(text, trust=trust) for text in texts]
-            decisions = router.route(drafts, encode(texts), found, [said] * len(texts))
+            decisions = router.route(drafts, np.zeros((len(texts), 1), np.float32), found, [said] * len(texts))
             counts[name][f"{trust} said by {said + 1}"] = sum(one.route is Route.LEARN for one in decisions)
     return counts

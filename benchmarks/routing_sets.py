@@ -89,7 +89,7 @@ def _product(row: Row) -> str:
 
 def _guidelines(data: Path) -> Iterator[str]:
     for row in read(data / "abcd_guidelines" / "dev.jsonl"):
-        yield " ".join(f"{step['text']} {' '.join(step.get('subtext') or [])}".strip() for step in row["steps"])
+        yield " ".join(f"{step['text']} {' '.join(step.get('subtext') or [])}" for step in row["steps"])
 
 
 # ---------------------------------------------------------------- injections

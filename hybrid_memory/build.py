@@ -7,9 +7,9 @@ loads no language model, and importing this module loads neither torch nor faiss
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +45,13 @@ if TYPE_CHECKING:
     from hybrid_memory.rehearsal import Rehearsal
     from hybrid_memory.retrieval.rerank import Reranker
     from hybrid_memory.routing.judge import Judge
-    from hybrid_memory.routing.policy_tables import Policy
     from hybrid_memory.selfedit.outer_loop import OuterLoop
     from hybrid_memory.weights.language_model import LocalLanguageModel
 
 __all__ = ["build", "default_screens", "folder_and_settings", "rehearsal", "router_of"]
+
+ROUTERS = "hybrid_memory.routers"
+"""Entry points of this group are callables without arguments that return a Router."""
 
 PACKAGES = ("torch", "transformers", "peft")
 """Their versions go into every adapter's manifest: with them, and the seed, it can be made again."""
@@ -111,13 +113,12 @@ def build(
     from hybrid_memory.ledger.ledger import SqlLedger
     from hybrid_memory.retrieval.ranking import Ranking
     from hybrid_memory.retrieval.retriever import HybridRetriever
-    from hybrid_memory.routing.policy import load_policy
     from hybrid_memory.weights.store import FolderAdapterStore
 
     _make(folder)
     load_router = cache(partial(router_of, judge=_judge(judge, settings, folder)))
     router = load_router(settings.routing.policy)
-    settings = _with_windows_of(settings, load_policy(settings.routing.policy))
+    settings = _with_windows_of(settings, router)
     encoder = encoder or make_encoder(settings)
     loaded: list[LocalLanguageModel] = [] if model is None else [model]
     language_model = partial(_language_model, settings, loaded)
@@ -175,7 +176,7 @@ def build(
         ),
         window=settings.window,
     )
-    screens = default_screens()
+    screens = default_screens(settings.routing.screens)
     rerouting = Rerouting(ledger=ledger, screens=screens, router=router, load_router=load_router)
     return Parts(
         folder=folder,
@@ -280,18 +281,24 @@ def _language_model(settings: Settings, loaded: list[LocalLanguageModel]) -> Lan
     return loaded[0]
 
 
-def default_screens() -> tuple[Screen, ...]:
-    """Return the screens that every text passes: instructions, secrets, personal identifiers."""
+def default_screens(more: Sequence[str] = ()) -> tuple[Screen, ...]:
+    """Return the screens that every text passes: instructions, secrets, personal identifiers, and those asked for."""
+    from hybrid_memory.routing.extra_screens import DetectSecretsScreen, PresidioScreen
     from hybrid_memory.routing.screens import InstructionScreen, PersonalScreen, SecretScreen
 
-    return (InstructionScreen(), SecretScreen(), PersonalScreen())
+    makers: dict[str, Callable[[], Screen]] = {"detect-secrets": DetectSecretsScreen, "presidio": PresidioScreen}
+    return (InstructionScreen(), SecretScreen(), PersonalScreen(), *(makers[name]() for name in more))
 
 
 def rehearsal(settings: Settings, *, encoder: Encoder | None = None) -> Rehearsal:
     """Return what tries and fits policies: the encoder and the screens of a memory with these settings."""
     from hybrid_memory.rehearsal import Rehearsal
 
-    return Rehearsal(encoder=encoder or make_encoder(settings), screens=default_screens(), load_router=cache(router_of))
+    return Rehearsal(
+        encoder=encoder or make_encoder(settings),
+        screens=default_screens(settings.routing.screens),
+        load_router=cache(router_of),
+    )
 
 
 def _judge(model: TextModel | None, settings: Settings, folder: Path) -> Judge | None:
@@ -300,19 +307,33 @@ def _judge(model: TextModel | None, settings: Settings, folder: Path) -> Judge |
     return None if model is None else Judge(model, calls=settings.routing.judge_calls, cache=folder / "judge.jsonl")
 
 
-def _with_windows_of(settings: Settings, policy: Policy) -> Settings:
+def _with_windows_of(settings: Settings, router: Router) -> Settings:
     """Return the settings with the policy's [windows] where memory.toml and the environment say nothing."""
+    from hybrid_memory.routing.router import PolicyRouter
+
+    if not isinstance(router, PolicyRouter):
+        return settings
     given = settings.window.model_fields_set if "window" in settings.model_fields_set else set()
-    wanted = {key: value for key, value in policy.windows if value is not None and key not in given}
+    wanted = {key: value for key, value in router.policy.windows if value is not None and key not in given}
     return settings.model_copy(update={"window": settings.window.model_copy(update=wanted)}) if wanted else settings
 
 
 def router_of(policy: str, judge: Judge | None = None) -> Router:
-    """Return the router of a policy, by its name or file."""
+    """Return the router of a policy, by its name or file, or one that a package offers by entry point.
+
+    Raises:
+        NotFoundError: there is no such policy, file or entry point of the group "hybrid_memory.routers".
+        PolicyError: the policy cannot be used.
+    """
     from hybrid_memory.routing.durability import SHIPPED, DurabilityClassifier
-    from hybrid_memory.routing.policy import load_policy
+    from hybrid_memory.routing.policy import list_policies, load_policy
     from hybrid_memory.routing.router import PolicyRouter
 
+    if policy not in list_policies() and not Path(policy).is_file():
+        offered = [point for point in entry_points(group=ROUTERS) if point.name == policy]
+        if offered:
+            plugged: Router = offered[0].load()()
+            return plugged
     tables = load_policy(policy)
     heads = DurabilityClassifier.load(Path(tables.classifier) if tables.classifier else SHIPPED)
     return PolicyRouter(tables, heads, judge)

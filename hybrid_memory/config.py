@@ -107,6 +107,8 @@ class RoutingSettings(_Group):
 
     policy: str = "default"
     """A shipped policy's name or the path of a TOML file."""
+    screens: tuple[Literal["detect-secrets", "presidio"], ...] = ()
+    """Screens of other libraries beside the built-in ones; extras "secrets" and "personal-data"."""
     judge_calls: Annotated[int, Field(ge=0)] = 200
     """Most questions to the judge (`HybridMemory.open(judge=…)`) while a memory is open; its answers are kept."""
 

@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def statements() -> list[Row]:
-    """Return every statement: text, volatility, behaviour, kind, domain, block, fold."""
+    """Return every statement: text, volatility, behaviour, kind, domain, block, line, fold."""
     slots: dict[str, list[str]] = tomllib.loads((FOLDER / "slots.toml").read_text(encoding="utf-8"))
     rows = [row for path in sorted(FOLDER.glob("*.txt")) for row in _rows(path, slots)]
     return [*rows, *_documents(rows)]
@@ -98,22 +98,26 @@ def _expand(line: str, family: Family, slots: dict[str, list[str]], rng: random.
             "kind": family.kind,
             "domain": family.domain,
             "block": family.name,
+            "line": line,
             "fold": zlib.crc32(line.encode()) % FOLDS,
         }
 
 
-def _documents(rows: list[Row]) -> list[Row]:
-    """Put lines of one block and fold together: pages, lists and articles as they are ingested."""
-    made = []
+def _documents(rows: list[Row]) -> Iterator[Row]:
+    """Put lines of one block and fold together: pages, lists and articles as they are ingested.
+
+    A document takes the lines that come first by a hash of its number and theirs, so that a line more or less changes
+    only the documents that it is in.
+    """
     for block, wanted in DOCUMENTS.items():
         for fold in range(FOLDS):
             lines = [row for row in rows if (row["block"], row["fold"]) == (block, fold)]
-            rng = random.Random(SEED + zlib.crc32(f"{block}{fold}".encode()))
-            for _ in range(wanted if len(lines) >= LINES[0] else 0):
-                chosen = rng.sample(lines, min(len(lines), rng.randint(*LINES)))
-                joint = rng.choice((" ", " ", "\n")) if not chosen[0]["behaviour"] else rng.choice((" ", "\n", "\n- "))
-                made.append(chosen[0] | {"text": joint.join(str(row["text"]) for row in chosen)})
-    return made
+            for number in range(wanted if len(lines) >= LINES[0] else 0):
+                rng = random.Random(SEED + zlib.crc32(f"{block}{fold}{number}".encode()))
+                drawn = sorted(lines, key=lambda row: zlib.crc32(f"{number}{row['text']}".encode()))
+                chosen = drawn[: rng.randint(*LINES)]
+                joint = rng.choice((" ", "\n", "\n- ") if chosen[0]["behaviour"] else (" ", " ", "\n"))
+                yield chosen[0] | {"text": joint.join(row["text"] for row in chosen)}
 
 
 def _fill(line: str, slots: dict[str, list[str]], rng: random.Random) -> str:

@@ -63,8 +63,8 @@ def test_a_cue_is_not_seen_in_its_look_alike(text: str, cue: str) -> None:
     assert cue not in cues_of(text)
 
 
-def test_cues_come_in_rows_of_zeros_and_ones() -> None:
-    """Shape (texts, cues), float32; no text gives no row."""
+def test_cues_come_in_rows_of_shares() -> None:
+    """Shape (texts, cues), float32, within [0, 1]; no text gives no row."""
     features = cue_features(["Use tabs.", ""])
 
     assert features.shape == (2, len(CUE_NAMES))
@@ -82,6 +82,43 @@ def test_half_of_slow_is_durable() -> None:
 
     assert judgement.p_durable == pytest.approx(0.5)
     assert judgement.volatility == "slow"
+
+
+def test_the_expected_lifetime_lies_between_those_of_the_classes() -> None:
+    """On a log scale: half fast (30 days) and half slow (1,100 days) is the root of their product."""
+    judgement = Judgement(never=0.0, slow=0.5, fast=0.5, behaviour=0.0, kinds={Kind.FACT: 1.0})
+
+    assert judgement.lifetime_days == pytest.approx((30 * 1100) ** 0.5)
+
+
+def test_questions_and_statements_are_cooled_apart() -> None:
+    """Twice the temperature halves the log-odds; which one counts is in the form of the text."""
+    tensors = {
+        "full": np.zeros((2, 10), np.float32),
+        "full.bias": np.zeros(10, np.float32),
+        "cues": np.zeros((len(CUE_NAMES), 10), np.float32),
+        "cues.bias": np.array([0, 0, 0, 2.0, *[0] * 6], np.float32),
+    }
+    description = {"encoder": "test", "temperatures": {"question": {"behaviour": 2.0}, "statement": {"behaviour": 1.0}}}
+
+    asked, told = DurabilityClassifier(tensors, description).judge(["Who left?", "Somebody left."], no_vectors(2))
+
+    assert asked.behaviour == pytest.approx(1 / (1 + np.exp(-1)), rel=1e-5)
+    assert told.behaviour == pytest.approx(1 / (1 + np.exp(-2)), rel=1e-5)
+
+
+def test_a_cue_in_one_of_four_sentences_counts_a_quarter() -> None:
+    """So that one "must" in an article is no rule."""
+    text = "The law is old. You must register. It was passed in spring. Nobody objected."
+
+    assert cue_features([text])[0][CUE_NAMES.index("must")] == 0.25
+
+
+def test_the_answer_to_a_question_shows_no_cues() -> None:
+    """How long an answer holds is decided by what was asked."""
+    seen = cues_of("Q: Who wrote the anthem? A: The current president, in 2021")
+
+    assert not seen & {"current", "year_2020s", "office"}
 
 
 def test_inference_equals_the_softmax_of_one_matrix_product() -> None:

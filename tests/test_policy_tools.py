@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_memory.build import router_of
 from hybrid_memory.errors import NotFoundError, PolicyError
 from hybrid_memory.routing.difference import Change, difference
 from hybrid_memory.routing.examples import examples_of
@@ -112,7 +113,7 @@ def test_a_difference_names_key_and_both_values(tmp_path: Path) -> None:
         Change("costs.stale", 9.0, 1.0),
         Change("rules.r", None, {"place": 1, "match": {}, "route": "drop"}),
         Change("thresholds.durable", 0.6, 0.1429),
-        Change("thresholds.fact", 0.9, 0.5),
+        Change("thresholds.fact", 0.9474, 0.6667),
     ]
 
 
@@ -156,3 +157,35 @@ def test_every_shipped_policy_has_examples_of_what_it_learns_and_of_what_it_does
 
     assert Route.RETRIEVE in routes
     assert (Route.LEARN in routes) is (name != "retrieval_only")
+
+
+# ---------------------------------------------------------------- routers in code
+
+PLUGIN = '''
+from hybrid_memory.build import router_of
+
+
+def make():
+    """A router that learns nothing, by another name."""
+    router = router_of("retrieval_only")
+    router.plugged = True
+    return router
+'''
+
+
+def test_a_router_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an installed package would offer it."""
+    (tmp_path / "plugged_router.py").write_text(PLUGIN, encoding="utf-8")
+    info = tmp_path / "plugged_router-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-router\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[hybrid_memory.routers]\nours = plugged_router:make\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert router_of("ours").plugged  # type: ignore[attr-defined]
+
+
+def test_a_router_that_nobody_offers_is_an_unknown_policy() -> None:
+    """With the nearest shipped name."""
+    with pytest.raises(NotFoundError, match="no policy 'regulatd'; did you mean 'regulated'"):
+        router_of("regulatd")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from hybrid_memory import HybridMemory
-from hybrid_memory.testing import open_tiny_memory
-from hybrid_memory.types import Learning, Route, Status
+from hybrid_memory.build import build
+from hybrid_memory.config import Settings
+from hybrid_memory.testing import WordEncoder, open_tiny_memory, tiny_language_model
+from hybrid_memory.types import FloatArray, Learning, Route, Status
 
 EVERYTHING = 'name = "{name}"\n{more}\n[[rules]]\nname = "all"\nroute = "{route}"\n'
 RULE = "Tickets about invoices go to the accounts team."
@@ -216,3 +218,30 @@ def test_a_policy_brings_its_window_and_the_settings_win(tmp_path: Path) -> None
         window = memory._parts.settings.window
 
         assert (window.queue_size, window.shard_cap) == (7, 5)
+
+
+# ---------------------------------------------------------------- what is embedded
+
+
+class CountingEncoder(WordEncoder):
+    """The word encoder, with a list of all that it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        self.seen += texts
+        return super().encode(texts)
+
+
+def test_a_text_is_embedded_once_on_its_way_in_and_never_for_a_replay(tmp_path: Path) -> None:
+    """The router judges the vector that is stored, and a replay the stored vectors."""
+    encoder = CountingEncoder()
+    parts = build(tmp_path / "memory", Settings(), encoder=encoder, model=tiny_language_model())
+    with HybridMemory(parts) as memory:
+        memory.ingest_many([RULE, "The lift is broken today.", "Use tabs."], trust="operator")
+        assert sorted(encoder.seen) == sorted([RULE, "The lift is broken today.", "Use tabs."])
+
+        encoder.seen.clear()
+        memory.replay_routing(policy(tmp_path))
+        assert encoder.seen == []

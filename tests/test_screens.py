@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from hybrid_memory.routing.screens import InstructionScreen, PersonalScreen, SecretScreen
+from hybrid_memory.types import Finding
 
 MAIL = (
     "Hi Mara, the delivery for the Lund site has been moved to the new ramp because the old one is being repaved. "
@@ -199,3 +200,48 @@ def test_an_identifier_of_a_person_is_seen(text: str, detail: str) -> None:
 def test_tastes_and_company_addresses_are_not_personal(text: str) -> None:
     """They are what a memory is for."""
     assert PersonalScreen().screen(text) == ()
+
+
+# ---------------------------------------------------------------- other libraries
+
+
+def test_detect_secrets_finds_what_it_knows_and_leaves_prose_alone() -> None:
+    """Its entropy plug-ins are off: they see a secret in every sentence."""
+    pytest.importorskip("detect_secrets")
+    from hybrid_memory.routing.extra_screens import DetectSecretsScreen
+
+    screen = DetectSecretsScreen()
+    (finding,) = screen.screen("Deploy with\nAKIA" + "IOSFODNN7EXAMPLX\nand wait.")
+
+    assert finding == Finding(screen="secret", detail="AWS Access Key (detect-secrets)")
+    assert screen.screen("Refunds above 80 euros need a signature.\nThe lift is broken.") == ()
+
+
+def test_presidio_counts_identifiers_only_from_the_least_score_on() -> None:
+    """A recorded answer of its analyzer: a name, a weak phone number, a mail address seen twice."""
+    from types import SimpleNamespace
+
+    from hybrid_memory.routing.extra_screens import PresidioScreen
+
+    def analyze(text: str, language: str) -> list[SimpleNamespace]:
+        kinds = (("PERSON", 0.85), ("PHONE_NUMBER", 0.4), ("EMAIL_ADDRESS", 0.7), ("EMAIL_ADDRESS", 1.0))
+        return [SimpleNamespace(entity_type=kind, score=score) for kind, score in kinds]
+
+    screen = PresidioScreen(SimpleNamespace(analyze=analyze))
+
+    assert screen.screen("x") == (Finding(screen="personal", detail="EMAIL_ADDRESS (Presidio)", score=1.0),)
+
+
+@pytest.mark.parametrize("name", ["presidio", "detect-secrets"])
+def test_a_screen_that_is_not_installed_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for in the settings, missing on the machine."""
+    import sys
+
+    from hybrid_memory.build import default_screens
+    from hybrid_memory.errors import MissingExtraError
+
+    for package in ("presidio_analyzer", "detect_secrets.core.plugins.util"):
+        monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(MissingExtraError, match=r"pip install 'hybrid-memory-sdk\[(secrets|personal-data)\]'"):
+        default_screens([name])

@@ -8,6 +8,7 @@ Imports: errors, types; numpy and safetensors (the heads were trained elsewhere:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ SHIPPED = Path(__file__).with_name("durability.safetensors")
 SLOW_SHARE = 0.5
 """How much of P(slow) counts as durable: "slow" means that the answer changes every few years."""
 
+LIFETIMES = {"never": 36_500.0, "slow": 1_100.0, "fast": 30.0}
+"""Days that a text of each class holds, as the classes are defined; orders of magnitude, not measured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement(Value):
@@ -49,6 +53,12 @@ class Judgement(Value):
     def p_durable(self) -> float:
         """Probability that the text stays true for years: P(never) + SLOW_SHARE · P(slow)."""
         return self.never + SLOW_SHARE * self.slow
+
+    @property
+    def lifetime_days(self) -> float:
+        """How long the text is expected to hold: the mean of LIFETIMES on a log scale, by probability."""
+        shares = {"never": self.never, "slow": self.slow, "fast": self.fast}
+        return math.exp(sum(share * math.log(LIFETIMES[name]) for name, share in shares.items()))
 
     @property
     def kind(self) -> Kind:

@@ -54,7 +54,7 @@ class Costs(Table):
     """Learning what then changes: a stale answer out of the weights."""
     lost_behaviour: Positive = 6.0
     """Keeping out a lasting rule, taste, procedure or example: behaviour that is lost."""
-    lost_fact: Positive = 1.0
+    lost_fact: Positive = 0.5
     """Keeping out a lasting fact: some prompt tokens, since it is retrieved all the same."""
 
     def threshold(self, lost: float) -> float:
@@ -70,7 +70,7 @@ class Thresholds(Table):
     behaviour: Share = 0.5
     """Least p_behaviour of a text that counts as behaviour-shaping."""
     fact: Share | None = None
-    """Least p_durable of a plain fact that may be learned; 1.0 keeps them in retrieval; else from `[costs]` (0.9)."""
+    """Least p_durable of a plain fact that may be learned; 1.0 keeps them in retrieval; else from `[costs]` (0.947)."""
     chatter: Share = 0.8
     """Least probability of small talk at which a text is dropped; 1.0 never drops."""
     margin: Share = 0.03

@@ -55,7 +55,8 @@ class PolicyRouter:
     def __init__(self, policy: Policy, classifier: Classifier, judge: Judge | None = None) -> None:
         """`judge` is asked about what the classifier leaves undecided; without one that is retrieved."""
         self._judge = judge
-        self._policy = policy
+        self.policy = policy
+        """What it follows."""
         self._classifier = classifier
         self._name = f"{policy.name}@{policy.fingerprint}"
 
@@ -67,12 +68,12 @@ class PolicyRouter:
     @property
     def patience_s(self) -> float | None:
         """Seconds without conflict that count as one more source for what users say; None: age does not count."""
-        days = self._policy.ladder.days
+        days = self.policy.ladder.days
         return None if days is None else days * DAY_S
 
     def quota(self, trust: Trust) -> int | None:
         """Return how many records of one source may be on their way into the weights or in them."""
-        quotas = self._policy.quotas
+        quotas = self.policy.quotas
         return {Trust.USER: quotas.user, Trust.EXTERNAL: quotas.external}.get(trust)
 
     def route(
@@ -130,7 +131,7 @@ class PolicyRouter:
     # ------------------------------------------------------------ the steps, in order
 
     def _by_rules(self, case: _Case) -> Route | None:
-        for rule in self._policy.rules:
+        for rule in self.policy.rules:
             if _matches(rule.match, case.draft):
                 case.reasons.append(f"rule {rule.name!r}: {rule.reason or rule.route.value}")
                 return rule.route
@@ -143,7 +144,7 @@ class PolicyRouter:
 
     def _by_finding(self, case: _Case, finding: Finding) -> Route | None:
         seen = f"the {finding.screen} screen saw {finding.detail}"
-        policy = self._policy.sensitivity
+        policy = self.policy.sensitivity
         if finding.screen == "secret":
             route: Route | None = policy.secret
         elif finding.screen == "personal":
@@ -165,7 +166,7 @@ class PolicyRouter:
 
     def _as_chatter(self, case: _Case) -> Route | None:
         chance = case.judgement.kinds.get(Kind.CONVERSATION, 0.0)
-        least = self._policy.thresholds.chatter
+        least = self.policy.thresholds.chatter
         stated = case.draft.kind not in (None, Kind.CONVERSATION) or case.draft.slot is not None
         if stated or least == 1.0 or chance < least or len(case.draft.text.split()) > LONGEST_CHATTER:
             return None
@@ -180,7 +181,7 @@ class PolicyRouter:
             return Route.LEARN
         if draft.slot is not None:
             attribute = " ".join(draft.slot.attribute.casefold().split())
-            if any(fnmatchcase(attribute, glob.casefold()) for glob in self._policy.slots.durable):
+            if any(fnmatchcase(attribute, glob.casefold()) for glob in self.policy.slots.durable):
                 case.reasons.append(f"the policy lists the attribute {attribute!r} as durable")
                 return Route.LEARN
             case.reasons.append(f"fills the slot {attribute!r}, whose value may be replaced")
@@ -197,13 +198,13 @@ class PolicyRouter:
     def _as_question(self, case: _Case) -> Route | None:
         text = case.draft.text.strip()
         lone = text.endswith("?") and not re.search(r"[.!?:]\s", text)
-        if not lone or case.judgement.behaviour >= self._policy.thresholds.behaviour:
+        if not lone or case.judgement.behaviour >= self.policy.thresholds.behaviour:
             return None
         case.reasons.append("a question without its answer")
         return Route.RETRIEVE
 
     def _as_behaviour(self, case: _Case) -> Route | None:
-        limits = self._policy.thresholds
+        limits = self.policy.thresholds
         p_behaviour = case.judgement.behaviour
         if p_behaviour < limits.behaviour - limits.margin:
             return None
@@ -211,13 +212,13 @@ class PolicyRouter:
         if p_behaviour < limits.behaviour + limits.margin:
             case.reasons.append(f"undecided whether {shown}; kept in retrieval")
             return self._by_judge(case)
-        return self._by_durability(case, shown, self._policy.durable)
+        return self._by_durability(case, shown, self.policy.durable)
 
     def _as_fact(self, case: _Case) -> Route:
-        return self._by_durability(case, f"a plain {case.judgement.kind}", self._policy.fact)
+        return self._by_durability(case, f"a plain {case.judgement.kind}", self.policy.fact)
 
     def _by_durability(self, case: _Case, shown: str, least: float) -> Route:
-        p_durable, margin = case.judgement.p_durable, self._policy.thresholds.margin
+        p_durable, margin = case.judgement.p_durable, self.policy.thresholds.margin
         if least < 1.0 and p_durable >= least + margin:
             case.reasons.append(f"{shown} and lasting (p={p_durable:.2f}, needs {least:.2f})")
             return Route.LEARN
@@ -236,7 +237,7 @@ class PolicyRouter:
         return Route(opinion.route)
 
     def _by_ladder(self, case: _Case) -> Route:
-        trust, ladder = case.draft.trust, self._policy.ladder
+        trust, ladder = case.draft.trust, self.policy.ladder
         if trust is Trust.OPERATOR:
             case.reasons.append("the operator vouches for it")
             return Route.LEARN
@@ -248,7 +249,7 @@ class PolicyRouter:
         return Route.LEARN
 
     def _ttl_s(self, case: _Case) -> float | None:
-        days = {"fast": self._policy.lifetimes.fast, "slow": self._policy.lifetimes.slow}.get(case.judgement.volatility)
+        days = {"fast": self.policy.lifetimes.fast, "slow": self.policy.lifetimes.slow}.get(case.judgement.volatility)
         if days is None:
             return None
         case.reasons.append(f"expires after {days:g} days, as {case.judgement.volatility}-changing texts do")

@@ -246,11 +246,19 @@ class SecretScreen:
     def screen(self, text: str) -> tuple[Finding, ...]:
         """Return one finding per class of secret; the secret itself is never repeated."""
         details = [detail for detail, pattern in _SECRETS.items() if pattern.search(text)]
-        if any(_looks_secret(value) for value in _ASSIGNED.findall(text)):
+        if any(_looks_secret(value) for value in _assigned(text)):
             details.append("a password or key")
         if any(_is_card(digits) for digits in _CARD.findall(text)):
             details.append("a payment card number")
         return tuple(Finding(screen="secret", detail=detail) for detail in details)
+
+
+def _assigned(text: str) -> Iterator[str]:
+    """Give what is assigned to every name of a secret, those inside another's value too ("code is password: …")."""
+    found = _ASSIGNED.search(text)
+    while found is not None:
+        yield found[1]
+        found = _ASSIGNED.search(text, found.start() + 1)
 
 
 def _looks_secret(value: str) -> bool:
