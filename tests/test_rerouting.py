@@ -239,8 +239,8 @@ def test_a_text_is_embedded_once_on_its_way_in_and_never_for_a_replay(tmp_path: 
     encoder = CountingEncoder()
     parts = build(tmp_path / "memory", Settings(), encoder=encoder, model=tiny_language_model())
     with HybridMemory(parts) as memory:
-        memory.ingest_many([RULE, "The lift is broken today.", "Use tabs."], trust="operator")
-        assert sorted(encoder.seen) == sorted([RULE, "The lift is broken today.", "Use tabs."])
+        memory.ingest_many([RULE, "The lift is broken.", "Use tabs."], trust="operator")
+        assert sorted(encoder.seen) == sorted([RULE, "The lift is broken.", "Use tabs."])
 
         encoder.seen.clear()
         memory.replay_routing(policy(tmp_path))

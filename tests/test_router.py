@@ -110,7 +110,7 @@ def test_a_volatile_text_stays_in_retrieval_whoever_says_it() -> None:
     decision = decided(drafted("The desk costs $49."), PRICE)
 
     assert decision.route is Route.RETRIEVE
-    assert decision.reasons == ("a plain fact, but may change (p_durable=0.10, needs 0.90)",)
+    assert decision.reasons == ("a plain fact, but may change (p_durable=0.10, needs 0.95)",)
 
 
 def test_half_of_slow_counts_as_durable() -> None:
@@ -121,7 +121,7 @@ def test_half_of_slow_counts_as_durable() -> None:
 
 
 def test_a_plain_fact_needs_more_certainty_than_a_rule() -> None:
-    """0.7 suffices for behaviour (0.6) and not for a fact (0.9)."""
+    """0.7 suffices for behaviour (0.6) and not for a fact (0.947)."""
     assert decided(drafted(), judged(never=0.7, fast=0.3, behaviour=0.9)).route is Route.LEARN
     assert decided(drafted(), judged(never=0.7, fast=0.3, behaviour=0.1)).route is Route.RETRIEVE
 
