@@ -1,7 +1,7 @@
 """What does another vector store in FAISS's place cost, and is what it finds still the selection's nearest?
 
 The same random unit vectors, ledger and questions for every store; NumPy says what is right. Stores that are not
-installed are left out and named. "scan" is a store that honours no restriction: every search reads the selection
+installed are left out and named. "scan" is a store that knows no restriction: every search reads the selection
 from the ledger, which is what a store falls back to.
 
     python -m benchmarks.vector_stores [--passages 10000] [--smoke]
@@ -26,6 +26,7 @@ from benchmarks.report import RESULTS, header
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.mirror import Mirror
+from hybrid_memory.retrieval.selection import Selection
 from hybrid_memory.retrieval.vector_store import VectorStoreMirror
 from hybrid_memory.types import Decision, Draft, Entry, FloatArray, IdArray, Kind, Route, Scope, Sensitivity, Trust
 
@@ -45,13 +46,12 @@ DECISION = Decision(
 )
 
 
-class PassesOver(SimpleVectorStore):  # type: ignore[misc]
-    """Looks at no restriction; answers with the first nodes, so that its own search costs nothing."""
+class Refuses(SimpleVectorStore):  # type: ignore[misc]
+    """Knows no restriction and says so."""
 
     def query(self, query: VectorStoreQuery, **_options: Any) -> VectorStoreQueryResult:
-        """Return the nodes that were added first, whatever was asked."""
-        names = list(self.data.embedding_dict)[: query.similarity_top_k]
-        return VectorStoreQueryResult(ids=names, similarities=[0.0] * len(names))
+        """Raise, as LlamaIndex's stores do for a filter they lack."""
+        raise NotImplementedError(f"{query.mode} with filters")
 
 
 def stores(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -61,7 +61,7 @@ def stores(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "chroma", lambda: _chroma(folder)
     yield "qdrant", lambda: _qdrant(folder)
     yield "pgvector", lambda: _pgvector(folder)
-    yield "scan", PassesOver
+    yield "scan", Refuses
 
 
 def _chroma(folder: Path) -> object:
@@ -125,11 +125,12 @@ def measured(mirror: Any, questions: FloatArray, vectors: FloatArray, ids: IdArr
     rng = np.random.default_rng(seed)
     for share in SHARES:
         selection = np.sort(rng.choice(ids, max(TOP_K, int(len(ids) * share)), replace=False))
-        mirror.search(questions[0], selection=selection, top_k=TOP_K)  # the first one finds out what the store honours
+        chosen = Selection(selection)
+        mirror.search(questions[0], selection=chosen, top_k=TOP_K)  # the first one finds out what the store honours
         milliseconds, right = [], 0
         for question in questions:
             began = time.perf_counter()
-            found = mirror.search(question, selection=selection, top_k=TOP_K)
+            found = mirror.search(question, selection=chosen, top_k=TOP_K)
             milliseconds.append(1000 * (time.perf_counter() - began))
             cosines = vectors[np.searchsorted(ids, selection)] @ question
             right += [key for key, _ in found] == selection[np.argsort(-cosines)[:TOP_K]].tolist()
