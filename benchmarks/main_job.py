@@ -4,7 +4,8 @@
 
 One memory per company learns 24 statements, 72 labelled tickets and one preference, and is told 8 prices that
 change twice. Then it is asked, in four ways, questions nobody trained on: each fact once in plain and once in hard
-phrasing (few words in common), 64 unseen tickets, 24 questions for the preference, 8 prices. Companies and seeds go
+phrasing (few words in common), 64 unseen tickets, 24 questions for the preference, 8 prices; the plain answers
+about facts are also looked at for the preference. Companies and seeds go
 in pairs (first company with the first seed, …); intervals are a paired bootstrap over the questions. "dev" is for
 tuning only.
 """
@@ -34,7 +35,7 @@ RESULTS = Path(__file__).parent / "results"
 ROWS = ("base", "retrieval_only", "retrieval_only, 3 passages", "weights_only", "hybrid")
 LONGEST = 48
 """Tokens an answer may have; the statements, labels and closings fit, and the control is not cut short."""
-COLUMNS = ("facts, plain", "facts, hard", "tickets", "preference", "price", "stale price said")
+COLUMNS = ("facts, plain", "facts, hard", "tickets", "preference", "preference, on facts", "price", "stale price said")
 
 
 @dataclass(slots=True)
@@ -102,6 +103,8 @@ def ask(memory: HybridMemory, company: Company, run: Run, row: str, mode: Mode, 
     outcomes: dict[str, list[int]] = {column: [] for column in COLUMNS}
     for (column, _, right), answer in zip(questions, answers, strict=True):
         outcomes[column].append(int(right(answer.text)))
+    facts = [answer for (column, _, _), answer in zip(questions, answers, strict=True) if column == "facts, plain"]
+    outcomes["preference, on facts"] = [int(company.preference.is_followed_by(answer.text)) for answer in facts]
     asked = [answer for (column, _, _), answer in zip(questions, answers, strict=True) if column == "price"]
     for price, answer in zip(company.prices, asked, strict=True):
         old = [one.value for one in price.history[:-1]]
@@ -188,9 +191,10 @@ def as_result(runs: Sequence[Run], names: Sequence[str], seeds: Sequence[int]) -
         "benchmark": "main_job",
         "companies": list(names[: len(runs)]),
         "seeds": list(seeds[: len(runs)]),
-        "settings": Settings().fingerprint(),
+        "settings": Settings.load().fingerprint(),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "hybrid-memory-sdk")},
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, "
+        f"{Settings.load().model.threads or 'all'} threads",
         "means": {row: {column: float(np.mean(pooled(runs, row, column))) for column in COLUMNS} for row in ROWS},
         "prompt tokens": {row: float(np.mean([run.tokens[row] for run in runs])) for row in ROWS},
         "s per query": {row: float(np.mean([run.seconds_per_query[row] for run in runs])) for row in ROWS},
