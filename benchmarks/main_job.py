@@ -150,7 +150,7 @@ def run_company(company: Company, seed: int) -> Run:
     return run
 
 
-def interval(one: Sequence[int], other: Sequence[int], seed: int = 0) -> tuple[float, float, float]:
+def interval(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Return mean paired difference with its 95 % bootstrap interval (10,000 resamples of the questions)."""
     difference = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
     rng = np.random.default_rng(seed)
