@@ -153,8 +153,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "ingest seconds": seconds,
         "rows": {row: run.means() for row, run in runs.items()},
         f"ours - {single}": {
-            "recall@10": interval(ours.recall, runs[single].recall),  # type: ignore[arg-type]
-            "nDCG@10": interval(ours.ndcg, runs[single].ndcg),  # type: ignore[arg-type]
+            "recall@10": interval(ours.recall, runs[single].recall),
+            "nDCG@10": interval(ours.ndcg, runs[single].ndcg),
         },
     }
 
