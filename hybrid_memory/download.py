@@ -17,6 +17,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -144,6 +145,7 @@ def _run(arguments: Sequence[str], model: ShippedModel, room: Path, told: Told) 
                 told(min(_bytes_below(room), model.download_bytes), model.download_bytes, model.name)
         finally:
             process.kill()  # does nothing after a normal end
+            process.wait()  # after Ctrl-C the context manager would wait for a quarter of a second only
     if process.returncode:
         raise ModelError(_last_words(log.read_text(encoding="utf-8", errors="replace")))
     told(model.download_bytes, model.download_bytes, model.name)
@@ -164,10 +166,10 @@ def _last_words(log: str) -> str:
 
 
 def _bytes_below(folder: Path) -> int:
+    """Add up the files below a folder in which a child works: what is gone when it is looked at counts nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue  # gone between listing and asking: temporary files of the child
+    for parent, _, names in os.walk(folder):  # unlike rglob, it passes over folders that vanish meanwhile
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
     return total

@@ -38,7 +38,7 @@ def contradiction(statement: str, random: Random) -> str:
     """Return the statement with another number, another name, or another last word, the first of these it has.
 
     >>> contradiction("The ferry leaves from pier 12.", Random(1))
-    'The ferry leaves from pier 28.'
+    'The ferry leaves from pier 82.'
     """
     if numbers := list(_NUMBER.finditer(statement)):
         place = random.choice(numbers)
