@@ -42,6 +42,25 @@ def main_job(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def labels(result: Mapping[str, Any]) -> str:
+    """Return the labelled tasks as Markdown; the shares are means over questions and seeds."""
+    outcomes = result["outcomes"]
+    lines = [
+        f"Seeds {', '.join(map(str, result['seeds']))}, {result['machine']}, settings {result['settings']}:",
+        "",
+        "| | " + " | ".join(outcomes) + " |",
+        "|---" * (len(outcomes) + 1) + "|",
+    ]
+    for row in next(iter(outcomes.values())):
+        shares = [sum(one[row]) / len(one[row]) for one in outcomes.values()]
+        lines.append(f"| {row} | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
+    lines.append("")
+    for name, (mean, low, high) in result["differences"].items():
+        if name.endswith("all companies"):
+            lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+    return "\n".join(lines)
+
+
 def forgetting(result: Mapping[str, Any]) -> str:
     """Return the stream of windows as Markdown: what was kept, what it cost, and the differences."""
     columns = (*KEPT, *COSTS)
@@ -79,6 +98,7 @@ def _cell(column: str, value: float | str | None) -> str:
 
 SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "main_job": ("README.md", main_job),
+    "labels": ("README.md", labels),
     "forgetting": ("README.md", forgetting),
 }
 """Result file -> the page that shows it, and how."""
