@@ -32,9 +32,11 @@ class ShortWordEncoder(WordEncoder):
     fingerprint = "short words"
 
 
-def open_without_model(folder: Path, encoder: WordEncoder | None = None, *, for_reindex: bool = False) -> HybridMemory:
+def open_without_model(
+    folder: Path, encoder: WordEncoder | None = None, *, for_reindex: bool = False, **groups: dict[str, float]
+) -> HybridMemory:
     """Open a memory that would fail on the first use of a language model: there is none."""
-    settings = Settings.load(None, model={"name": str(folder / "no model")})
+    settings = Settings.load(None, model={"name": str(folder / "no model")}, **groups)
     return HybridMemory(build(folder, settings, encoder=encoder or WordEncoder(), for_reindex=for_reindex))
 
 
@@ -311,7 +313,8 @@ def test_17_published_names_stay_and_nothing_is_held_back(tmp_path: Path) -> Non
 
 def test_18_writers_queue_up_and_readers_go_on(tmp_path: Path) -> None:
     """Eight writers and readers over four openings: no "database is locked", every record once."""
-    memories = [open_without_model(tmp_path) for _ in range(4)]
+    patient = {"lock_timeout_s": 120.0}  # a busy disk must not decide what this test says
+    memories = [open_without_model(tmp_path, ledger=patient) for _ in range(4)]
 
     def work(number: int) -> None:
         memory = memories[number % 4]
