@@ -104,7 +104,8 @@ def test_every_policy_file_of_the_installed_package_can_be_read(installed: Path)
 from hybrid_memory.routing.policy import list_policies, load_policy
 print(*(load_policy(name) and name for name in list_policies()))
 """
-    here = sorted(path.stem for path in (ROOT / "policies").glob("*.toml"))
+    # beside each policy lies a table of examples for it: "default.examples.toml"
+    here = sorted(path.stem for path in (ROOT / "policies").glob("*.toml") if "." not in path.stem)
 
     assert sorted(run(installed / "bin" / "python", "-c", script, cwd=installed).split()) == here
 
