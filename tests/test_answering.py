@@ -384,6 +384,19 @@ def test_a_filter_by_kind_says_what_kind_of_question_it_is(tmp_path: Path) -> No
     assert (plain.text, named.text) == ("It is so.", "A")
 
 
+@pytest.mark.parametrize(
+    ("filters", "serve"),
+    [({"kind": "example"}, []), ({"kind": {"eq": "example"}}, []), ({"kind": {"ne": "example"}}, ["facts-1-v1"])],
+)
+def test_no_shard_of_facts_serves_who_asks_for_examples(
+    bench: Bench, filters: dict[str, Any], serve: list[str]
+) -> None:
+    """Asking for anything but examples is not asking for them."""
+    bench.learn(bench.write(FERRY))
+
+    assert list(bench.ask("Where is the ferry?", filters=filters)[0].adapters) == serve
+
+
 def test_an_adapter_that_learned_the_labels_weighs_in(bench: Bench) -> None:
     """It is 9 nats surer of A per token; the behaviour adapter has no say in a label."""
     bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from ulid import ULID
 from hybrid_memory.answering.abstention import UNKNOWN, abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
-from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
+from hybrid_memory.answering.likeness import EXAMPLES, FACTS, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
@@ -168,8 +168,9 @@ class Answerer:
         started = time.monotonic()
         vectors = self._encoder.encode(questions)
         cases = [Case(question) for question in questions]
-        # who asks for a kind of record by name knows what kind of question it is
-        unlike = [frozenset[str]()] * len(cases) if _names_kind(filters) else self._kinds.unlike(vectors, scope)
+        # who asks for examples by name knows what kind of question it is: no fact answers it
+        named = _asks_for_examples(filters)
+        unlike = [frozenset({FACTS})] * len(cases) if named else self._kinds.unlike(vectors, scope)
         wanted = self._settings.passages if passages is None else passages
         if mode is not Mode.WEIGHTS_ONLY:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
@@ -282,14 +283,14 @@ class Answerer:
         )
 
 
-def _names_kind(filters: Filters | None) -> bool:
-    """Tell whether a condition anywhere in the filters is on the kind of record."""
+def _asks_for_examples(filters: Filters | None) -> bool:
+    """Tell whether the filters let examples through and nothing else: by name, alone or beside other conditions."""
     if filters is None:
         return False
-    return any(
-        field == "kind" or (isinstance(value, list) and any(_names_kind(one) for one in value))
-        for field, value in filters.items()
-    )
+    if filters.get("kind") in (Kind.EXAMPLE.value, {"eq": Kind.EXAMPLE.value}):
+        return True
+    both = filters.get("and")
+    return isinstance(both, list) and any(_asks_for_examples(one) for one in both if isinstance(one, Mapping))
 
 
 def _and_kind(filters: Filters | None, condition: Filters) -> Filters:
