@@ -1,4 +1,4 @@
-"""Database rows <-> the values of types.py.
+"""Database rows <-> the values of types/.
 
 Flow:    the only place where columns become `Record`, `Passage`, `Event`, `SelfEdit`, `Shard`, `AdapterVersion`.
 Imports: types, and clock of the ledger.

@@ -1,0 +1,111 @@
+"""What a search finds and a question gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hybrid_memory.types.inputs import Turn
+from hybrid_memory.types.records import Passage, Record
+from hybrid_memory.types.values import Value
+from hybrid_memory.types.words import Mode
+
+__all__ = ["Answer", "Context", "Explanation", "Generation", "Hit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit(Value):
+    """One passage found, with its record and where its score came from."""
+
+    record: Record
+    passage: Passage
+    score: float
+    """Fused score, higher is closer; comparable within one search only."""
+    similarity: float
+    """Cosine of query and passage in [-1, 1]; nan when only the words matched."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """What each part adds to the score: "dense" (meaning), "lexical" (words), and where they have a weight "recency",
+    "trust", "time" (the one the question names) and "rerank"."""
+    explanation: tuple[str, ...] = ()
+    """One sentence per part, when the search was asked to explain."""
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return self.record.id
+
+    @property
+    def text(self) -> str:
+        """The record's text."""
+        return self.record.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation(Value):
+    """What a language model wrote for one prompt."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    mean_logprob: float
+    """Mean natural log-probability per written token, <= 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(Value):
+    """The merge without generation: for the caller's own language model."""
+
+    messages: tuple[Turn, ...]
+    sources: tuple[Hit, ...]
+    adapters: tuple[str, ...]
+    masked: tuple[str, ...]
+    """Adapter versions left out because what they know about this question is stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Value):
+    """One answer with all that led to it."""
+
+    id: str
+    question: str
+    text: str
+    mode: Mode
+    sources: tuple[Hit, ...]
+    adapters: tuple[str, ...]
+    abstained: bool
+    trace: tuple[str, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: Mapping[str, float]
+    """Per stage: "retrieve", "choose", "generate"; a batch's seconds divided by its size."""
+    confidence: float = 0.0
+    """exp(mean log-probability per token) of the text, in (0, 1]."""
+
+    def __str__(self) -> str:
+        """Return the answer's text."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation(Value):
+    """What an answer came from, by leaving parts out. All numbers are mean natural log-probabilities per token."""
+
+    answer_id: str
+    text: str
+    logprob: Mapping[str, float]
+    """How likely the text is from "both" halves, from "evidence" or "adapters" alone, and from the "base" model."""
+    evidence: float
+    """What the evidence (stated rules included) adds to the base, averaged over both orders of adding the halves."""
+    adapter: float
+    """What the adapters add; `base + evidence + adapter` is what both give together."""
+    sources: Mapping[str, float]
+    """record id -> how much less likely the text is without that record."""
+    adapters: Mapping[str, float]
+    """adapter version -> how much less likely the text is without it."""
+    summary: str
+    """One line for people."""
+
+    @property
+    def base(self) -> float:
+        """What the base model alone gives."""
+        return self.logprob["base"]

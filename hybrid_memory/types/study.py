@@ -1,0 +1,56 @@
+"""What is written to be learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hybrid_memory.types.inputs import Example
+from hybrid_memory.types.values import Value
+
+__all__ = ["Directives", "SelfEdit", "StudyItem"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyItem(Value):
+    """One training sequence: a prompt with its response, or plain text when the prompt is empty."""
+
+    prompt: str
+    response: str
+    form: str
+    """"statement", "question", "completion", "demonstration", "evidence", "deference" or "general"."""
+    held_out: bool = False
+    """True: kept for the gate, never trained on."""
+    evidence: tuple[str, ...] = ()
+    """Texts shown in the prompt as evidence, so that the model learns to read them."""
+    shots: tuple[Example, ...] = ()
+    """Demonstrations shown before the prompt, least similar first."""
+    source: str = ""
+    """What the response comes from, for context distillation; "" where the response says it all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directives(Value):
+    """What a self-edit asks of the inner loop; None leaves it to the settings."""
+
+    learning_rate: float | None = None
+    epochs: int | None = None
+    loss_on: str | None = None
+    """"answer" or "all"."""
+    targets: tuple[str, ...] | None = None
+    """Linear layers that get LoRA, by name."""
+    augmentations: tuple[str, ...] | None = None
+    """Forms in which the material is studied once more, such as "reverse"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfEdit(Value):
+    """The study material that was written for one record."""
+
+    record_id: str
+    items: tuple[StudyItem, ...]
+    generator: str
+    seed: int
+    directives: Directives = Directives()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """How many written items verification refused, by reason."""

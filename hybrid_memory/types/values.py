@@ -1,0 +1,74 @@
+"""What all values share: they read like a dict and turn into JSON; and the aliases of arrays and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FloatArray", "IdArray", "Json", "Value", "finite"]
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+IdArray: TypeAlias = npt.NDArray[np.int64]
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+
+class Value:
+    """Lets a frozen dataclass be read like a dict, and turned into JSON-ready data."""
+
+    def __getitem__(self, name: str) -> object:
+        """Return the field of that name; KeyError lists the fields there are."""
+        if name not in self.keys():
+            raise KeyError(f"{type(self).__name__} has no field {name!r}; it has {', '.join(self.keys())}")
+        return getattr(self, name)
+
+    def keys(self) -> list[str]:
+        """Return the field names, in order; makes `dict(value)` work."""
+        return [item.name for item in dataclasses.fields(self)]  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the field names, as a dict does."""
+        return iter(self.keys())
+
+    def to_json(self) -> dict[str, Json]:
+        """Return plain data that `json.dumps` accepts: enums as values, times as ISO 8601."""
+        return {name: _plain(getattr(self, name)) for name in self.keys()}
+
+
+def _plain(value: object) -> Json:
+    if isinstance(value, Value):
+        return value.to_json()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value.tolist()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def finite(value: Any) -> Any:
+    """Replace what JSON has no word for: nan (a passage that only the words found) and infinities become None.
+
+    >>> finite({"similarity": float("nan"), "score": 0.5})
+    {'similarity': None, 'score': 0.5}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [finite(item) for item in value]
+    return value
