@@ -61,7 +61,8 @@ class Intake:
 
     def ingest(self, x: object, *, forced: Route | None, dry_run: bool, **stamp: Any) -> IngestReceipt:
         """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `forced` overrules the policy."""
-        entries = self._decide(self._reader.read(x, **stamp), forced)
+        drafts = self._reader.read(x, **stamp)
+        entries = self._decide(drafts, forced)
         if dry_run:
             decisions = [entry.decision for entry in entries]
             receipts = [
@@ -70,16 +71,24 @@ class Intake:
         else:
             receipts = self._ledger.write(entries)
         ids = tuple(receipt.record_id for receipt in receipts if receipt.record_id is not None)
-        return replace(receipts[0], records=ids, parts=tuple(receipts) if len(receipts) > 1 else ())
+        parts = tuple(receipts) if len(receipts) > 1 else ()
+        return replace(receipts[0], records=ids, parts=parts, passed_over=_passed_over(x, drafts))
 
     def ingest_batch(
-        self, batch: Mapping[int, object], failures: list[tuple[int, str]], *, forced: Route | None, **stamp: Any
+        self,
+        batch: Mapping[int, object],
+        failures: list[tuple[int, str]],
+        passed_over: list[tuple[int, int]],
+        *,
+        forced: Route | None,
+        **stamp: Any,
     ) -> list[IngestReceipt]:
         """Take inputs in, all embedded and stored at once; a bad one is noted in `failures` with its place.
 
         Args:
             batch: place in the caller's list -> input.
-            failures: gets (place, message).
+            failures: gets (place, what was wrong).
+            passed_over: gets (place, number of the message) for messages of conversations that become no record.
             forced: overrules the policy.
             stamp: the keyword arguments of `Reader.read`.
         """
@@ -89,6 +98,8 @@ class Intake:
                 read[place] = self._reader.read(x, **stamp)
             except HybridMemoryError as error:
                 failures.append((place, str(error)))
+            else:
+                passed_over += [(place, number) for number in _passed_over(x, read[place])]
         decided = iter(self._decide([draft for drafts in read.values() for draft in drafts], forced) if read else [])
         return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
 
@@ -145,3 +156,11 @@ class Intake:
         ]
         decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
         return list(zip(decisions, of_draft, strict=True))
+
+
+def _passed_over(x: object, drafts: Sequence[Draft]) -> tuple[int, ...]:
+    """Return the places of the messages of a conversation of which there is no draft; of other inputs none."""
+    if not isinstance(x, list | tuple):
+        return ()
+    kept = {draft.metadata.get("turn") for draft in drafts}
+    return tuple(number for number in range(len(x)) if number not in kept)

@@ -285,9 +285,10 @@ class HybridMemory:
         everything = list(inputs)
         receipts: list[IngestReceipt] = []
         failures: list[tuple[int, str]] = []
+        passed_over: list[tuple[int, int]] = []
         for start in range(0, len(everything), batch_size):
             batch = dict(enumerate(everything[start : start + batch_size], start=start))
-            receipts += self._parts.intake.ingest_batch(batch, failures, **_read_stamp(**stamp))
+            receipts += self._parts.intake.ingest_batch(batch, failures, passed_over, **_read_stamp(**stamp))
             if progress is not None:
                 progress("ingest", start + len(batch), len(everything), f"{len(failures)} failed")
         self._open_window_when_full()
@@ -297,6 +298,7 @@ class HybridMemory:
             failures=tuple(sorted(failures)),
             receipts=tuple(receipts),
             seconds=time.monotonic() - started,
+            passed_over=tuple(passed_over),
         )
 
     def import_from(

@@ -134,6 +134,21 @@ def test_of_content_parts_the_text_is_read() -> None:
     assert [draft.text for draft in drafts] == ["The hall has two cranes."]
 
 
+@pytest.mark.parametrize("blank", ["", " \n", "\u200b", "\ufeff \u2060", "\x00"])
+def test_a_message_in_which_nothing_can_be_seen_is_passed_over(blank: str) -> None:
+    """The rest of the conversation is kept, each turn with its own number."""
+    drafts = read([user("The hall has two cranes."), user(blank), assistant(blank), user("One is nine metres high.")])
+
+    assert [draft.metadata["turn"] for draft in drafts] == [0, 3]
+
+
+def test_a_question_is_remembered_over_a_blank_message() -> None:
+    """A tool call between question and answer does not part them."""
+    drafts = read([assistant("Where is the hall?"), assistant("\u200b"), user("In Bergen.")])
+
+    assert [draft.passages for draft in drafts] == [("Where is the hall?\nIn Bergen.",)]
+
+
 def test_a_long_turn_becomes_parts() -> None:
     """Each part says which it is."""
     drafts = read([user("The crane in hall two was repaired again. " * 15)])
@@ -161,6 +176,7 @@ def test_my_of_a_named_speaker_is_not_the_users() -> None:
     [
         ([], "nothing to remember"),
         ([assistant("How are you?")], "nothing to remember"),
+        ([user("\u200b"), user("")], "nothing to remember"),
         (["just text"], r"message 0 is 'just text'.*use ingest_many"),
         ([user("Fine."), {"role": "user"}], "message 1 is"),
         ([{"role": "boss", "content": "x"}], "message 0 has role 'boss'; known are user, assistant"),

@@ -203,6 +203,21 @@ def test_a_time_without_a_zone_is_reported_with_its_row(memory: HybridMemory) ->
     assert "row 1: created_at 2024-07-26T10:29:36 has no time zone" in done.failures[0][1]
 
 
+def test_the_receipt_names_messages_that_became_no_record(memory: HybridMemory) -> None:
+    """One conversation by its messages; of several also the place in the list."""
+    talk = [
+        {"role": "user", "content": "The hall has two cranes."},
+        {"role": "assistant", "content": "\u200b"},
+        {"role": "tool", "content": "{}"},
+        {"role": "user", "content": "One is nine metres high."},
+    ]
+
+    assert memory.ingest(talk, route="retrieve", dry_run=True).passed_over == (1, 2)
+    assert memory.ingest("The hall is in Bergen.", route="retrieve").passed_over == ()
+    done = memory.ingest_many([talk[:1], talk, "The hall is old."], route="retrieve")
+    assert (done.passed_over, done.failures) == (((1, 1), (1, 2)), ())
+
+
 def test_an_input_of_several_records_has_a_receipt_for_each(memory: HybridMemory, tmp_path: Path) -> None:
     """Rows of different kinds go different ways, and the receipt says which."""
     file = tmp_path / "mixed.jsonl"

@@ -5,7 +5,8 @@ Imports: errors, types, and the modules beside it.
 
 What is kept: every user turn; an assistant turn that states something (more than three words and
 no question), as external knowledge, because nobody has confirmed what a model wrote. System,
-developer and tool messages are instructions or raw data of the application and are not stored.
+developer and tool messages are instructions or raw data of the application and are not stored, nor are
+messages without a visible character: tool calls and pictures have none.
 A turn that follows a question of the other side is indexed together with the question: "In Bergen."
 alone means nothing. (LoCoMo, 701 questions, evidence recall@10: by words 0.71 with the question and
 0.58 without, fused 0.70 and 0.63; a speaker's name before the text is worth 0.09.)
@@ -20,7 +21,7 @@ from typing import NamedTuple
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content, aware_time
-from hybrid_memory.ingest.text import normalise, split
+from hybrid_memory.ingest.text import is_blank, normalise, split
 from hybrid_memory.types import Json, Trust, Turn
 
 __all__ = ["read_conversation"]
@@ -60,7 +61,7 @@ def read_conversation(
     before = _Message("", "", None, None)
     for number, raw in enumerate(messages):
         message = _message(raw, number)
-        if not message.text.strip() or message.role not in ("user", "assistant"):
+        if is_blank(message.text) or message.role not in ("user", "assistant"):
             continue
         message = message._replace(text=normalise(message.text, what=f"message {number}", max_chars=max_chars))
         if message.role == "user" or _states(message.text):

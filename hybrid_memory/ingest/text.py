@@ -11,7 +11,7 @@ import unicodedata
 
 from hybrid_memory.errors import InputError
 
-__all__ = ["count_tokens", "normalise", "split"]
+__all__ = ["count_tokens", "is_blank", "normalise", "split"]
 
 HIDDEN = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 """Characters that show nothing: soft hyphen, zero-width space, direction marks, tags. Text that people cannot
@@ -50,14 +50,20 @@ def normalise(text: str, *, what: str = "the text", max_chars: int) -> str:
             f"{what} has {len(text)} characters, accepted are up to {max_chars}; cut it into several documents "
             "or raise ingest.max_chars"
         )
-    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    storable = "".join(sign for sign in lines if sign in "\n\t" or unicodedata.category(sign) not in DROPPED)
-    visible = HIDDEN.sub("", storable)
-    rows = [BLANKS.sub(" ", row).rstrip() for row in visible.split("\n")]
+    rows = [BLANKS.sub(" ", row).rstrip() for row in _visible(text).split("\n")]
     clean = MANY_LINES.sub("\n\n", "\n".join(rows)).strip("\n")
     if not clean.strip():
         raise InputError(f"{what} is empty or only blanks; give at least one word")
     return clean.strip() if "\n" not in clean else clean
+
+
+def is_blank(text: str) -> bool:
+    r"""Tell whether nothing can be seen of the text: what `normalise` refuses as empty.
+
+    >>> is_blank(" \u200b"), is_blank("a")
+    (True, False)
+    """
+    return not _visible(text).strip()
 
 
 def count_tokens(text: str) -> int:
@@ -88,6 +94,12 @@ def split(text: str, *, chunk_tokens: int) -> list[str]:
     )
     pieces: list[str] = splitter.split_text(text)
     return pieces
+
+
+def _visible(text: str) -> str:
+    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    storable = "".join(sign for sign in lines if sign in "\n\t" or unicodedata.category(sign) not in DROPPED)
+    return HIDDEN.sub("", storable)
 
 
 def _sentences(text: str) -> list[str]:

@@ -32,6 +32,9 @@ class IngestReceipt(Value):
     """All record ids, when one input (a file, a conversation) became several."""
     parts: tuple[IngestReceipt, ...] = ()
     """One receipt for each record, when one input became several; the fields above are then those of the first."""
+    passed_over: tuple[int, ...] = ()
+    """Places of the messages of a conversation that became no record: blank ones, questions and small talk of the
+    assistant, messages of the application and its tools."""
 
     @property
     def routes(self) -> Mapping[str, int]:
@@ -48,6 +51,8 @@ class IngestSummary(Value):
     failures: tuple[tuple[int, str], ...]
     receipts: tuple[IngestReceipt, ...]
     seconds: float
+    passed_over: tuple[tuple[int, int], ...] = ()
+    """(place in the input, message) of each message of a conversation that became no record, see `IngestReceipt`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
