@@ -197,6 +197,7 @@ def build(
             encoder=encoder,
             ledger=ledger,
             retriever=retriever,
+            stored=consolidation.run_when_full,
         ),
         encoder=encoder,
         ledger=ledger,

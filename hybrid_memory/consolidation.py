@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from hybrid_memory.config import WindowSettings
-from hybrid_memory.errors import ConsolidationError, LockedError
+from hybrid_memory.errors import ConsolidationError, HybridMemoryError, LockedError
 from hybrid_memory.protocols import Ledger, Progress
 from hybrid_memory.rebuilding import Rebuilding, untouched
 from hybrid_memory.trials import Workshop
@@ -94,6 +94,16 @@ class Consolidation:
                 self._ledger.unlease(leased, worker=worker)
             self._upkeep.delete_those_that_saw_forgotten_records()
         return self._report(reports, scope, time.monotonic() - started)
+
+    def run_when_full(self) -> None:
+        """Open a window when `window.queue_size` records wait; one that fails is given up, what waits stays queued."""
+        size = self._window.queue_size
+        if not size or len(self._ledger.pending()) < size:
+            return
+        try:
+            self.run()
+        except HybridMemoryError as error:  # what was ingested is stored: the call must not look as if it had failed
+            log.warning("the window that opened because %d records wait was given up: %s", size, error)
 
     def _free(self, worker: str) -> None:
         """Give back what a dead worker had leased."""

@@ -1,19 +1,22 @@
 """Read, screen, route and store what comes in.
 
 Flow:    input -> drafts -> screens -> decisions -> one ledger transaction
-Imports: errors, types, protocols. Knows reader, screens, router and encoder by their protocols only.
+Imports: errors, types, protocols, arguments, rerouting. Knows reader, screens, router and encoder by their protocols.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from hybrid_memory.arguments import read_stamp
 from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
-from hybrid_memory.protocols import Encoder, Ledger, Reader, Retriever, Router, Screen
+from hybrid_memory.protocols import Encoder, Ledger, Progress, Reader, Retriever, Router, Screen
 from hybrid_memory.rerouting import Rerouting
 from hybrid_memory.types import (
     Decision,
@@ -21,8 +24,12 @@ from hybrid_memory.types import (
     Entry,
     FloatArray,
     IngestReceipt,
+    IngestSummary,
+    Json,
+    Record,
     Route,
     Scope,
+    Status,
     Trust,
 )
 
@@ -43,8 +50,9 @@ class Intake:
         ledger: Ledger,
         retriever: Retriever,
         rerouting: Rerouting,
+        stored: Callable[[], None],
     ) -> None:
-        """`load_router` gives the router of another policy, by its name or file."""
+        """`load_router` gives the router of another policy, by its name or file; `stored` is called after a write."""
         self._reader = reader
         self._screens = screens
         self._router = router
@@ -53,6 +61,7 @@ class Intake:
         self._ledger = ledger
         self._retriever = retriever
         self._rerouting = rerouting
+        self._stored = stored
 
     @property
     def policy(self) -> str:
@@ -70,11 +79,75 @@ class Intake:
             ]
         else:
             receipts = self._ledger.write(entries)
+            self._stored()
         ids = tuple(receipt.record_id for receipt in receipts if receipt.record_id is not None)
         parts = tuple(receipts) if len(receipts) > 1 else ()
         return replace(receipts[0], records=ids, parts=parts, passed_over=_passed_over(x, drafts))
 
-    def ingest_batch(
+    def ingest_many(
+        self, inputs: Iterable[object], *, batch_size: int, progress: Progress | None, **stamp: Any
+    ) -> IngestSummary:
+        """Take inputs in, a transaction a batch; the arguments are those of `HybridMemory.ingest_many`."""
+        started = time.monotonic()
+        if "idempotency_key" in stamp:
+            raise InputError("idempotency_key names one input; ingest_many is idempotent by content without it")
+        if isinstance(inputs, str | Path) or not isinstance(inputs, Iterable):
+            raise InputError(f"ingest_many takes a list of inputs, got {type(inputs).__name__}; ingest() takes one")
+        if batch_size < 1:
+            raise InputError(f"batch_size must be 1 or more, got {batch_size}")
+        everything = list(inputs)
+        receipts: list[IngestReceipt] = []
+        failures: list[tuple[int, str]] = []
+        passed_over: list[tuple[int, int]] = []
+        for start in range(0, len(everything), batch_size):
+            batch = dict(enumerate(everything[start : start + batch_size], start=start))
+            receipts += self._ingest_batch(batch, failures, passed_over, **read_stamp(**stamp))
+            if progress is not None:
+                progress("ingest", start + len(batch), len(everything), f"{len(failures)} failed")
+        self._stored()
+        return IngestSummary(
+            counts=Counter(receipt.route.value for receipt in receipts),
+            duplicates=sum(receipt.duplicate for receipt in receipts),
+            failures=tuple(sorted(failures)),
+            receipts=tuple(receipts),
+            seconds=time.monotonic() - started,
+            passed_over=tuple(passed_over),
+        )
+
+    def imported(self, source: object, form: str) -> list[object]:
+        """Return the rows of another memory's export, as inputs for `ingest_many`."""
+        return self._reader.imported(source, form)
+
+    def update(self, record_id: str, x: object, *, metadata: Mapping[str, Json] | None) -> Record:
+        """Replace a record's metadata in place, or (`x`) its content by a record that supersedes it; return that."""
+        if x is None:
+            return self._ledger.update(record_id, metadata=metadata)
+        old = self._ledger.get(record_id)
+        if old.status is Status.FORGOTTEN:
+            raise NotFoundError(f"record {record_id!r} was forgotten; ingest the new content as a record of its own")
+        receipt = self.ingest(
+            x,
+            forced=None,
+            dry_run=False,
+            scope=old.scope,
+            source=old.source,
+            trust=old.trust,
+            supersedes=record_id,
+            metadata=old.metadata if metadata is None else metadata,
+        )
+        if receipt.record_id is None:
+            raise InputError(
+                f"the new content was routed to {receipt.route.value} and not stored; pass route='retrieve'"
+            )
+        return self._ledger.get(receipt.record_id)
+
+    def route(self, text: str, *, policy: str | None, trust: Trust | str) -> Decision:
+        """Explain where a text would go under a policy (None: the one in force), without storing anything."""
+        drafts = self._reader.read(text, scope=Scope(), trust=trust)
+        router = self._router if policy is None else self._load_router(policy)
+        return self._decisions(drafts, router)[0][0]
+
+    def _ingest_batch(
         self,
         batch: Mapping[int, object],
         failures: list[tuple[int, str]],
@@ -83,7 +156,7 @@ class Intake:
         forced: Route | None,
         **stamp: Any,
     ) -> list[IngestReceipt]:
-        """Take inputs in, all embedded and stored at once; a bad one is noted in `failures` with its place.
+        """Take inputs in, by their places, all embedded and stored at once; a bad one is noted.
 
         Args:
             batch: place in the caller's list -> input.
@@ -115,16 +188,6 @@ class Intake:
         for place, several in entries.items():
             receipts += self._write_batch({place: several}, failures)
         return receipts
-
-    def imported(self, source: object, form: str) -> list[object]:
-        """Return the rows of another memory's export, as inputs for `ingest_batch`."""
-        return self._reader.imported(source, form)
-
-    def route(self, text: str, *, policy: str | None, trust: Trust | str) -> Decision:
-        """Explain where a text would go under a policy (None: the one in force), without storing anything."""
-        drafts = self._reader.read(text, scope=Scope(), trust=trust)
-        router = self._router if policy is None else self._load_router(policy)
-        return self._decisions(drafts, router)[0][0]
 
     def _decide(self, drafts: Sequence[Draft], forced: Route | None) -> list[Entry]:
         self._retriever.require_same_encoder()

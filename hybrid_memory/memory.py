@@ -7,25 +7,24 @@ Imports: types, protocols, config, errors, and the flow modules beside it. Knows
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from ulid import ULID
 
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.arguments import at_least, member, read_question, seconds
 from hybrid_memory.audit import audit
 from hybrid_memory.benchmark import BenchmarkReport, replay
 from hybrid_memory.config import LedgerSettings, Settings, WindowSettings
 from hybrid_memory.consolidation import Consolidation
-from hybrid_memory.errors import AdapterError, HybridMemoryError, InputError, LedgerError, LockedError, NotFoundError
+from hybrid_memory.errors import AdapterError, InputError, LedgerError, LockedError, NotFoundError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.inspection import problems, trace, where
 from hybrid_memory.intake import Intake
@@ -76,8 +75,6 @@ from hybrid_memory.verdicts import Exchange, finished_turn, standing_verdict, ve
 __all__ = ["HybridMemory", "Parts"]
 
 log = logging.getLogger(__name__)
-
-Word = TypeVar("Word", Route, Mode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,24 +237,22 @@ class HybridMemory:
             InputError: the input cannot be used; nothing was stored.
             LockedError: another process holds the writer lock too long.
         """
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
-        receipt = self._parts.intake.ingest(
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        return self._parts.intake.ingest(
             x,
-            forced=_member(Route, "route", route),
+            forced=member(Route, "route", route),
             dry_run=dry_run,
             scope=scope,
             source=source,
             observed_at=observed_at,
             valid_from=valid_from,
             valid_to=valid_to,
-            ttl_s=_seconds(ttl),
+            ttl_s=seconds(ttl),
             trust=trust,
             supersedes=supersedes,
             metadata=metadata,
             idempotency_key=idempotency_key,
         )
-        self._open_window_when_full()
-        return receipt
 
     add = ingest
 
@@ -275,31 +270,7 @@ class HybridMemory:
         Returns:
             Counts per route, and each failure as (place in the input, message).
         """
-        started = time.monotonic()
-        if "idempotency_key" in stamp:
-            raise InputError("idempotency_key names one input; ingest_many is idempotent by content without it")
-        if isinstance(inputs, str | Path) or not isinstance(inputs, Iterable):
-            raise InputError(f"ingest_many takes a list of inputs, got {type(inputs).__name__}; ingest() takes one")
-        if batch_size < 1:
-            raise InputError(f"batch_size must be 1 or more, got {batch_size}")
-        everything = list(inputs)
-        receipts: list[IngestReceipt] = []
-        failures: list[tuple[int, str]] = []
-        passed_over: list[tuple[int, int]] = []
-        for start in range(0, len(everything), batch_size):
-            batch = dict(enumerate(everything[start : start + batch_size], start=start))
-            receipts += self._parts.intake.ingest_batch(batch, failures, passed_over, **_read_stamp(**stamp))
-            if progress is not None:
-                progress("ingest", start + len(batch), len(everything), f"{len(failures)} failed")
-        self._open_window_when_full()
-        return IngestSummary(
-            counts=Counter(receipt.route.value for receipt in receipts),
-            duplicates=sum(receipt.duplicate for receipt in receipts),
-            failures=tuple(sorted(failures)),
-            receipts=tuple(receipts),
-            seconds=time.monotonic() - started,
-            passed_over=tuple(passed_over),
-        )
+        return self._parts.intake.ingest_many(inputs, batch_size=batch_size, progress=progress, **stamp)
 
     def import_from(
         self, source: object, form: str, *, batch_size: int = 64, progress: Progress | None = None, **stamp: Any
@@ -370,11 +341,9 @@ class HybridMemory:
 
         With `explain=True` each hit says in `explanation` where its score came from.
         """
-        scope, rest = read_scope(
-            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
-        )
+        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         self._ledger.expire(datetime.now(UTC))
-        vector = self._parts.encoder.encode([_question(query)])
+        vector = self._parts.encoder.encode([read_question(query)])
         return self._parts.retriever.search(
             query, vector=vector, scope=scope, top_k=top_k, filters=rest, as_of=as_of, explain=explain
         )
@@ -428,18 +397,16 @@ class HybridMemory:
         """
         if isinstance(questions, str):
             raise InputError("query_many takes a list of questions, got one text; query() takes one")
-        _at_least("passages", passages, 0)
-        _at_least("max_new_tokens", max_new_tokens, 1)
+        at_least("passages", passages, 0)
+        at_least("max_new_tokens", max_new_tokens, 1)
         if not questions:
             return []
-        scope, rest = read_scope(
-            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
-        )
+        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         self._ledger.expire(datetime.now(UTC))
         before = self._ledger.clock()
         answers = self._answered(
-            [_question(question) for question in questions],
-            mode=_member(Mode, "mode", mode) or Mode.HYBRID,
+            [read_question(question) for question in questions],
+            mode=member(Mode, "mode", mode) or Mode.HYBRID,
             scope=scope,
             filters=rest,
             as_of=as_of,
@@ -481,15 +448,13 @@ class HybridMemory:
         run_id: str | None = None,
     ) -> Context:
         """Return what `query` would send to the model, without generating: for your own model."""
-        _at_least("passages", passages, 0)
-        scope, rest = read_scope(
-            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
-        )
+        at_least("passages", passages, 0)
+        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         self._ledger.expire(datetime.now(UTC))
         return self._parts.answerer.context(
-            _question(question),
+            read_question(question),
             scope=scope,
-            mode=_member(Mode, "mode", mode) or Mode.HYBRID,
+            mode=member(Mode, "mode", mode) or Mode.HYBRID,
             filters=rest,
             as_of=as_of,
             passages=passages,
@@ -550,7 +515,7 @@ class HybridMemory:
         """
         if (correction is None) is not accepted:
             raise InputError("give either correction='the right answer' or accepted=True")
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         if not isinstance(answer_id, str):
             exchange = finished_turn(answer_id, scope)
         elif scope == Scope():
@@ -595,7 +560,7 @@ class HybridMemory:
             budget_s: stop opening shards when this would be exceeded, seconds.
             progress: told what is written, trained and measured.
         """
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         self._ledger.expire(datetime.now(UTC))
         self._parts.rerouting.climb()
         return self._parts.consolidation.run(
@@ -619,15 +584,6 @@ class HybridMemory:
             InputError: fewer than two lessons, or no round.
         """
         return self._parts.outer_loop().run(lessons, rounds=rounds, progress=progress)
-
-    def _open_window_when_full(self) -> None:
-        size = self._parts.settings.window.queue_size
-        if not size or len(self._ledger.pending()) < size:
-            return
-        try:
-            self._parts.consolidation.run()
-        except HybridMemoryError as error:  # what was ingested is stored: the call must not look as if it had failed
-            log.warning("the window that opened because %d records wait was given up: %s", size, error)
 
     # ------------------------------------------------------------ forget
 
@@ -664,9 +620,7 @@ class HybridMemory:
         """
         if weights not in ("defer", "now"):
             raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
-        scope, rest = read_scope(
-            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
-        )
+        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         if record_id is not None:
             if rest is not None:
                 raise InputError("give record ids or filters, not both")
@@ -733,7 +687,7 @@ class HybridMemory:
         Raises:
             InputError: there are no texts, or fewer than two controls, or a text is among the controls.
         """
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         _check_audit(texts, controls)
         shards = self._ledger.shards(scope=None if scope == Scope() else scope)
         serving = {shard.active for shard in shards if not shard.masked}
@@ -777,7 +731,7 @@ class HybridMemory:
 
         if not questions or not all(isinstance(one, Example) for one in questions):
             raise InputError("questions must be a list of Example(question, right answer), one or more")
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=None, filters=None)
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=None)
         # a run of its own: its adapters' names then never meet those of this memory in the shared language model
         asked = {**dict(zip(scope.keys(), scope.values(), strict=True)), "run_id": f"benchmark-{ULID()}"}
         aside = self._parts.settings.model_copy(update={"ledger": LedgerSettings(), "window": _by_call(self._parts)})
@@ -819,28 +773,7 @@ class HybridMemory:
         Returns:
             The record that now holds: the same one, or its successor.
         """
-        if x is None:
-            return self._ledger.update(record_id, metadata=metadata)
-        old = self._ledger.get(record_id)
-        if old.status is Status.FORGOTTEN:
-            raise NotFoundError(f"record {record_id!r} was forgotten; ingest the new content as a record of its own")
-        tenant_id, user_id, agent_id, run_id = old.scope.values()
-        receipt = self.ingest(
-            x,
-            tenant_id=tenant_id,
-            user_id=user_id,
-            agent_id=agent_id,
-            run_id=run_id,
-            source=old.source,
-            trust=old.trust,
-            supersedes=record_id,
-            metadata=old.metadata if metadata is None else metadata,
-        )
-        if receipt.record_id is None:
-            raise InputError(
-                f"the new content was routed to {receipt.route.value} and not stored; pass route='retrieve'"
-            )
-        return self._ledger.get(receipt.record_id)
+        return self._parts.intake.update(record_id, x, metadata=metadata)
 
     def history(self, record_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
         """Return what happened to a record and to the other values of its slot, oldest first.
@@ -866,9 +799,7 @@ class HybridMemory:
         run_id: str | None = None,
     ) -> list[Record]:
         """Return the records a query in this scope sees, in order of recording; page with `after`."""
-        scope, rest = read_scope(
-            tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=filters
-        )
+        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._ledger.find(
             scope=scope, filters=rest, as_of=as_of, all_statuses=all_statuses, limit=limit, after=after
         )
@@ -946,33 +877,6 @@ class HybridMemory:
         self.close()
 
 
-def _question(text: str) -> str:
-    if not isinstance(text, str):
-        raise InputError(f"a question must be text, got {type(text).__name__}")
-    if not text.strip():
-        raise InputError("the question is empty; ask something")
-    return text.strip()
-
-
-def _seconds(ttl: timedelta | float | None) -> float | None:
-    return ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-
-
-def _read_stamp(
-    *,
-    tenant_id: str | None = None,
-    user_id: str | None = None,
-    agent_id: str | None = None,
-    run_id: str | None = None,
-    route: Route | str | None = None,
-    ttl: timedelta | float | None = None,
-    **rest: Any,
-) -> dict[str, Any]:
-    """Return the keyword arguments of `ingest` as the intake takes them."""
-    scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id, filters=None)
-    return {"scope": scope, "forced": _member(Route, "route", route), "ttl_s": _seconds(ttl), **rest}
-
-
 def _by_call(parts: Parts) -> WindowSettings:
     """Return the window settings without their clock: windows open when they are called."""
     return parts.settings.window.model_copy(update={"queue_size": 0, "cron": None})
@@ -990,18 +894,3 @@ def _check_audit(texts: Sequence[str], controls: Sequence[str]) -> None:
     both = set(texts) & set(controls)
     if both:
         raise InputError(f"a control must never have been told, but {both.pop()!r} is among the texts as well")
-
-
-def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise InputError(f"{name} must be a whole number of {least} or more, got {value!r}")
-
-
-def _member(kind: type[Word], name: str, value: Word | str | None) -> Word | None:
-    if value is None:
-        return None
-    try:
-        return kind(value)
-    except ValueError:
-        names = ", ".join(member.value for member in kind)
-        raise InputError(f"{name} must be one of {names}; got {value!r}") from None

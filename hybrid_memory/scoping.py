@@ -14,7 +14,12 @@ __all__ = ["read_scope"]
 
 
 def read_scope(
-    *, tenant_id: str | None, user_id: str | None, agent_id: str | None, run_id: str | None, filters: Filters | None
+    filters: Filters | None = None,
+    *,
+    tenant_id: str | None,
+    user_id: str | None,
+    agent_id: str | None,
+    run_id: str | None,
 ) -> tuple[Scope, Filters | None]:
     """Return the scope and the filters that are left.
 

@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
         "streaming",
         "verdicts",
     },
-    {"rehearsal", "rerouting"},
+    {"arguments", "rehearsal", "rerouting"},
     {"intake"},
     {"forgetting"},
     {"review"},
