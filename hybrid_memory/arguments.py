@@ -7,7 +7,7 @@ Imports: errors, types, scoping.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.scoping import read_scope
@@ -25,6 +25,14 @@ def read_question(text: str) -> str:
     if not text.strip():
         raise InputError("the question is empty; ask something")
     return text.strip()
+
+
+@overload
+def seconds(duration: timedelta | float) -> float: ...
+
+
+@overload
+def seconds(duration: timedelta | float | None) -> float | None: ...
 
 
 def seconds(duration: timedelta | float | None) -> float | None:

@@ -1,7 +1,7 @@
 """Audit forgetting: does any adapter still know a text better than texts it has never seen?
 
 Flow:    forgotten texts + never-seen controls -> [audit] -> Audit
-Imports: types, protocols, evidence.
+Imports: errors, types, protocols, evidence.
 
 Two questions per serving adapter. Likelihood: did the forgotten texts become likelier than the controls did, against
 the base model? Extraction: led to the brink of a text, does the model finish it in the text's own words?
@@ -10,10 +10,11 @@ A text that was forgotten exactly behaves like one that was never there (paramet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hybrid_memory.errors import InputError
 from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.types import AdapterVersion, Audit, Turn
@@ -32,7 +33,7 @@ def audit(
     controls: Sequence[str],
     *,
     adapters: Sequence[AdapterVersion],
-    language_model: LanguageModel,
+    language_model: Callable[[], LanguageModel],
     seed: int = 0,
 ) -> Audit:
     """Compare forgotten texts with controls under each adapter that serves.
@@ -43,16 +44,21 @@ def audit(
         texts: what was forgotten; not stored anywhere.
         controls: texts of the same form that were never told; at least two.
         adapters: those that serve.
-        language_model: scores and writes.
+        language_model: loads what scores and writes, once the texts are known to be usable.
         seed: of the bootstrap.
+
+    Raises:
+        InputError: there are no texts, or fewer than two controls, or a text is among the controls.
     """
-    gains = _gains([*texts, *controls], adapters, language_model)
+    _check(texts, controls)
+    model = language_model()
+    gains = _gains([*texts, *controls], adapters, model)
     own, other = np.array(gains[: len(texts)]), np.array(gains[len(texts) :])
     rng = np.random.default_rng(seed)
     means = own[rng.integers(0, len(own), (RESAMPLES, len(own)))].mean(axis=1)
     control_means = other[rng.integers(0, len(other), (RESAMPLES, len(other)))].mean(axis=1)
     low, high = np.percentile(means - control_means, [2.5, 97.5])
-    extracted = tuple(text for text in texts if is_extracted(text, adapters, language_model))
+    extracted = tuple(text for text in texts if is_extracted(text, adapters, model))
     return Audit(
         texts=len(texts),
         controls=len(controls),
@@ -64,6 +70,20 @@ def audit(
         extracted=extracted,
         clean=not extracted and float(low) <= 0,
     )
+
+
+def _check(texts: Sequence[str], controls: Sequence[str]) -> None:
+    """Refuse what would make an audit say nothing."""
+    for name, given, least in (("texts", texts, 1), ("controls", controls, 2)):
+        if (
+            isinstance(given, str)
+            or len(given) < least
+            or not all(isinstance(one, str) and one.split() for one in given)
+        ):
+            raise InputError(f"{name} must be a list of {least} or more texts, got {given!r}")
+    both = set(texts) & set(controls)
+    if both:
+        raise InputError(f"a control must never have been told, but {both.pop()!r} is among the texts as well")
 
 
 def is_extracted(text: str, adapters: Sequence[AdapterVersion], language_model: LanguageModel) -> bool:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from ulid import ULID
 
 from hybrid_memory import retention
 from hybrid_memory.errors import InputError
@@ -35,6 +36,7 @@ from hybrid_memory.types import (
     Mode,
     Preference,
     Record,
+    Scope,
     Value,
 )
 
@@ -111,7 +113,7 @@ def replay(
     questions: Sequence[Example],
     *,
     open_memory: Callable[[Path], AbstractContextManager[Replayed]],
-    scope: Mapping[str, str | None],
+    scope: Scope,
     windows: int,
     misses: float,
     seed: int,
@@ -123,15 +125,17 @@ def replay(
         records: in order of recording.
         questions: prompt = the question, response = what a right answer must say, as whole words.
         open_memory: opens an empty memory in a folder.
-        scope: keyword arguments of the scope that is asked; its run_id replaces that of every record.
+        scope: what is asked in, but for the run: the replay is a run of its own.
         windows: how many parts.
         misses: share of the asked records that retrieval cannot find in the rows with misses, in [0, 1].
         seed: which ones.
         progress: told about each window.
 
     Raises:
-        InputError: no record says what a question's response says, or a number is out of range.
+        InputError: there is no question, no record says what one's response says, or a number is out of range.
     """
+    if not questions or not all(isinstance(one, Example) for one in questions):
+        raise InputError("questions must be a list of Example(question, right answer), one or more")
     if not 1 <= windows <= max(1, len(records)) or not 0 <= misses <= 1:
         raise InputError(
             f"windows must be 1 to {len(records)} (the number of records) and misses 0 to 1, got {windows} and {misses}"
@@ -141,23 +145,27 @@ def replay(
     tasks = [window_of[owner.id] for owner in owners]
     asked = sorted({owner.id for owner in owners})
     missed = frozenset(random.Random(seed).sample(asked, round(misses * len(asked))))
+    # its adapters' names then never meet those of this memory in the language model that both use
+    asked_in = {**dict(zip(scope.keys(), scope.values(), strict=True)), "run_id": f"benchmark-{ULID()}"}
     started = time.monotonic()
     table = {row: np.full((windows, len(questions)), np.nan) for row in ROWS}
     ids: dict[str, str | None] = {}
     reports: list[ConsolidationReport] = []
     with tempfile.TemporaryDirectory() as folder, open_memory(Path(folder)) as memory:
         texts = [question.prompt for question in questions]
-        base = _scores(questions, memory.query_many(texts, mode=Mode.WEIGHTS_ONLY, **scope))
+        base = _scores(questions, memory.query_many(texts, mode=Mode.WEIGHTS_ONLY, **asked_in))
         for window in range(windows):
             for record in records:
                 if window_of[record.id] == window:
-                    ids[record.id] = memory.ingest(_as_input(record), **_stamp(record, scope)).record_id
+                    ids[record.id] = memory.ingest(
+                        _as_input(record), **_stamp(record, run_id=asked_in["run_id"])
+                    ).record_id
             reports.append(memory.consolidate(progress=progress))
             told = [place for place, task in enumerate(tasks) if task <= window]
             hidden = [name for record_id in missed if (name := ids.get(record_id)) is not None]
             for row, (mode, with_misses) in ROWS.items():
                 filters = {"id": {"nin": hidden}} if with_misses and hidden else None
-                answers = memory.query_many([texts[place] for place in told], mode=mode, filters=filters, **scope)
+                answers = memory.query_many([texts[place] for place in told], mode=mode, filters=filters, **asked_in)
                 table[row][window, told] = _scores([questions[place] for place in told], answers)
             if progress is not None:
                 progress("benchmark", window + 1, windows, "windows")
@@ -201,13 +209,13 @@ def _as_input(record: Record) -> object:
     return record.text
 
 
-def _stamp(record: Record, scope: Mapping[str, str | None]) -> dict[str, Json | object]:
+def _stamp(record: Record, *, run_id: str | None) -> dict[str, Json | object]:
     own = record.scope
     return {
         "tenant_id": own.tenant_id,
         "user_id": own.user_id,
         "agent_id": own.agent_id,
-        "run_id": scope["run_id"],
+        "run_id": run_id,
         "source": record.source,
         "trust": record.trust,
         "observed_at": record.observed_at,

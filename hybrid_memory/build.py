@@ -7,22 +7,26 @@ loads no language model, and importing this module loads neither torch nor faiss
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_memory import models
+from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.archive import ADAPTERS, LEDGER
+from hybrid_memory.asking import Asking
 from hybrid_memory.catalogue import CATALOGUE
-from hybrid_memory.config import Settings, home
+from hybrid_memory.config import LedgerSettings, Settings, home
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.intake import Intake
-from hybrid_memory.memory import Parts
+from hybrid_memory.memory import HybridMemory
+from hybrid_memory.parts import Parts
 from hybrid_memory.protocols import (
     AdapterStore,
     Encoder,
@@ -36,9 +40,11 @@ from hybrid_memory.protocols import (
 from hybrid_memory.rebuilding import Rebuilding
 from hybrid_memory.receipts import key_in
 from hybrid_memory.rerouting import Rerouting
+from hybrid_memory.review import Review
 from hybrid_memory.trials import Trials, Workshop
 from hybrid_memory.types import Json, SelfEdit
 from hybrid_memory.upkeep import Upkeep
+from hybrid_memory.verdicts import Verdicts
 from hybrid_memory.workers import Workers
 
 if TYPE_CHECKING:
@@ -178,43 +184,37 @@ def build(
     )
     screens = default_screens(settings.routing.screens)
     rerouting = Rerouting(ledger=ledger, screens=screens, router=router, load_router=load_router)
-    return Parts(
-        folder=folder,
-        settings=settings,
-        outer_loop=lambda: _outer_loop(settings, language_model(), ledger, store, folder / "outer_loop"),
-        rerouting=rerouting,
-        intake=Intake(
-            rerouting=rerouting,
-            reader=Reader(
-                chunk_tokens=settings.ingest.chunk_tokens,
-                max_chars=settings.ingest.max_chars,
-                attributes=settings.ingest.attributes,
-                proposer=proposer,
-            ),
-            screens=screens,
-            router=router,
-            load_router=load_router,
-            encoder=encoder,
-            ledger=ledger,
-            retriever=retriever,
-            stored=consolidation.run_when_full,
+    intake = Intake(
+        reader=Reader(
+            chunk_tokens=settings.ingest.chunk_tokens,
+            max_chars=settings.ingest.max_chars,
+            attributes=settings.ingest.attributes,
+            proposer=proposer,
         ),
+        screens=screens,
+        router=router,
+        load_router=load_router,
         encoder=encoder,
         ledger=ledger,
         retriever=retriever,
-        store=store,
-        consolidation=consolidation,
-        forgetting=Forgetting(
-            ledger=ledger,
-            retriever=retriever,
-            encoder=encoder,
-            upkeep=upkeep,
-            consolidation=consolidation,
-            answers=answers,
-            language_model=language_model,
-            key=partial(_receipt_key, folder, settings),
-        ),
+        rerouting=rerouting,
+        stored=consolidation.run_when_full,
+    )
+    forgetting = Forgetting(
+        ledger=ledger,
+        retriever=retriever,
+        encoder=encoder,
         upkeep=upkeep,
+        consolidation=consolidation,
+        answers=answers,
+        language_model=language_model,
+        key=partial(_receipt_key, folder, settings),
+    )
+    adapters = Adapters(ledger, store)
+    asking = Asking(
+        ledger=ledger,
+        encoder=encoder,
+        retriever=retriever,
         answerer=Answerer(
             ledger=ledger,
             retriever=retriever,
@@ -223,8 +223,49 @@ def build(
             settings=settings.answer,
         ),
         answers=answers,
+        adapters=adapters,
+        upkeep=upkeep,
+        forgetting=forgetting,
+    )
+    return Parts(
+        folder=folder,
+        settings=settings,
+        encoder=encoder,
+        ledger=ledger,
+        retriever=retriever,
+        store=store,
+        upkeep=upkeep,
+        intake=intake,
+        asking=asking,
+        verdicts=Verdicts(ledger=ledger, answers=answers, intake=intake),
+        rerouting=rerouting,
+        consolidation=consolidation,
+        forgetting=forgetting,
+        adapters=adapters,
+        review=Review(ledger, forgetting),
+        outer_loop=lambda: _outer_loop(settings, language_model(), ledger, store, folder / "outer_loop"),
         language_model=language_model,
     )
+
+
+def beside(parts: Parts) -> Callable[[Path], AbstractContextManager[HybridMemory]]:
+    """Return what opens an empty memory in another folder, with this one's encoder, language model and settings.
+
+    Its windows open when they are called; when it is closed, its adapters leave the language model.
+    """
+    settings = parts.settings
+    by_call = settings.window.model_copy(update={"queue_size": 0, "cron": None})
+    aside = settings.model_copy(update={"ledger": LedgerSettings(), "window": by_call})
+
+    @contextmanager
+    def opened(folder: Path) -> Iterator[HybridMemory]:
+        model = parts.language_model()
+        with HybridMemory(build(folder, aside, encoder=parts.encoder, model=model)) as memory:
+            yield memory
+            for version in memory.adapters.list():
+                model.release(version.id)
+
+    return opened
 
 
 def _receipt_key(folder: Path, settings: Settings) -> bytes | None:

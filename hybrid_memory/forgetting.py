@@ -10,15 +10,15 @@ approximate unlearning only hides (parametric.md, section 5).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hybrid_memory.answer_log import AnswerLog
-from hybrid_memory.audit import is_extracted
+from hybrid_memory.audit import audit, is_extracted
 from hybrid_memory.consolidation import Consolidation
-from hybrid_memory.errors import ConfigError
-from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, Progress, RemembersVectors, Retriever
+from hybrid_memory.errors import ConfigError, InputError, NotFoundError
+from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, RemembersVectors, Retriever
 from hybrid_memory.receipts import check, sign
-from hybrid_memory.types import AdapterStatus, Answer, FloatArray, Json, Receipt, Record, Status
+from hybrid_memory.types import AdapterStatus, Answer, Audit, FloatArray, Json, Receipt, Record, Scope, Status
 from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Forgetting"]
@@ -31,7 +31,7 @@ NOT_PROMISED = (
 
 
 class Forgetting:
-    """Carries out `memory.forget`."""
+    """Carries out `memory.forget`, `purge` and `forget_audit`."""
 
     def __init__(
         self,
@@ -54,6 +54,30 @@ class Forgetting:
         self._consolidation = consolidation
         self._answers = answers
         self._language_model = language_model
+
+    def named(self, record_id: str | Sequence[str] | None, *, scope: Scope, filters: Filters | None) -> list[Record]:
+        """Return the records to forget, by id or by scope and filters; none that is forgotten already.
+
+        Raises:
+            InputError: nothing is named, or ids and filters are.
+            NotFoundError: a record id is unknown, or outside the scope.
+        """
+        if record_id is not None:
+            if filters is not None:
+                raise InputError("give record ids or filters, not both")
+            ids = [record_id] if isinstance(record_id, str) else list(record_id)
+            records = [self._inside(one, scope) for one in ids]
+        elif filters is None and scope == Scope():
+            raise InputError("name what to forget: a record id, a scope, or filters; everything is never the default")
+        else:
+            records = self._ledger.find(scope=scope, inside=True, filters=filters, all_statuses=True)
+        return [record for record in records if record.status is not Status.FORGOTTEN]
+
+    def _inside(self, record_id: str, scope: Scope) -> Record:
+        record = self._ledger.get(record_id)
+        if not scope.covers(record.scope):
+            raise NotFoundError(f"there is no record {record_id!r} inside the scope that was given; leave it out")
+        return record
 
     def forget(
         self, records: Sequence[Record], *, now: bool, may_return: bool = False, progress: Progress | None = None
@@ -99,6 +123,24 @@ class Forgetting:
             at=datetime.now(UTC),
         )
         return receipt if key is None else sign(receipt, key)
+
+    def purge(self, *, older_than_s: float) -> Receipt:
+        """Remove what ran out at least so many seconds ago; it may be said again."""
+        if older_than_s < 0:
+            raise InputError(f"older_than must be 0 or more seconds, got {older_than_s}")
+        now = datetime.now(UTC)
+        self._ledger.expire(now)
+        ran_out = {"lte": (now - timedelta(seconds=older_than_s)).isoformat()}
+        over: Filters = {"status": Status.EXPIRED.value, "expires_at": ran_out}
+        records = self._ledger.find(scope=None, filters=over, all_statuses=True)
+        return self.forget(records, now=False, may_return=True)
+
+    def audit(self, texts: Sequence[str], controls: Sequence[str], *, scope: Scope) -> Audit:
+        """Compare forgotten texts with controls under the adapters that serve in a scope; an empty one means all."""
+        shards = self._ledger.shards(scope=None if scope == Scope() else scope)
+        serving = {shard.active for shard in shards if not shard.masked}
+        adapters = [version for version in self._ledger.versions() if version.id in serving]
+        return audit(texts, controls, adapters=adapters, language_model=self._language_model)
 
     def check_receipt(self, receipt: Receipt | Mapping[str, Json]) -> bool:
         """Tell whether a receipt is word for word what was signed; see `receipts.check`."""

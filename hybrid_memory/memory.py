@@ -1,47 +1,25 @@
-"""The memory: ingest -> consolidate -> query -> forget.
+"""The memory: ingest -> query -> consolidate -> forget.
 
-Flow:    this is the flow; each method is one screen.
+Flow:    this is the flow; each method hands its call to the part that carries it out.
 Imports: types, protocols, config, errors, and the flow modules beside it. Knows every stage by its protocol only.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from ulid import ULID
-
-from hybrid_memory.adapters import Adapters
-from hybrid_memory.answer_log import AnswerLog
-from hybrid_memory.arguments import at_least, member, read_question, seconds
-from hybrid_memory.audit import audit
+from hybrid_memory.arguments import member, seconds
 from hybrid_memory.benchmark import BenchmarkReport, replay
-from hybrid_memory.config import LedgerSettings, Settings, WindowSettings
-from hybrid_memory.consolidation import Consolidation
-from hybrid_memory.errors import AdapterError, InputError, LedgerError, LockedError, NotFoundError
-from hybrid_memory.forgetting import Forgetting
+from hybrid_memory.config import Settings
+from hybrid_memory.errors import InputError, LedgerError
 from hybrid_memory.inspection import problems, trace, where
-from hybrid_memory.intake import Intake
-from hybrid_memory.protocols import (
-    AdapterStore,
-    Answerer,
-    Encoder,
-    Filters,
-    GeneratorTrainer,
-    LanguageModel,
-    Ledger,
-    Progress,
-    Retriever,
-    TextModel,
-)
-from hybrid_memory.rerouting import Rerouting
-from hybrid_memory.review import Review
+from hybrid_memory.parts import Parts
+from hybrid_memory.protocols import Filters, Progress, TextModel
 from hybrid_memory.scoping import read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
@@ -65,37 +43,13 @@ from hybrid_memory.types import (
     Replay,
     Route,
     Scope,
-    Status,
     Trust,
     Turn,
 )
-from hybrid_memory.upkeep import Upkeep
-from hybrid_memory.verdicts import Exchange, finished_turn, standing_verdict, verdict_metadata
 
-__all__ = ["HybridMemory", "Parts"]
+__all__ = ["HybridMemory"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The stages of one memory, as build.py puts them together."""
-
-    folder: Path
-    settings: Settings
-    intake: Intake
-    rerouting: Rerouting
-    encoder: Encoder
-    ledger: Ledger
-    retriever: Retriever
-    store: AdapterStore
-    consolidation: Consolidation
-    forgetting: Forgetting
-    upkeep: Upkeep
-    answerer: Answerer
-    answers: AnswerLog
-    outer_loop: Callable[[], GeneratorTrainer]
-    language_model: Callable[[], LanguageModel]
 
 
 class HybridMemory:
@@ -110,85 +64,10 @@ class HybridMemory:
         """Take assembled parts; use `open` or `from_config`."""
         self._parts = parts
         self._ledger = parts.ledger
-        self.adapters = Adapters(parts.ledger, parts.store)
-        self.review = Review(parts.ledger, parts.forgetting)
+        self.adapters = parts.adapters
+        self.review = parts.review
 
-    @classmethod
-    def open(
-        cls,
-        folder: Path | str,
-        *,
-        vector_store: object | None = None,
-        teacher: object | None = None,
-        judge: TextModel | None = None,
-        proposer: TextModel | None = None,
-        for_reindex: bool = False,
-        **groups: Mapping[str, Any],
-    ) -> HybridMemory:
-        """Open the memory in a folder; it is created when it is not there.
-
-        Args:
-            folder: holds memory.toml (settings, optional), ledger, index and adapters.
-            vector_store: a LlamaIndex vector store (`BasePydanticVectorStore`) to search in instead of FAISS; give it
-                at every opening. The ledger keeps all vectors, so it may be changed, lost or left out.
-            teacher: writes the study material when `self_edit.generator` is "teacher": any LlamaIndex LLM, or another
-                object with `complete(prompt)` or `chat(messages)`.
-            judge: any LlamaIndex LLM; asked about what the classifier leaves undecided, within routing.judge_calls.
-            proposer: any LlamaIndex LLM; asked which slot a short sentence fills that the rules do not read.
-            for_reindex: open although the vectors are another encoder's; only `reindex` works then.
-            groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
-
-        Raises:
-            ConfigError: a setting is unknown or out of range.
-            PolicyError: the routing policy cannot be used.
-            ModelError: a model is missing; the message has the command that gets it.
-            IndexMismatchError: the store was built with another encoder.
-            LedgerError: the database is damaged or newer than this package.
-        """
-        from hybrid_memory.build import build
-
-        folder = Path(folder)
-        file = folder / "memory.toml"
-        settings = Settings.load(file if file.exists() else None, **groups)
-        parts = build(
-            folder,
-            settings,
-            vector_store=vector_store,
-            teacher=teacher,
-            judge=judge,
-            proposer=proposer,
-            for_reindex=for_reindex,
-        )
-        return cls(parts)
-
-    @classmethod
-    def from_config(
-        cls,
-        config: Path | str | Mapping[str, Any],
-        *,
-        vector_store: object | None = None,
-        teacher: object | None = None,
-        judge: TextModel | None = None,
-        proposer: TextModel | None = None,
-    ) -> HybridMemory:
-        """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
-
-        Args:
-            config: path of the file, or its content.
-            vector_store: as for `open`.
-            teacher: as for `open`.
-            judge: as for `open`.
-            proposer: as for `open`.
-
-        Raises:
-            ConfigError: as `open`, or `folder` is missing.
-        """
-        from hybrid_memory.build import build, folder_and_settings
-
-        folder, settings = folder_and_settings(config)
-        return cls(build(folder, settings, vector_store=vector_store, teacher=teacher, judge=judge, proposer=proposer))
-
-    # ------------------------------------------------------------ ingest
+    # ------------------------------------------------------------ the flow
 
     def ingest(
         self,
@@ -215,9 +94,6 @@ class HybridMemory:
         Args:
             x: text, a Path (file or folder), chat messages, a llama-index Document, Example, Preference or Fact.
             tenant_id: scope; likewise user_id, agent_id, run_id.
-            user_id: scope.
-            agent_id: scope.
-            run_id: scope.
             source: where it comes from.
             observed_at: when it was seen, timezone-aware; now by default.
             valid_from: when it begins to be true; observed_at by default.
@@ -256,6 +132,82 @@ class HybridMemory:
 
     add = ingest
 
+    @overload
+    def query(self, question: str, *, stream: Literal[False] = False, **options: Any) -> Answer: ...
+
+    @overload
+    def query(self, question: str, *, stream: Literal[True], **options: Any) -> AnswerStream: ...
+
+    def query(self, question: str, *, stream: bool = False, **options: Any) -> Answer | AnswerStream:
+        """Answer one question; see `query_many` for the options.
+
+        With `stream=True` an AnswerStream comes back: iterate for text, then read its `answer`.
+        """
+        if stream:
+            return AnswerStream(lambda on_text: self.query_many([question], on_text=on_text, **options)[0])
+        return self.query_many([question], **options)[0]
+
+    def consolidate(
+        self,
+        *,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        budget_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> ConsolidationReport:
+        """Open a learning window now.
+
+        Args:
+            tenant_id: only shards inside this scope; likewise user_id, agent_id, run_id. None: all.
+            budget_s: stop opening shards when this would be exceeded, seconds.
+            progress: told what is written, trained and measured.
+        """
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        self._ledger.expire(datetime.now(UTC))
+        self._parts.rerouting.climb()
+        inside = None if scope == Scope() else scope
+        return self._parts.consolidation.run(scope=inside, budget_s=budget_s, progress=progress)
+
+    def forget(
+        self,
+        record_id: str | Sequence[str] | None = None,
+        *,
+        filters: Filters | None = None,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+        weights: Literal["defer", "now"] = "defer",
+        progress: Progress | None = None,
+    ) -> Receipt:
+        """Forget records in both halves and return the proof.
+
+        Retrieval forgets at once; adapters that saw the records are deleted at once and rebuilt without
+        them in the next window, or before this returns with `weights="now"`.
+
+        Args:
+            record_id: one id or several.
+            filters: forget all that match.
+            tenant_id: forget everything inside this scope; likewise user_id, agent_id, run_id.
+            weights: "defer" or "now".
+            progress: told about the rebuild.
+
+        Raises:
+            InputError: nothing was named, or `weights` is neither of the two.
+            NotFoundError: a record id is unknown.
+        """
+        if weights not in ("defer", "now"):
+            raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
+        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        records = self._parts.forgetting.named(record_id, scope=scope, filters=rest)
+        return self._parts.forgetting.forget(records, now=weights == "now", progress=progress)
+
+    delete = forget
+
+    # ------------------------------------------------------------ more ways in
+
     def ingest_many(
         self, inputs: Iterable[object], *, batch_size: int = 64, progress: Progress | None = None, **stamp: Any
     ) -> IngestSummary:
@@ -293,6 +245,45 @@ class HybridMemory:
         rows = self._parts.intake.imported(source, form)
         return self.ingest_many(rows, batch_size=batch_size, progress=progress, **stamp)
 
+    def update(self, record_id: str, x: object = None, *, metadata: Mapping[str, Json] | None = None) -> Record:
+        """Replace a record's metadata in place, or its content by a new record that supersedes it.
+
+        Returns:
+            The record that now holds: the same one, or its successor.
+        """
+        return self._parts.intake.update(record_id, x, metadata=metadata)
+
+    def feedback(
+        self,
+        answer_id: str | Sequence[Turn | Mapping[str, str]],
+        *,
+        correction: str | None = None,
+        accepted: bool = False,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+    ) -> IngestReceipt:
+        """Turn an answer into training material: as it was, if accepted, or as it should have been.
+
+        A correction takes the place of what was accepted or corrected for the same question before; an
+        acceptance never takes the place of a correction.
+
+        Args:
+            answer_id: `Answer.id` of a recent answer, or an agent's finished turn: chat messages, of which the
+                last one is the assistant's answer to the last one of the user.
+            correction: the right answer.
+            accepted: the answer was right.
+            tenant_id: scope of an agent's turn; likewise user_id, agent_id, run_id. An answer has its own.
+
+        Raises:
+            InputError: neither or both were given, the messages are no finished turn, a scope was given for an
+                answer, or an answer is accepted that differs from a standing correction.
+            NotFoundError: the answer is unknown or too long ago.
+        """
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        return self._parts.verdicts.take(answer_id, correction=correction, accepted=accepted, scope=scope)
+
     def route(self, text: str, *, policy: str | None = None, trust: Trust | str = Trust.USER) -> Decision:
         """Explain where a text would go, without storing anything.
 
@@ -322,46 +313,7 @@ class HybridMemory:
         """
         return self._parts.rerouting.apply(replay)
 
-    # ------------------------------------------------------------ query
-
-    def search(
-        self,
-        query: str,
-        *,
-        top_k: int = 10,
-        filters: Filters | None = None,
-        as_of: datetime | None = None,
-        explain: bool = False,
-        tenant_id: str | None = None,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-    ) -> list[Hit]:
-        """Return the passages closest to the query, current ones only (or as of a time); no model is loaded.
-
-        With `explain=True` each hit says in `explanation` where its score came from.
-        """
-        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        self._ledger.expire(datetime.now(UTC))
-        vector = self._parts.encoder.encode([read_question(query)])
-        return self._parts.retriever.search(
-            query, vector=vector, scope=scope, top_k=top_k, filters=rest, as_of=as_of, explain=explain
-        )
-
-    @overload
-    def query(self, question: str, *, stream: Literal[False] = False, **options: Any) -> Answer: ...
-
-    @overload
-    def query(self, question: str, *, stream: Literal[True], **options: Any) -> AnswerStream: ...
-
-    def query(self, question: str, *, stream: bool = False, **options: Any) -> Answer | AnswerStream:
-        """Answer one question; see `query_many` for the options.
-
-        With `stream=True` an AnswerStream comes back: iterate for text, then read its `answer`.
-        """
-        if stream:
-            return AnswerStream(lambda on_text: self.query_many([question], on_text=on_text, **options)[0])
-        return self.query_many([question], **options)[0]
+    # ------------------------------------------------------------ more ways to ask
 
     def query_many(
         self,
@@ -389,24 +341,13 @@ class HybridMemory:
             passages: most evidence passages per question; None takes answer.passages.
             max_new_tokens: longest answer; None takes answer.max_new_tokens.
             tenant_id: scope; likewise user_id, agent_id, run_id.
-            user_id: scope.
-            agent_id: scope.
-            run_id: scope.
             on_text: streams the text of a single question.
             progress: told after each generated batch.
         """
-        if isinstance(questions, str):
-            raise InputError("query_many takes a list of questions, got one text; query() takes one")
-        at_least("passages", passages, 0)
-        at_least("max_new_tokens", max_new_tokens, 1)
-        if not questions:
-            return []
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        self._ledger.expire(datetime.now(UTC))
-        before = self._ledger.clock()
-        answers = self._answered(
-            [read_question(question) for question in questions],
-            mode=member(Mode, "mode", mode) or Mode.HYBRID,
+        return self._parts.asking.answer(
+            questions,
+            mode=mode,
             scope=scope,
             filters=rest,
             as_of=as_of,
@@ -415,24 +356,26 @@ class HybridMemory:
             on_text=on_text,
             progress=progress,
         )
-        self._parts.answers.add(answers, scope)
-        if self._ledger.clock() != before:  # something may have been forgotten while the answers were written
-            self._parts.forgetting.forget_answers(answers)
-        return answers
 
-    def _answered(self, questions: Sequence[str], *, mode: Mode, **options: Any) -> list[Answer]:
-        """Answer; when an adapter cannot be used, mend what can be mended, and answer without the weights."""
-        answerer = self._parts.answerer
-        try:
-            return answerer.answer(questions, mode=mode, **options)
-        except AdapterError as error:
-            with suppress(LockedError):  # another process writes just now: the next window mends it
-                self._parts.upkeep.delete_damaged()
-            if mode is Mode.WEIGHTS_ONLY:
-                raise
-            log.warning("answered from retrieval: %s", error)
-            answers = answerer.answer(questions, mode=Mode.RETRIEVAL_ONLY, **options)
-            return [replace(one, mode=mode, trace=(*one.trace, f"weights left out: {error}")) for one in answers]
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int = 10,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        explain: bool = False,
+        tenant_id: str | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        run_id: str | None = None,
+    ) -> list[Hit]:
+        """Return the passages closest to the query, current ones only (or as of a time); no model is loaded.
+
+        With `explain=True` each hit says in `explanation` where its score came from.
+        """
+        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
+        return self._parts.asking.search(query, scope=scope, top_k=top_k, filters=rest, as_of=as_of, explain=explain)
 
     def context(
         self,
@@ -448,16 +391,9 @@ class HybridMemory:
         run_id: str | None = None,
     ) -> Context:
         """Return what `query` would send to the model, without generating: for your own model."""
-        at_least("passages", passages, 0)
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        self._ledger.expire(datetime.now(UTC))
-        return self._parts.answerer.context(
-            read_question(question),
-            scope=scope,
-            mode=member(Mode, "mode", mode) or Mode.HYBRID,
-            filters=rest,
-            as_of=as_of,
-            passages=passages,
+        return self._parts.asking.context(
+            question, mode=mode, scope=scope, filters=rest, as_of=as_of, passages=passages
         )
 
     def explain(self, answer: Answer | str) -> Explanation:
@@ -470,102 +406,9 @@ class HybridMemory:
             NotFoundError: it is unknown, too long ago, or stood on something that is forgotten.
             AdapterError: a version it was written with is deleted since.
         """
-        answer_id = answer.id if isinstance(answer, Answer) else answer
-        logged = self._parts.answers.get(answer_id)
-        return self._parts.answerer.explain(
-            logged.question,
-            logged.text,
-            answer_id=answer_id,
-            records=[self._ledger.get(record_id) for record_id in logged.record_ids],
-            adapters=[self.adapters.usable(version_id) for version_id in logged.adapters],
-            scope=logged.scope,
-            mode=logged.mode,
-        )
+        return self._parts.asking.explain(answer.id if isinstance(answer, Answer) else answer)
 
-    def feedback(
-        self,
-        answer_id: str | Sequence[Turn | Mapping[str, str]],
-        *,
-        correction: str | None = None,
-        accepted: bool = False,
-        tenant_id: str | None = None,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-    ) -> IngestReceipt:
-        """Turn an answer into training material: as it was, if accepted, or as it should have been.
-
-        A correction takes the place of what was accepted or corrected for the same question before; an
-        acceptance never takes the place of a correction.
-
-        Args:
-            answer_id: `Answer.id` of a recent answer, or an agent's finished turn: chat messages, of which the
-                last one is the assistant's answer to the last one of the user.
-            correction: the right answer.
-            accepted: the answer was right.
-            tenant_id: scope of an agent's turn; likewise user_id, agent_id, run_id. An answer has its own.
-            user_id: scope.
-            agent_id: scope.
-            run_id: scope.
-
-        Raises:
-            InputError: neither or both were given, the messages are no finished turn, a scope was given for an
-                answer, or an answer is accepted that differs from a standing correction.
-            NotFoundError: the answer is unknown or too long ago.
-        """
-        if (correction is None) is not accepted:
-            raise InputError("give either correction='the right answer' or accepted=True")
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        if not isinstance(answer_id, str):
-            exchange = finished_turn(answer_id, scope)
-        elif scope == Scope():
-            logged = self._parts.answers.get(answer_id)
-            exchange = Exchange(logged.question, logged.text, logged.scope, f"feedback:{answer_id}")
-        else:
-            raise InputError(f"answer {answer_id!r} has a scope of its own; leave {scope.name} out")
-        example = Example(exchange.question, correction if correction is not None else exchange.answer)
-        replaced = standing_verdict(self._ledger, exchange, example, accepted=accepted)
-        owner = exchange.scope
-        return self.ingest(
-            example,
-            tenant_id=owner.tenant_id,
-            user_id=owner.user_id,
-            agent_id=owner.agent_id,
-            run_id=owner.run_id,
-            source=exchange.source,
-            trust=Trust.OPERATOR,
-            supersedes=replaced,
-            metadata=verdict_metadata(exchange, accepted=accepted),
-        )
-
-    # ------------------------------------------------------------ learn
-
-    def consolidate(
-        self,
-        *,
-        tenant_id: str | None = None,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        budget_s: float | None = None,
-        progress: Progress | None = None,
-    ) -> ConsolidationReport:
-        """Open a learning window now.
-
-        Args:
-            tenant_id: only shards inside this scope; likewise user_id, agent_id, run_id. None: all.
-            user_id: scope.
-            agent_id: scope.
-            run_id: scope.
-            budget_s: stop opening shards when this would be exceeded, seconds.
-            progress: told what is written, trained and measured.
-        """
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        self._ledger.expire(datetime.now(UTC))
-        self._parts.rerouting.climb()
-        return self._parts.consolidation.run(
-            scope=None if scope == Scope() else scope, budget_s=budget_s, progress=progress
-        )
+    # ------------------------------------------------------------ more of learning and forgetting
 
     def train_generator(
         self, lessons: Sequence[Lesson], *, rounds: int = 1, progress: Progress | None = None
@@ -585,55 +428,46 @@ class HybridMemory:
         """
         return self._parts.outer_loop().run(lessons, rounds=rounds, progress=progress)
 
-    # ------------------------------------------------------------ forget
-
-    def forget(
+    def benchmark(
         self,
-        record_id: str | Sequence[str] | None = None,
+        questions: Sequence[Example],
         *,
-        filters: Filters | None = None,
+        windows: int = 4,
+        misses: float = 0.3,
+        seed: int = 0,
         tenant_id: str | None = None,
         user_id: str | None = None,
         agent_id: str | None = None,
-        run_id: str | None = None,
-        weights: Literal["defer", "now"] = "defer",
         progress: Progress | None = None,
-    ) -> Receipt:
-        """Forget records in both halves and return the proof.
+    ) -> BenchmarkReport:
+        """Replay this memory's records window by window in a temporary one, and measure what each half keeps.
 
-        Retrieval forgets at once; adapters that saw the records are deleted at once and rebuilt without
-        them in the next window, or before this returns with `weights="now"`.
+        Nothing in this memory changes. It takes about as long as learning everything anew, `windows` times smaller.
 
         Args:
-            record_id: one id or several.
-            filters: forget all that match.
-            tenant_id: forget everything inside this scope; likewise user_id, agent_id, run_id.
-            user_id: scope.
-            agent_id: scope.
-            run_id: scope.
-            weights: "defer" or "now".
-            progress: told about the rebuild.
+            questions: Example(question, what a right answer must say, as whole words); never seen in training.
+            windows: in how many parts the records are told, in order of recording.
+            misses: share of the asked records that retrieval cannot find in the rows "misses", in [0, 1].
+            seed: which ones.
+            tenant_id: replay what this scope sees; likewise user_id, agent_id.
+            progress: told about questions written, training, and windows.
 
         Raises:
-            InputError: nothing was named, or `weights` is neither of the two.
-            NotFoundError: a record id is unknown.
+            InputError: there is no question, or no record says what a question's answer says.
         """
-        if weights not in ("defer", "now"):
-            raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
-        scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        if record_id is not None:
-            if rest is not None:
-                raise InputError("give record ids or filters, not both")
-            ids = [record_id] if isinstance(record_id, str) else list(record_id)
-            records = [self._inside(one, scope) for one in ids]
-        elif rest is None and scope == Scope():
-            raise InputError("name what to forget: a record id, a scope, or filters; everything is never the default")
-        else:
-            records = self._ledger.find(scope=scope, inside=True, filters=rest, all_statuses=True)
-        remembered = [record for record in records if record.status is not Status.FORGOTTEN]
-        return self._parts.forgetting.forget(remembered, now=weights == "now", progress=progress)
+        from hybrid_memory.build import beside
 
-    delete = forget
+        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=None)
+        return replay(
+            self._ledger.find(scope=scope),
+            questions,
+            open_memory=beside(self._parts),
+            scope=scope,
+            windows=windows,
+            misses=misses,
+            seed=seed,
+            progress=progress,
+        )
 
     def purge(self, *, older_than: timedelta | float = 0.0) -> Receipt:
         """Delete for good what has outlived its `ttl`: a job for every night.
@@ -646,14 +480,7 @@ class HybridMemory:
         Raises:
             InputError: a negative time.
         """
-        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-        if seconds < 0:
-            raise InputError(f"older_than must be 0 or more seconds, got {older_than!r}")
-        now = datetime.now(UTC)
-        self._ledger.expire(now)
-        over: Filters = {"status": "expired", "expires_at": {"lte": (now - timedelta(seconds=seconds)).isoformat()}}
-        records = self._ledger.find(scope=None, filters=over, all_statuses=True)
-        return self._parts.forgetting.forget(records, now=False, may_return=True)
+        return self._parts.forgetting.purge(older_than_s=seconds(older_than))
 
     def check_receipt(self, receipt: Receipt | Mapping[str, Json]) -> bool:
         """Tell whether a receipt, or its JSON read again, is word for word what was signed with `forget.key_file`.
@@ -680,100 +507,18 @@ class HybridMemory:
             texts: what was forgotten, as you kept it: the memory has no copy any more.
             controls: at least two texts of the same form that this memory has never seen.
             tenant_id: look at this scope's adapters only; likewise user_id, agent_id, run_id. None: all.
-            user_id: scope.
-            agent_id: scope.
-            run_id: scope.
 
         Raises:
             InputError: there are no texts, or fewer than two controls, or a text is among the controls.
         """
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        _check_audit(texts, controls)
-        shards = self._ledger.shards(scope=None if scope == Scope() else scope)
-        serving = {shard.active for shard in shards if not shard.masked}
-        return audit(
-            texts,
-            controls,
-            adapters=[version for version in self._ledger.versions() if version.id in serving],
-            language_model=self._parts.language_model(),
-        )
+        return self._parts.forgetting.audit(texts, controls, scope=scope)
 
-    def benchmark(
-        self,
-        questions: Sequence[Example],
-        *,
-        windows: int = 4,
-        misses: float = 0.3,
-        seed: int = 0,
-        tenant_id: str | None = None,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        progress: Progress | None = None,
-    ) -> BenchmarkReport:
-        """Replay this memory's records window by window in a temporary one, and measure what each half keeps.
-
-        Nothing in this memory changes. It takes about as long as learning everything anew, `windows` times smaller.
-
-        Args:
-            questions: Example(question, what a right answer must say, as whole words); never seen in training.
-            windows: in how many parts the records are told, in order of recording.
-            misses: share of the asked records that retrieval cannot find in the rows "misses", in [0, 1].
-            seed: which ones.
-            tenant_id: replay what this scope sees; likewise user_id, agent_id.
-            user_id: scope.
-            agent_id: scope.
-            progress: told about questions written, training, and windows.
-
-        Raises:
-            InputError: there is no question, or no record says what a question's answer says.
-        """
-        from hybrid_memory.build import build
-
-        if not questions or not all(isinstance(one, Example) for one in questions):
-            raise InputError("questions must be a list of Example(question, right answer), one or more")
-        scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=None)
-        # a run of its own: its adapters' names then never meet those of this memory in the shared language model
-        asked = {**dict(zip(scope.keys(), scope.values(), strict=True)), "run_id": f"benchmark-{ULID()}"}
-        aside = self._parts.settings.model_copy(update={"ledger": LedgerSettings(), "window": _by_call(self._parts)})
-        model = self._parts.language_model()
-
-        @contextmanager
-        def open_memory(folder: Path) -> Iterator[HybridMemory]:
-            with HybridMemory(build(folder, aside, encoder=self._parts.encoder, model=model)) as memory:
-                yield memory
-                for version in memory.adapters.list():
-                    model.release(version.id)
-
-        return replay(
-            self._ledger.find(scope=scope),
-            questions,
-            open_memory=open_memory,
-            scope=asked,
-            windows=windows,
-            misses=misses,
-            seed=seed,
-            progress=progress,
-        )
-
-    def _inside(self, record_id: str, scope: Scope) -> Record:
-        record = self._ledger.get(record_id)
-        if not scope.covers(record.scope):
-            raise NotFoundError(f"there is no record {record_id!r} inside the scope that was given; leave it out")
-        return record
-
-    # ------------------------------------------------------------ look and keep
+    # ------------------------------------------------------------ look
 
     def get(self, record_id: str) -> Record:
         """Return one record; NotFoundError when there is none."""
         return self._ledger.get(record_id)
-
-    def update(self, record_id: str, x: object = None, *, metadata: Mapping[str, Json] | None = None) -> Record:
-        """Replace a record's metadata in place, or its content by a new record that supersedes it.
-
-        Returns:
-            The record that now holds: the same one, or its successor.
-        """
-        return self._parts.intake.update(record_id, x, metadata=metadata)
 
     def history(self, record_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:
         """Return what happened to a record and to the other values of its slot, oldest first.
@@ -829,15 +574,77 @@ class HybridMemory:
             **self._ledger.counts(),
         }
 
-    def reindex(self, *, progress: Progress | None = None) -> int:
-        """Embed every passage again with this memory's encoder and swap the index; return how many."""
-        return self._parts.retriever.reindex(self._parts.encoder, progress)
+    # ------------------------------------------------------------ open and keep
 
-    def export(self, path: Path | str) -> Path:
-        """Write ledger, adapters and settings into one .tar.gz; the index is rebuilt on restore."""
-        from hybrid_memory.archive import export
+    @classmethod
+    def open(
+        cls,
+        folder: Path | str,
+        *,
+        vector_store: object | None = None,
+        teacher: object | None = None,
+        judge: TextModel | None = None,
+        proposer: TextModel | None = None,
+        for_reindex: bool = False,
+        **groups: Mapping[str, Any],
+    ) -> HybridMemory:
+        """Open the memory in a folder; it is created when it is not there.
 
-        return export(self._parts.folder, self._ledger, Path(path))
+        Args:
+            folder: holds memory.toml (settings, optional), ledger, index and adapters.
+            vector_store: a LlamaIndex vector store (`BasePydanticVectorStore`) to search in instead of FAISS; give it
+                at every opening. The ledger keeps all vectors, so it may be changed, lost or left out.
+            teacher: writes the study material when `self_edit.generator` is "teacher": any LlamaIndex LLM, or another
+                object with `complete(prompt)` or `chat(messages)`.
+            judge: any LlamaIndex LLM; asked about what the classifier leaves undecided, within routing.judge_calls.
+            proposer: any LlamaIndex LLM; asked which slot a short sentence fills that the rules do not read.
+            for_reindex: open although the vectors are another encoder's; only `reindex` works then.
+            groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
+
+        Raises:
+            ConfigError: a setting is unknown or out of range.
+            PolicyError: the routing policy cannot be used.
+            ModelError: a model is missing; the message has the command that gets it.
+            IndexMismatchError: the store was built with another encoder.
+            LedgerError: the database is damaged or newer than this package.
+        """
+        from hybrid_memory.build import build
+
+        file = Path(folder) / "memory.toml"
+        parts = build(
+            Path(folder),
+            Settings.load(file if file.exists() else None, **groups),
+            vector_store=vector_store,
+            teacher=teacher,
+            judge=judge,
+            proposer=proposer,
+            for_reindex=for_reindex,
+        )
+        return cls(parts)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Path | str | Mapping[str, Any],
+        *,
+        vector_store: object | None = None,
+        teacher: object | None = None,
+        judge: TextModel | None = None,
+        proposer: TextModel | None = None,
+    ) -> HybridMemory:
+        """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
+
+        Args:
+            config: path of the file, or its content.
+            vector_store: as for `open`; likewise teacher, judge, proposer.
+
+        Raises:
+            ConfigError: as `open`, or `folder` is missing.
+        """
+        from hybrid_memory.build import build, folder_and_settings
+
+        folder, settings = folder_and_settings(config)
+        return cls(build(folder, settings, vector_store=vector_store, teacher=teacher, judge=judge, proposer=proposer))
 
     @classmethod
     def restore(cls, path: Path | str, folder: Path | str, **groups: Mapping[str, Any]) -> HybridMemory:
@@ -857,6 +664,16 @@ class HybridMemory:
         options: dict[str, Any] = dict(groups)
         return cls.open(restore(Path(path), Path(folder)), **options)
 
+    def export(self, path: Path | str) -> Path:
+        """Write ledger, adapters and settings into one .tar.gz; the index is rebuilt on restore."""
+        from hybrid_memory.archive import export
+
+        return export(self._parts.folder, self._ledger, Path(path))
+
+    def reindex(self, *, progress: Progress | None = None) -> int:
+        """Embed every passage again with this memory's encoder and swap the index; return how many."""
+        return self._parts.retriever.reindex(self._parts.encoder, progress)
+
     def close(self) -> None:
         """Save the index snapshot and close the ledger."""
         try:
@@ -875,22 +692,3 @@ class HybridMemory:
     ) -> None:
         """Close."""
         self.close()
-
-
-def _by_call(parts: Parts) -> WindowSettings:
-    """Return the window settings without their clock: windows open when they are called."""
-    return parts.settings.window.model_copy(update={"queue_size": 0, "cron": None})
-
-
-def _check_audit(texts: Sequence[str], controls: Sequence[str]) -> None:
-    """Refuse what would make an audit say nothing."""
-    for name, given, least in (("texts", texts, 1), ("controls", controls, 2)):
-        if (
-            isinstance(given, str)
-            or len(given) < least
-            or not all(isinstance(one, str) and one.split() for one in given)
-        ):
-            raise InputError(f"{name} must be a list of {least} or more texts, got {given!r}")
-    both = set(texts) & set(controls)
-    if both:
-        raise InputError(f"a control must never have been told, but {both.pop()!r} is among the texts as well")

@@ -1,7 +1,7 @@
 """What people say about answers: accepted as it was, or corrected; corrections outrank the model's own words.
 
-Flow:    feedback -> [verdicts] -> an example to be learned in the next window
-Imports: errors, types, protocols.
+Flow:    feedback -> [verdicts] -> intake: an example to be learned in the next window
+Imports: errors, types, protocols, answer_log, and the intake.
 """
 
 from __future__ import annotations
@@ -9,17 +9,78 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.errors import InputError
+from hybrid_memory.intake import Intake
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import Example, Json, Scope, Turn
+from hybrid_memory.types import Example, IngestReceipt, Scope, Trust, Turn
 
-__all__ = ["Exchange", "finished_turn", "standing_verdict", "verdict_metadata"]
+__all__ = ["Verdicts"]
 
 ACCEPTED, CORRECTED = "accepted", "corrected"
 
 
+class Verdicts:
+    """Carries out `memory.feedback`."""
+
+    def __init__(self, *, ledger: Ledger, answers: AnswerLog, intake: Intake) -> None:
+        self._ledger = ledger
+        self._answers = answers
+        self._intake = intake
+
+    def take(
+        self,
+        judged: str | Sequence[Turn | Mapping[str, str]],
+        *,
+        correction: str | None,
+        accepted: bool,
+        scope: Scope,
+    ) -> IngestReceipt:
+        """Take an answer (by its id) or a finished turn in as an example, vouched for by the application."""
+        if (correction is None) is not accepted:
+            raise InputError("give either correction='the right answer' or accepted=True")
+        exchange = self._exchange(judged, scope)
+        said = Example(exchange.question, correction if correction is not None else exchange.answer)
+        return self._intake.ingest(
+            said,
+            forced=None,
+            dry_run=False,
+            scope=exchange.scope,
+            source=exchange.source,
+            trust=Trust.OPERATOR,
+            supersedes=self._replaced(exchange, said, accepted=accepted),
+            metadata={"asked": exchange.question, "verdict": ACCEPTED if accepted else CORRECTED},
+        )
+
+    def _exchange(self, judged: str | Sequence[Turn | Mapping[str, str]], scope: Scope) -> _Exchange:
+        if not isinstance(judged, str):
+            return _finished_turn(judged, scope)
+        if scope != Scope():
+            raise InputError(f"answer {judged!r} has a scope of its own; leave {scope.name} out")
+        logged = self._answers.get(judged)
+        return _Exchange(logged.question, logged.text, logged.scope, f"feedback:{judged}")
+
+    def _replaced(self, exchange: _Exchange, said: Example, *, accepted: bool) -> str | None:
+        """Return the id of the record that this verdict replaces, or None when there is none to replace.
+
+        Raises:
+            InputError: an answer is accepted although people corrected that question to another one.
+        """
+        asked = self._ledger.find(scope=exchange.scope, filters={"metadata.asked": exchange.question})
+        standing = [record for record in asked if record.scope == exchange.scope and record.examples != (said,)]
+        if not standing:
+            return None
+        last = standing[-1]
+        if accepted and last.metadata.get("verdict") == CORRECTED:
+            raise InputError(
+                f"this question was corrected to {last.examples[0].response!r}, which is not the answer that is "
+                "accepted; give correction= to change it"
+            )
+        return last.id
+
+
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class _Exchange:
     """A question, what was answered, and whose it is."""
 
     question: str
@@ -28,7 +89,7 @@ class Exchange:
     source: str
 
 
-def finished_turn(messages: Sequence[Turn | Mapping[str, str]], scope: Scope) -> Exchange:
+def _finished_turn(messages: Sequence[Turn | Mapping[str, str]], scope: Scope) -> _Exchange:
     """Return the last exchange of a chat: the user's last words and the assistant's answer to them.
 
     Raises:
@@ -42,7 +103,7 @@ def finished_turn(messages: Sequence[Turn | Mapping[str, str]], scope: Scope) ->
             f"user; got the roles {', '.join(role for role, _ in spoken) or 'of no message'}"
         )
     question = next(text for role, text in reversed(turns) if role == "user")
-    return Exchange(question, turns[-1][1], scope, "feedback:turn")
+    return _Exchange(question, turns[-1][1], scope, "feedback:turn")
 
 
 def _spoken(message: object, number: int) -> tuple[str, str]:
@@ -53,27 +114,3 @@ def _spoken(message: object, number: int) -> tuple[str, str]:
     if not isinstance(role, str) or not isinstance(content, str | None):
         raise InputError(f"message {number} is {message!r}; accepted are Turn and dicts with role and content as text")
     return role, (content or "").strip()
-
-
-def standing_verdict(ledger: Ledger, exchange: Exchange, said: Example, *, accepted: bool) -> str | None:
-    """Return the id of the record that this verdict replaces, or None when there is none to replace.
-
-    Raises:
-        InputError: an answer is accepted although people corrected that question to another one.
-    """
-    asked = ledger.find(scope=exchange.scope, filters={"metadata.asked": exchange.question})
-    standing = [record for record in asked if record.scope == exchange.scope and record.examples != (said,)]
-    if not standing:
-        return None
-    last = standing[-1]
-    if accepted and last.metadata.get("verdict") == CORRECTED:
-        raise InputError(
-            f"this question was corrected to {last.examples[0].response!r}, which is not the answer that is accepted; "
-            "give correction= to change it"
-        )
-    return last.id
-
-
-def verdict_metadata(exchange: Exchange, *, accepted: bool) -> dict[str, Json]:
-    """Return what later verdicts on the same question are found by."""
-    return {"asked": exchange.question, "verdict": ACCEPTED if accepted else CORRECTED}

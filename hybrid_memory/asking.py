@@ -1,0 +1,148 @@
+"""Search, answer and explain: questions in, what the memory says out.
+
+Flow:    question -> expired records out of sight -> evidence -> answerer -> answer log
+Imports: errors, types, protocols, arguments, answer_log, adapters, upkeep, and the forgetting beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from hybrid_memory.adapters import Adapters
+from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.arguments import at_least, member, read_question
+from hybrid_memory.errors import AdapterError, InputError, LockedError
+from hybrid_memory.forgetting import Forgetting
+from hybrid_memory.protocols import Answerer, Encoder, Filters, Ledger, Progress, Retriever
+from hybrid_memory.types import Answer, Context, Explanation, Hit, Mode, Scope
+from hybrid_memory.upkeep import Upkeep
+
+__all__ = ["Asking"]
+
+log = logging.getLogger(__name__)
+
+
+class Asking:
+    """Carries out `memory.search`, `query_many`, `context` and `explain`; the arguments are theirs."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        encoder: Encoder,
+        retriever: Retriever,
+        answerer: Answerer,
+        answers: AnswerLog,
+        adapters: Adapters,
+        upkeep: Upkeep,
+        forgetting: Forgetting,
+    ) -> None:
+        self._ledger = ledger
+        self._encoder = encoder
+        self._retriever = retriever
+        self._answerer = answerer
+        self._answers = answers
+        self._adapters = adapters
+        self._upkeep = upkeep
+        self._forgetting = forgetting
+
+    def search(
+        self, query: str, *, scope: Scope, top_k: int, filters: Filters | None, as_of: datetime | None, explain: bool
+    ) -> list[Hit]:
+        """Return the passages closest to the query; no language model is loaded."""
+        self._ledger.expire(datetime.now(UTC))
+        vector = self._encoder.encode([read_question(query)])
+        return self._retriever.search(
+            query, vector=vector, scope=scope, top_k=top_k, filters=filters, as_of=as_of, explain=explain
+        )
+
+    def answer(
+        self,
+        questions: Sequence[str],
+        *,
+        mode: Mode | str,
+        scope: Scope,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+        max_new_tokens: int | None,
+        on_text: Callable[[str], None] | None,
+        progress: Progress | None,
+    ) -> list[Answer]:
+        """Return one answer per question, and log them for feedback."""
+        if isinstance(questions, str):
+            raise InputError("query_many takes a list of questions, got one text; query() takes one")
+        at_least("passages", passages, 0)
+        at_least("max_new_tokens", max_new_tokens, 1)
+        if not questions:
+            return []
+        self._ledger.expire(datetime.now(UTC))
+        before = self._ledger.clock()
+        answers = self._answered(
+            [read_question(question) for question in questions],
+            mode=member(Mode, "mode", mode) or Mode.HYBRID,
+            scope=scope,
+            filters=filters,
+            as_of=as_of,
+            passages=passages,
+            max_new_tokens=max_new_tokens,
+            on_text=on_text,
+            progress=progress,
+        )
+        self._answers.add(answers, scope)
+        if self._ledger.clock() != before:  # something may have been forgotten while the answers were written
+            self._forgetting.forget_answers(answers)
+        return answers
+
+    def _answered(self, questions: Sequence[str], *, mode: Mode, **options: Any) -> list[Answer]:
+        """Answer; when an adapter cannot be used, mend what can be mended, and answer without the weights."""
+        try:
+            return self._answerer.answer(questions, mode=mode, **options)
+        except AdapterError as error:
+            with suppress(LockedError):  # another process writes just now: the next window mends it
+                self._upkeep.delete_damaged()
+            if mode is Mode.WEIGHTS_ONLY:
+                raise
+            log.warning("answered from retrieval: %s", error)
+            answers = self._answerer.answer(questions, mode=Mode.RETRIEVAL_ONLY, **options)
+            return [replace(one, mode=mode, trace=(*one.trace, f"weights left out: {error}")) for one in answers]
+
+    def context(
+        self,
+        question: str,
+        *,
+        mode: Mode | str,
+        scope: Scope,
+        filters: Filters | None,
+        as_of: datetime | None,
+        passages: int | None,
+    ) -> Context:
+        """Return what would be sent to the model."""
+        at_least("passages", passages, 0)
+        self._ledger.expire(datetime.now(UTC))
+        return self._answerer.context(
+            read_question(question),
+            scope=scope,
+            mode=member(Mode, "mode", mode) or Mode.HYBRID,
+            filters=filters,
+            as_of=as_of,
+            passages=passages,
+        )
+
+    def explain(self, answer_id: str) -> Explanation:
+        """Tell what a logged answer came from, by leaving each part out."""
+        logged = self._answers.get(answer_id)
+        return self._answerer.explain(
+            logged.question,
+            logged.text,
+            answer_id=answer_id,
+            records=[self._ledger.get(record_id) for record_id in logged.record_ids],
+            adapters=[self._adapters.usable(version_id) for version_id in logged.adapters],
+            scope=logged.scope,
+            mode=logged.mode,
+        )
