@@ -86,6 +86,23 @@ def forgetting(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def retrieval_quality(result: Mapping[str, Any]) -> str:
+    """Return recall and nDCG on public sets as Markdown, fused beside each half alone."""
+    rows = list(next(iter(result["sets"].values()))["rows"])
+    lines = [
+        f"Evidence recall at ten (R) and nDCG at ten (N), {result['machine']}, settings {result['settings']}:",
+        "",
+        "| set | questions | " + " | ".join(f"{row}: R | N" for row in rows) + " | ours - better half: N |",
+        "|---" * (3 + 2 * len(rows)) + "|",
+    ]
+    for name, one in result["sets"].items():
+        cells = [f"{one['rows'][row][figure]:.3f}" for row in rows for figure in ("recall@10", "nDCG@10")]
+        mean, low, high = next(value for key, value in one.items() if key.startswith("ours - "))["nDCG@10"]
+        cells.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        lines.append(f"| {name} | {one['rows'][rows[0]]['questions']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _cell(column: str, value: float | str | None) -> str:
     if value is None or isinstance(value, str):
         return "–" if value is None else value
@@ -100,6 +117,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "main_job": ("README.md", main_job),
     "labels": ("README.md", labels),
     "forgetting": ("README.md", forgetting),
+    "retrieval_quality": ("README.md", retrieval_quality),
 }
 """Result file -> the page that shows it, and how."""
 
