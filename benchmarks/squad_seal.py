@@ -20,7 +20,8 @@ import torch
 from hybrid_memory import AdapterVersion
 from hybrid_memory.grading import said
 from hybrid_memory.types import Turn
-from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
+from hybrid_memory.weights.language_model import LocalLanguageModel
+from hybrid_memory.weights.sequences import Sequences
 
 ANSWER_TOKENS = 32
 """SEAL decodes 64; the longest gold answers have about 20."""

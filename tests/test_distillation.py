@@ -12,7 +12,7 @@ from tiny_adapters import FERRY, LAMP, asked, logits, settings, trained
 from hybrid_memory.errors import ConfigError, MissingExtraError
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import StudyItem
-from hybrid_memory.weights import distillation, language_model
+from hybrid_memory.weights import distillation, loading
 from hybrid_memory.weights.distillation import SoftTargets, soft_cross_entropy, soft_targets
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.objective import ResponseLoss
@@ -145,7 +145,7 @@ def test_training_goes_on_beside_the_weights(tmp_path: Path) -> None:
 
 def test_four_bits_without_bitsandbytes_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And how to do without."""
-    monkeypatch.setattr(language_model, "find_spec", lambda _: None)
+    monkeypatch.setattr(loading, "find_spec", lambda _: None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'hybrid-memory-sdk\[four-bit\]'.*four_bit to false"):
         LocalLanguageModel.load(tmp_path, device="cuda", four_bit=True)

@@ -519,7 +519,7 @@ def test_a_completion_ends_before_its_stop_text(lm: LocalLanguageModel, stop: st
 
 def test_a_token_that_holds_more_than_the_stop_text_gives_what_stands_before_it(lm: LocalLanguageModel) -> None:
     """Some tokenizers join "?" and the line end into one token: the question mark is kept."""
-    assert lm._text(lm._encode(" Which gate is it?\nStatement:"), "\n") == "Which gate is it?"
+    assert lm._tokens.text(lm._tokens.plain(" Which gate is it?\nStatement:"), "\n") == "Which gate is it?"
 
 
 def test_an_empty_prompt_is_completed_from_the_beginning(lm: LocalLanguageModel) -> None:

@@ -21,7 +21,8 @@ from torch import Tensor
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.types import StudyItem
-from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
+from hybrid_memory.weights.language_model import LocalLanguageModel
+from hybrid_memory.weights.sequences import Sequences
 
 __all__ = ["SoftTargets", "soft_cross_entropy", "soft_targets"]
 

@@ -24,8 +24,9 @@ from hybrid_memory.errors import ConfigError, InputError
 from hybrid_memory.evidence import ask
 from hybrid_memory.types import StudyItem
 from hybrid_memory.weights.distillation import SoftTargets, soft_cross_entropy, soft_targets
-from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
+from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.layer_split import LayerSplit, can_be_split
+from hybrid_memory.weights.sequences import Sequences
 
 __all__ = ["Objective", "ResponseLoss"]
 

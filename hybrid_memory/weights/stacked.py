@@ -1,7 +1,7 @@
 """Train and score several candidates together: their LoRA matrices lie side by side on one resident base.
 
 Flow:    k self-edits of one passage -> [stacked] -> rewards of the outer loop
-Imports: errors, types, protocols, config; the language model and the trainer of this stage.
+Imports: errors, types, protocols, config; the language model, branches and the trainer of this stage.
 
 One forward pass carries the batches of all candidates; beside each adapted layer, every group of rows is
 multiplied with its own candidate's A and B (as in Punica and S-LoRA, where the groups are users). The frozen
@@ -12,24 +12,24 @@ has an optimiser, a plan and directives of its own, so its losses are those it w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import ConsolidationError, InputError
 from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Directives, Generation, Json, StudyItem, Turn
-from hybrid_memory.weights.language_model import LocalLanguageModel, Sequences
+from hybrid_memory.weights.branches import Branch, beside
+from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.layer_split import LayerSplit
 from hybrid_memory.weights.objective import ResponseLoss, Row
+from hybrid_memory.weights.sequences import Sequences
 from hybrid_memory.weights.trainer import _asked, _check, _plan
 
 __all__ = ["Stack", "StackedTrainer"]
@@ -37,75 +37,6 @@ __all__ = ["Stack", "StackedTrainer"]
 INITIAL = "stacked-initial"
 SCORED = 32
 """Rows that are scored together: their logits stay below 200 MB."""
-
-
-class _Add(torch.autograd.Function):
-    """output += scale * B_c A_c x in place, for the rows of each candidate c.
-
-    In the base's dtype, with float32 master weights and one temporary of r columns: PEFT's own layer makes three
-    float32 copies as large as the layer's output, which cost more than the matrix products on a CPU.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, x: Tensor, scale: float, sizes: Sequence[int], *matrices: Tensor) -> Tensor:
-        """Take output (rows, length, out), x (rows, length, in), then A (r, in) and B (out, r) of each candidate."""
-        cast = [matrix.to(x.dtype) for matrix in matrices]
-        inner = []
-        for out, given, a, b in zip(_parts(output, sizes), _parts(x, sizes), cast[::2], cast[1::2], strict=True):
-            inner.append(given @ a.T)
-            out.addmm_(inner[-1], b.T, alpha=scale)
-        ctx.mark_dirty(output)
-        ctx.save_for_backward(x, *cast, *inner)
-        ctx.scale, ctx.sizes, ctx.dtype = scale, sizes, matrices[0].dtype
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of what `forward` took."""
-        (gradient,) = gradients
-        x, *saved = ctx.saved_tensors
-        count = len(ctx.sizes)
-        cast, inner = saved[: 2 * count], saved[2 * count :]
-        gradient = gradient.contiguous()
-        of_x = torch.empty_like(x) if ctx.needs_input_grad[1] else None
-        of_matrices: list[Tensor | None] = []
-        for number, (g, given) in enumerate(zip(_parts(gradient, ctx.sizes), _parts(x, ctx.sizes), strict=True)):
-            a, b = cast[2 * number : 2 * number + 2]
-            low = (g @ b).mul_(ctx.scale)
-            of_matrices += [(low.T @ given).to(ctx.dtype), (g.T @ inner[number]).mul_(ctx.scale).to(ctx.dtype)]
-            if of_x is not None:
-                torch.mm(low, a, out=_parts(of_x, ctx.sizes)[number])
-        return gradient, of_x, None, None, *of_matrices
-
-
-def _parts(tensor: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Return each candidate's positions, shape (rows * length, width): views, not copies."""
-    return tuple(part.reshape(-1, tensor.shape[-1]) for part in torch.split(tensor, list(sizes)))
-
-
-class _Branch:
-    """x -> B_c A_c x beside one linear layer, with c the candidate that a row belongs to."""
-
-    def __init__(self, module: nn.Module, a: Tensor, out_features: int, count: int, scale: float) -> None:
-        """Begin with `count` equal candidates, as PEFT begins: A as given, shape (r, in), and B zero, (out, r)."""
-        self.module = module
-        self.a = [nn.Parameter(a.clone()) for _ in range(count)]
-        self.b = [nn.Parameter(torch.zeros(out_features, a.shape[0], device=a.device)) for _ in range(count)]
-        self._scale = scale
-
-    def beside(self, groups: Mapping[int, int]) -> Any:
-        """Return a forward hook for batches in which candidate c has the next `groups[c]` rows.
-
-        A single candidate has all rows, however many there are.
-        """
-        matrices = [matrix for one in groups for matrix in (self.a[one], self.b[one])]
-
-        def add(_: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            sizes = list(groups.values()) if len(groups) > 1 else [len(output)]
-            added: Tensor = _Add.apply(output, given[0], self._scale, sizes, *matrices)  # type: ignore[no-untyped-call]
-            return added
-
-        return add
 
 
 @dataclass(slots=True)
@@ -208,7 +139,7 @@ class StackedTrainer:
         return Stack(self._lm, branches, objective.split, reports, round(time.monotonic() - started, 3))
 
     def _candidate(
-        self, number: int, rows: list[Row], asked: Directives, branches: Sequence[_Branch], seed: int
+        self, number: int, rows: list[Row], asked: Directives, branches: Sequence[Branch], seed: int
     ) -> _Candidate:
         settings = _asked(self._settings, asked, 1.0)
         parameters = [parameter for branch in branches for parameter in (branch.a[number], branch.b[number])]
@@ -219,7 +150,7 @@ class StackedTrainer:
         return _Candidate(rows, plan, settings, parameters, optimiser)
 
     def _step(
-        self, objective: ResponseLoss, running: Sequence[_Candidate], branches: Sequence[_Branch], step: int
+        self, objective: ResponseLoss, running: Sequence[_Candidate], branches: Sequence[Branch], step: int
     ) -> None:
         batches = {number: batch for number, one in enumerate(running) if (batch := one.batch(step))}
         if not batches:
@@ -229,7 +160,7 @@ class StackedTrainer:
         rows = [row for batch in batches.values() for row in batch]
         owner = torch.tensor([number for number, batch in batches.items() for _ in batch])
         sequences = Sequences.pad([(row.ids, row.start) for row in rows], pad=self._lm.tokenizer.pad_token_id)
-        with self._lm.adapted(()), _beside(branches, {number: len(batch) for number, batch in batches.items()}):
+        with self._lm.adapted(()), beside(branches, {number: len(batch) for number, batch in batches.items()}):
             hidden = objective.hidden(rows, sequences)
             logits = self._lm.head(hidden[sequences.rows, sequences.columns]).float()
             each = functional.cross_entropy(logits, sequences.targets.to(logits.device), reduction="none")
@@ -240,14 +171,14 @@ class StackedTrainer:
         for number, loss in losses.items():
             running[number].follow(step, loss.item(), sum(len(row.ids) for row in batches[number]))
 
-    def _branches(self, lora: LoraConfig, count: int, seed: int) -> list[_Branch]:
+    def _branches(self, lora: LoraConfig, count: int, seed: int) -> list[Branch]:
         """Return the branches of all adapted layers, begun as PEFT begins an adapter with this seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = self._lm.create_adapter(INITIAL, lora)
         try:
             return [
-                _Branch(module, module.lora_A[INITIAL].weight.detach(), module.out_features, count, _scale(module))
+                Branch(module, module.lora_A[INITIAL].weight.detach(), module.out_features, count, _scale(module))
                 for module in model.modules()
                 if isinstance(module, LoraLayer) and INITIAL in module.lora_A
             ]
@@ -266,7 +197,7 @@ class Stack:
     def __init__(
         self,
         language_model: LocalLanguageModel,
-        branches: Sequence[_Branch],
+        branches: Sequence[Branch],
         split: LayerSplit | None,
         reports: tuple[dict[str, Json], ...],
         seconds: float,
@@ -306,34 +237,22 @@ class Stack:
         with self._lm.adapted(()):
             ids = one.ids.to(self._lm.base.device)
             lower = self._split.lower(ids) if self._split else None
-            with _beside(self._branches, dict.fromkeys(range(count), len(rows))):
+            with beside(self._branches, dict.fromkeys(range(count), len(rows))):
                 if self._split and lower is not None:
                     hidden = self._split.upper(lower.repeat(count, 1, 1))
                 else:
                     hidden = self._lm.decoder(input_ids=ids.repeat(count, 1), use_cache=False).last_hidden_state
         logits = self._lm.head(hidden[every.rows, every.columns]).float().cpu()
-        chosen = logits.log_softmax(-1).gather(1, every.targets[:, None]).squeeze(1)
-        total = torch.zeros(count * len(rows)).index_add_(0, every.rows, chosen)
-        lengths = torch.zeros_like(total).index_add_(0, every.rows, torch.ones_like(chosen))
-        means: list[list[float]] = (total / lengths).view(count, len(rows)).tolist()
-        return means
+        means = every.mean_logprobs(logits)
+        return [means[start : start + len(rows)] for start in range(0, len(means), len(rows))]
 
     def generate(self, prompts: Sequence[Sequence[Turn]], *, max_new_tokens: int) -> list[list[Generation]]:
         """Return each candidate's greedy answers, one list per candidate in the order of the prompts."""
         answers = []
         for number in range(len(self)):
-            with _beside(self._branches, {number: len(prompts)}):
+            with beside(self._branches, {number: len(prompts)}):
                 answers.append(self._lm.generate(prompts, max_new_tokens=max_new_tokens))
         return answers
-
-
-@contextmanager
-def _beside(branches: Sequence[_Branch], groups: Mapping[int, int]) -> Iterator[None]:
-    """Run with the candidates' branches on; see `_Branch.beside`."""
-    with ExitStack() as hooks:
-        for branch in branches:
-            hooks.callback(branch.module.register_forward_hook(branch.beside(groups)).remove)
-        yield
 
 
 def _require_material(candidates: Sequence[Sequence[StudyItem]]) -> None:
