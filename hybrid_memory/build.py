@@ -6,8 +6,7 @@ loads no language model, and importing this module loads neither torch nor faiss
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from importlib.metadata import entry_points, version
@@ -54,39 +53,13 @@ if TYPE_CHECKING:
     from hybrid_memory.selfedit.outer_loop import OuterLoop
     from hybrid_memory.weights.language_model import LocalLanguageModel
 
-__all__ = ["build", "default_screens", "folder_and_settings", "rehearsal", "router_of"]
+__all__ = ["build", "default_screens", "rehearsal", "router_of"]
 
 ROUTERS = "hybrid_memory.routers"
 """Entry points of this group are callables without arguments that return a Router."""
 
 PACKAGES = ("torch", "transformers", "peft")
 """Their versions go into every adapter's manifest: with them, and the seed, it can be made again."""
-
-
-def folder_and_settings(config: Path | str | Mapping[str, Any]) -> tuple[Path, Settings]:
-    """Read `folder` and the groups of settings from a TOML file or a dict.
-
-    Raises:
-        ConfigError: `folder` is missing, or a setting is wrong.
-    """
-    if isinstance(config, Mapping):
-        content, base = dict(config), Path()
-    else:
-        path = Path(config)
-        if not path.is_file():
-            raise ConfigError(f"there is no settings file {path}; give a TOML file or a dict")
-        content, base = _toml(path), path.parent
-    folder = content.pop("folder", None)
-    if not isinstance(folder, str | Path):
-        raise ConfigError(f"the configuration must say where the memory lies: folder = './acme'; got {folder!r}")
-    return base / folder, Settings.load(content)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
 def build(

@@ -15,7 +15,7 @@ from typing import Any, Literal, overload
 
 from hybrid_memory.arguments import member, seconds
 from hybrid_memory.benchmark import BenchmarkReport, replay
-from hybrid_memory.config import Settings
+from hybrid_memory.config import Settings, folder_and_settings
 from hybrid_memory.errors import InputError, LedgerError
 from hybrid_memory.inspection import problems, trace, where
 from hybrid_memory.parts import Parts
@@ -641,7 +641,7 @@ class HybridMemory:
         Raises:
             ConfigError: as `open`, or `folder` is missing.
         """
-        from hybrid_memory.build import build, folder_and_settings
+        from hybrid_memory.build import build
 
         folder, settings = folder_and_settings(config)
         return cls(build(folder, settings, vector_store=vector_store, teacher=teacher, judge=judge, proposer=proposer))

@@ -2,7 +2,7 @@
 
 python scripts/write_settings_table.py [--check]
 
-Flow:    hybrid_memory/config.py (fields, limits, docstrings) -> Markdown rows between the two markers
+Flow:    hybrid_memory/config/ (fields, limits, docstrings) -> Markdown rows between the two markers
 Imports: hybrid_memory.config
 
 With --check nothing is written; the exit code is 1 when the page is not what it would be. The tests call it so.

@@ -1,0 +1,111 @@
+"""Settings of what is kept, found and answered from: the retrieval half."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hybrid_memory.config.group import Group
+
+__all__ = [
+    "AnswerSettings",
+    "ForgetSettings",
+    "IngestSettings",
+    "LedgerSettings",
+    "RetrievalSettings",
+    "RoutingSettings",
+]
+
+
+class LedgerSettings(Group):
+    """The database."""
+
+    url: str | None = None
+    """SQLAlchemy URL, such as "postgresql://host/database"; none is `ledger.sqlite` in the memory's folder."""
+    lock_timeout_s: Annotated[float, Field(ge=0)] = 10.0
+    """How long a write waits for another process's write."""
+
+
+class IngestSettings(Group):
+    """How inputs become records."""
+
+    chunk_tokens: Annotated[int, Field(ge=32)] = 200
+    """Longest passage, in tokens of the splitter; MiniLM reads 256 word pieces."""
+    max_chars: Annotated[int, Field(ge=1000)] = 2_000_000
+    """Longest single input; longer ones are refused, not cut."""
+    attributes: Mapping[str, Literal["single", "many"]] = {}
+    """Attributes with one current value ("single": a newer one replaces it) or several side by side ("many")."""
+
+
+class RoutingSettings(Group):
+    """Which policy decides, see policies/."""
+
+    policy: str = "default"
+    """A shipped policy's name or the path of a TOML file."""
+    screens: tuple[Literal["detect-secrets", "presidio"], ...] = ()
+    """Screens of other libraries beside the built-in ones; extras "secrets" and "personal-data"."""
+    judge_calls: Annotated[int, Field(ge=0)] = 200
+    """Most questions to the judge (`HybridMemory.open(judge=…)`) while a memory is open; its answers are kept."""
+
+
+class RetrievalSettings(Group):
+    """How passages are found."""
+
+    candidates: Annotated[int, Field(ge=1)] = 50
+    """How many each of dense and lexical search give to the fusion."""
+    dense_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the cosine, scaled to [0, 1] over the candidates."""
+    lexical_weight: Annotated[float, Field(ge=0)] = 1.25
+    """Weight of BM25, scaled likewise."""
+    large_index: Literal["ivf", "hnsw", "flat"] = "ivf"
+    """What a large index becomes: lists, a graph, or an exact table still."""
+    large_from: Annotated[int, Field(ge=1)] = 200_000
+    """Number of vectors from which an index is large."""
+    recency_weight: Annotated[float, Field(ge=0)] = 0.0
+    """What the newest record gets on top; meaning and words give at most their own weights."""
+    half_life_days: Annotated[float, Field(gt=0)] = 30.0
+    """Days after which what recency gives has halved."""
+    trust_weight: Annotated[float, Field(ge=0)] = 0.0
+    """What the operator's records get on top; a user's get half of it, external ones nothing."""
+    time_weight: Annotated[float, Field(ge=0)] = 0.0
+    """What a record gets on top that began in the time the question names, such as "last week" or "in May 2023"."""
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """0 ranks by score alone; towards 1, a passage loses more for being like one above it (MMR)."""
+    reranker: str | None = None
+    """A sentence-transformers model, by folder or id, that reads the best passages again; none is shipped."""
+    reranker_kind: Literal["cross_encoder", "late_interaction"] = "cross_encoder"
+    """Read question and passage together, or compare their word pieces (MaxSim)."""
+    rerank_top: Annotated[int, Field(ge=1)] = 20
+    """How many passages are read again."""
+
+
+class AnswerSettings(Group):
+    """How evidence and adapters become one answer."""
+
+    passages: Annotated[int, Field(ge=0)] = 1
+    """Evidence passages in the prompt; one reads best for a 135M model (design, section 10)."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
+    """Evidence less similar to the question than this is left out."""
+    demonstrations: Annotated[int, Field(ge=0)] = 8
+    """Most nearest examples that vote when their responses are labels, or else are shown as chat turns."""
+    label_trust: Annotated[float, Field(ge=0)] = 1.0
+    """What a nat of an adapter's log-probability of a label counts against a nat of the neighbours' vote."""
+    rules: Annotated[int, Field(ge=0)] = 3
+    """Most preferences stated in the prompt because no adapter has learned them yet."""
+    dated: Literal["never", "several", "always"] = "several"
+    """When the date a fact is valid from stands with it: a date costs a 135M model 3 of 32 answers, and tells
+    something only where several facts are shown."""
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least confidence of an answer that stands on neither half; 0 never abstains."""
+    shard_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
+    """A fact shard is used when its nearest record is at least this similar to the question."""
+
+
+class ForgetSettings(Group):
+    """What forgetting leaves behind."""
+
+    key_file: str | None = None
+    """File with the key that signs receipts, made when it is not there; a relative path lies in the memory's folder."""
