@@ -1,6 +1,6 @@
 """What a memory is put together from.
 
-Flow:    build.py fills these in -> the facade hands each call to one of them
+Flow:    build/ fills these in -> the facade hands each call to one of them
 Imports: config, protocols, and the flow modules beside it.
 """
 

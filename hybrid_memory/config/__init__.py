@@ -1,6 +1,6 @@
 """Every setting, one group per stage, frozen and checked once.
 
-Flow:    build.py reads these and hands each stage the few values it uses.
+Flow:    build/ reads these and hands each stage the few values it uses.
 Imports: errors. Others import from here, never from the modules inside.
 
 Sources, the later wins: defaults, `memory.toml` in the memory's folder (or the path or

@@ -2,7 +2,7 @@
 
 Imports: types (and nothing heavier). Others import from here, never from the modules inside: one for each stage.
 Any object with these members fits; nobody derives from anything. Implementations
-are named in build.py only.
+are named in build/ only.
 """
 
 from hybrid_memory.protocols.answering import Answerer

@@ -1,6 +1,6 @@
 """From a name to a folder that transformers can load; GGUF files are unpacked once.
 
-Flow:    build.py resolves the language model's name here before it loads it; models.pull converts the shipped GGUF.
+Flow:    build/ resolves the language model's name here before it loads it; models.pull converts the shipped GGUF.
 Imports: errors, config, durable, models; torch and transformers inside the function that needs them.
 """
 
