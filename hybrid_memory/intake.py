@@ -99,6 +99,8 @@ class Intake:
         receipts: list[IngestReceipt] = []
         failures: list[tuple[int, str]] = []
         passed_over: list[tuple[int, int]] = []
+        if progress is not None:
+            progress("ingest", 0, len(everything))  # the rate counts from here, not from the end of the first batch
         for start in range(0, len(everything), batch_size):
             batch = dict(enumerate(everything[start : start + batch_size], start=start))
             receipts += self._ingest_batch(batch, failures, passed_over, **read_stamp(**stamp))
