@@ -40,7 +40,7 @@ __all__ = [
     "missed_records",
 ]
 
-LONGEST = 48
+LONGEST = 64
 """Tokens an answer may have; statements, labels and closings fit."""
 MODES = {"RAG": Mode.RETRIEVAL_ONLY, "shards": Mode.WEIGHTS_ONLY, "hybrid": Mode.HYBRID}
 """Arms that are modes of the product."""
@@ -178,7 +178,7 @@ class Taught:
         for question in questions:
             knows = [one for one in routed if self._knows(one, question)]
             pick = knows[-1:] if seed is None else [rng.choice(routed)] if routed else []
-            chosen.append((*always, *pick))
+            chosen.append(tuple(pick) or tuple(always))
         groups = {tuple(one.id for one in adapters): adapters for adapters in chosen}
         given: dict[int, Given] = {}
         for names, adapters in groups.items():

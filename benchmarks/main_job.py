@@ -33,8 +33,6 @@ from hybrid_memory.grading import said
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = ("base", "retrieval_only", "retrieval_only, 3 passages", "weights_only", "hybrid")
-LONGEST = 48
-"""Tokens an answer may have; the statements, labels and closings fit, and the control is not cut short."""
 COLUMNS = ("facts, plain", "facts, hard", "tickets", "preference", "preference, on facts", "price", "stale price said")
 
 
@@ -97,7 +95,7 @@ def ask(memory: HybridMemory, company: Company, run: Run, row: str, mode: Mode, 
     ]
     started = time.monotonic()
     texts = [text for _, text, _ in questions]
-    answers = memory.query_many(texts, mode=mode, passages=passages, max_new_tokens=LONGEST, progress=_note)
+    answers = memory.query_many(texts, mode=mode, passages=passages, progress=_note)
     run.seconds_per_query[row] = (time.monotonic() - started) / len(answers)
     run.tokens[row] = sum(answer.prompt_tokens for answer in answers) / len(answers)
     outcomes: dict[str, list[int]] = {column: [] for column in COLUMNS}

@@ -410,15 +410,24 @@ def test_an_adapter_that_learned_the_labels_weighs_in(bench: Bench) -> None:
 
 
 def test_behaviour_has_the_last_word_after_a_fact(bench: Bench) -> None:
-    """The shard of facts stops after its statement; the behaviour adapter alone goes on from there."""
+    """The shard of facts answers alone and stops after its statement; the behaviour adapter goes on from there."""
     rule = bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")
     facts = bench.learn(bench.write(FERRY))
 
     answer = bench.ask("Where is the ferry?")[0]
 
-    assert bench.lm.batches == [(1, (rule, facts)), (1, (rule,))]
+    assert bench.lm.batches == [(1, (facts,)), (1, (rule,))]
     assert bench.lm.begun == [("It is so.",)]
     assert (answer.text, answer.completion_tokens) == ("It is so. It is so.", 2)
+
+
+def test_behaviour_has_no_word_in_what_a_shard_of_examples_answers(bench: Bench) -> None:
+    """From the weights alone it is most likely a label, which takes no closing words."""
+    bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")
+    version = bench.learn(*labelled(bench), shard="examples-1", group="examples")
+
+    assert bench.ask("Hello!", mode=Mode.WEIGHTS_ONLY)[0].text == "It is so."
+    assert bench.lm.batches == [(1, (version,))]
 
 
 def test_an_answer_with_a_last_word_is_streamed_whole(bench: Bench) -> None:

@@ -168,6 +168,7 @@ def _each(
     """Ingest one by one: a bad input is reported and does not stop the rest."""
     receipts: list[IngestReceipt] = []
     failures: list[dict[str, str]] = []
+    progress("ingest", 0, len(inputs))
     for number, x in enumerate(inputs, start=1):
         try:
             receipts.append(memory.ingest(x, **arguments))
