@@ -1,0 +1,176 @@
+"""The parts of a memory, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from hybrid_memory.adapters import Adapters
+from hybrid_memory.asking import Asking
+from hybrid_memory.build.foundation import Foundation, lay, make_folder
+from hybrid_memory.build.learning import make_consolidation, make_outer_loop
+from hybrid_memory.build.routing import default_screens, make_judge, router_of, with_windows_of
+from hybrid_memory.config import LedgerSettings, Settings
+from hybrid_memory.consolidation import Consolidation
+from hybrid_memory.forgetting import Forgetting
+from hybrid_memory.intake import Intake
+from hybrid_memory.memory import HybridMemory
+from hybrid_memory.parts import Parts
+from hybrid_memory.protocols import Encoder, Router, Screen, TextModel
+from hybrid_memory.receipts import key_in
+from hybrid_memory.rerouting import Rerouting
+from hybrid_memory.review import Review
+from hybrid_memory.verdicts import Verdicts
+
+__all__ = ["beside", "build"]
+
+
+def build(
+    folder: Path,
+    settings: Settings,
+    *,
+    encoder: Encoder | None = None,
+    model: Any = None,
+    vector_store: object | None = None,
+    teacher: Any = None,
+    judge: TextModel | None = None,
+    proposer: TextModel | None = None,
+    for_reindex: bool = False,
+) -> Parts:
+    """Put a memory together.
+
+    Args:
+        folder: where ledger, index and adapters lie; created when it is not there.
+        settings: all of them.
+        encoder: used instead of the settings' one.
+        model: a LanguageModel used instead of the settings' one.
+        vector_store: a LlamaIndex vector store used instead of FAISS.
+        teacher: writes the study material when `self_edit.generator` is "teacher".
+        judge: a model with `complete(prompt)`, asked about what the classifier leaves undecided.
+        proposer: a model with `complete(prompt)`, asked which slot a sentence fills that the rules do not read.
+        for_reindex: accept vectors of another encoder; only `reindex` works then.
+    """
+    make_folder(folder)
+    load_router = cache(partial(router_of, judge=make_judge(judge, settings, folder)))
+    router = load_router(settings.routing.policy)
+    settings = with_windows_of(settings, router)
+    base = lay(folder, settings, encoder=encoder, model=model, vector_store=vector_store, for_reindex=for_reindex)
+    consolidation = make_consolidation(base, teacher=teacher)
+    screens = default_screens(settings.routing.screens)
+    rerouting = Rerouting(ledger=base.ledger, screens=screens, router=router, load_router=load_router)
+    intake = _intake(
+        base, consolidation, rerouting, screens=screens, router=router, load_router=load_router, proposer=proposer
+    )
+    forgetting = _forgetting(base, consolidation)
+    adapters = Adapters(base.ledger, base.store)
+    return Parts(
+        folder=folder,
+        settings=settings,
+        encoder=base.encoder,
+        ledger=base.ledger,
+        retriever=base.retriever,
+        store=base.store,
+        upkeep=base.upkeep,
+        intake=intake,
+        asking=_asking(base, adapters, forgetting),
+        verdicts=Verdicts(ledger=base.ledger, answers=base.answers, intake=intake),
+        rerouting=rerouting,
+        consolidation=consolidation,
+        forgetting=forgetting,
+        adapters=adapters,
+        review=Review(base.ledger, forgetting),
+        outer_loop=partial(make_outer_loop, base),
+        language_model=base.language_model,
+    )
+
+
+def beside(parts: Parts) -> Callable[[Path], AbstractContextManager[HybridMemory]]:
+    """Return what opens an empty memory in another folder, with this one's encoder, language model and settings.
+
+    Its windows open when they are called; when it is closed, its adapters leave the language model.
+    """
+    settings = parts.settings
+    by_call = settings.window.model_copy(update={"queue_size": 0, "cron": None})
+    aside = settings.model_copy(update={"ledger": LedgerSettings(), "window": by_call})
+
+    @contextmanager
+    def opened(folder: Path) -> Iterator[HybridMemory]:
+        model = parts.language_model()
+        with HybridMemory(build(folder, aside, encoder=parts.encoder, model=model)) as memory:
+            yield memory
+            for version in memory.adapters.list():
+                model.release(version.id)
+
+    return opened
+
+
+def _intake(
+    base: Foundation,
+    consolidation: Consolidation,
+    rerouting: Rerouting,
+    *,
+    screens: tuple[Screen, ...],
+    router: Router,
+    load_router: Callable[[str], Router],
+    proposer: TextModel | None,
+) -> Intake:
+    from hybrid_memory.ingest.reader import Reader
+
+    chosen = base.settings.ingest
+    reader = Reader(
+        chunk_tokens=chosen.chunk_tokens, max_chars=chosen.max_chars, attributes=chosen.attributes, proposer=proposer
+    )
+    return Intake(
+        reader=reader,
+        screens=screens,
+        router=router,
+        load_router=load_router,
+        encoder=base.encoder,
+        ledger=base.ledger,
+        retriever=base.retriever,
+        rerouting=rerouting,
+        stored=consolidation.run_when_full,
+    )
+
+
+def _asking(base: Foundation, adapters: Adapters, forgetting: Forgetting) -> Asking:
+    from hybrid_memory.answering.answerer import Answerer
+
+    answerer = Answerer(
+        ledger=base.ledger,
+        retriever=base.retriever,
+        encoder=base.encoder,
+        language_model=base.language_model,
+        settings=base.settings.answer,
+    )
+    return Asking(
+        ledger=base.ledger,
+        encoder=base.encoder,
+        retriever=base.retriever,
+        answerer=answerer,
+        answers=base.answers,
+        adapters=adapters,
+        upkeep=base.upkeep,
+        forgetting=forgetting,
+    )
+
+
+def _forgetting(base: Foundation, consolidation: Consolidation) -> Forgetting:
+    return Forgetting(
+        ledger=base.ledger,
+        retriever=base.retriever,
+        encoder=base.encoder,
+        upkeep=base.upkeep,
+        consolidation=consolidation,
+        answers=base.answers,
+        language_model=base.language_model,
+        key=partial(_receipt_key, base),
+    )
+
+
+def _receipt_key(base: Foundation) -> bytes | None:
+    file = base.settings.forget.key_file
+    return None if file is None else key_in(base.folder / Path(file).expanduser())

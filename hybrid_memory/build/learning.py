@@ -1,0 +1,186 @@
+"""The learning half: who writes study material, what trains and judges it, and the windows around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from hybrid_memory.build.foundation import Foundation
+from hybrid_memory.config import Settings, home
+from hybrid_memory.consolidation import Consolidation
+from hybrid_memory.errors import ConfigError
+from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, SelfEditGenerator
+from hybrid_memory.rebuilding import Rebuilding
+from hybrid_memory.trials import Trials, Workshop
+from hybrid_memory.types import Json, SelfEdit
+from hybrid_memory.workers import Workers
+
+if TYPE_CHECKING:
+    from hybrid_memory.selfedit.outer_loop import OuterLoop
+
+__all__ = ["make_consolidation", "make_outer_loop"]
+
+PACKAGES = ("torch", "transformers", "peft")
+"""Their versions go into every adapter's manifest: with them, and the seed, it can be made again."""
+
+
+def make_consolidation(base: Foundation, *, teacher: Any) -> Consolidation:
+    """Return what runs windows; the language model is loaded in the first one."""
+    settings, ledger = base.settings, base.ledger
+    workshop = cache(lambda: _workshop(settings, base.encoder, base.language_model(), teacher=teacher, ledger=ledger))
+    trials = Trials(
+        ledger=ledger,
+        store=base.store,
+        upkeep=base.upkeep,
+        workshop=workshop,
+        scales=settings.gate.scales,
+        keep_versions=settings.window.keep_versions,
+        seed=settings.training.seed,
+        provenance=_provenance(settings),
+    )
+    return Consolidation(
+        ledger=ledger,
+        upkeep=base.upkeep,
+        workers=Workers(base.folder / "windows"),
+        workshop=workshop,
+        rebuilding=Rebuilding(
+            ledger=ledger, trials=trials, workshop=workshop, gate=settings.gate, seed=settings.training.seed
+        ),
+        window=settings.window,
+    )
+
+
+def make_outer_loop(base: Foundation) -> OuterLoop:
+    """Return what trains the generator of self-edits; loads the language model."""
+    from hybrid_memory.selfedit.outer_loop import OuterLoop
+    from hybrid_memory.weights.stacked import StackedTrainer
+    from hybrid_memory.weights.trainer import LoraTrainer
+
+    settings = base.settings
+    language_model: Any = base.language_model()
+    inner = settings.training.model_copy(update={"epochs": 1, "min_steps": settings.outer_loop.inner_steps})
+    return OuterLoop(
+        language_model=language_model,
+        candidates=StackedTrainer(language_model, inner),
+        trainer=LoraTrainer(language_model, settings.training),
+        ledger=base.ledger,
+        store=base.store,
+        folder=base.folder / "outer_loop",
+        settings=settings.outer_loop,
+        seed=settings.training.seed,
+        provenance=_provenance(settings),
+    )
+
+
+def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teacher: Any, ledger: Ledger) -> Workshop:
+    from hybrid_memory.weights.gate import Gate
+    from hybrid_memory.weights.scaling import scale_adapter
+    from hybrid_memory.weights.sharding import place, regroup
+    from hybrid_memory.weights.trainer import LoraTrainer
+
+    return Workshop(
+        language_model=language_model,
+        generators=_generators(settings, encoder, language_model, teacher=teacher, ledger=ledger),
+        prepare=partial(_prepared, settings, encoder),
+        trainer=LoraTrainer(language_model, settings.training),
+        scale=scale_adapter,
+        gate=Gate(language_model, settings.gate, encoder=encoder, min_similarity=settings.answer.shard_similarity),
+        place=partial(place, cap=settings.window.shard_cap),
+        regroup=partial(regroup, cap=settings.window.shard_cap),
+    )
+
+
+def _prepared(settings: Settings, encoder: Encoder, edits: Sequence[SelfEdit]) -> list[SelfEdit]:
+    """Return the self-edits verified, and with the forms in which their material is studied once more."""
+    from hybrid_memory.selfedit.augmentation import augmented
+    from hybrid_memory.selfedit.deference import with_deference
+    from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
+    from hybrid_memory.selfedit.verification import verify
+
+    chosen, seed = settings.self_edit, settings.training.seed
+    kept = verify(
+        edits,
+        encoder=encoder,
+        min_similarity=chosen.min_similarity,
+        most=chosen.questions,
+        held_out=chosen.held_out,
+    )
+    seen = augmented(kept, chosen.augmentations, seed=seed)
+    read = with_evidence(
+        seen, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence
+    )
+    read = with_deference(read, seed=seed, count=chosen.deference)
+    return with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
+
+
+def _generators(
+    settings: Settings, encoder: Encoder, language_model: LanguageModel, *, teacher: Any, ledger: Ledger
+) -> list[SelfEditGenerator]:
+    from hybrid_memory.selfedit.compiled import CompiledGenerator
+    from hybrid_memory.selfedit.model import ModelGenerator
+    from hybrid_memory.selfedit.neighbours import Neighbours
+    from hybrid_memory.selfedit.outer_loop import serving_generator
+    from hybrid_memory.selfedit.proposals import TrainedGenerator
+
+    chosen = settings.self_edit
+    if (teacher is None) != (chosen.generator != "teacher"):
+        raise ConfigError(
+            f"self_edit.generator is {chosen.generator!r} and {'no' if teacher is None else 'a'} teacher was given; "
+            'set it to "teacher" and open with teacher=<a LlamaIndex LLM>, or neither'
+        )
+    if settings.training.seal_compat:
+        return [_written(settings, language_model)]
+    by_model = ModelGenerator(language_model, samples=chosen.samples, temperature=chosen.temperature)
+    compiled = CompiledGenerator(Neighbours(encoder, folder=home() / "words"))
+    adapter = serving_generator(ledger)
+    trained = [TrainedGenerator(language_model, adapter, settings=settings.outer_loop)] if adapter else []
+    by_name: dict[str, list[SelfEditGenerator]] = {
+        "model": [by_model, *trained],
+        "compiled": [compiled],
+        "mixed": [compiled, by_model, *trained],
+        "teacher": [_taught(settings, teacher)] if teacher is not None else [],
+    }
+    more = [_written(settings, language_model)] if chosen.prompts else []
+    return [*by_name[chosen.generator], *more]
+
+
+def _written(settings: Settings, language_model: LanguageModel) -> SelfEditGenerator:
+    """Return the generator of SEAL's prompts; with seal_compat the released form: titled, the passage itself last."""
+    from hybrid_memory.selfedit.written import Family, WrittenGenerator
+
+    chosen, released = settings.self_edit, settings.training.seal_compat
+    family = Family(
+        prompts=chosen.prompts or ("implications",),
+        samples=chosen.completions,
+        temperature=1.0 if released else chosen.temperature,
+        max_new_tokens=chosen.completion_tokens,
+        budget=chosen.budget_tokens,
+        chat=chosen.chat_form,
+        titled=released,
+    )
+    return WrittenGenerator(language_model, family)
+
+
+def _taught(settings: Settings, teacher: Any) -> SelfEditGenerator:
+    from hybrid_memory.selfedit.teacher import TeacherGenerator
+
+    chosen = settings.self_edit
+    return TeacherGenerator(
+        teacher,
+        facts=chosen.teacher_facts,
+        questions=chosen.teacher_facts,
+        attempts=chosen.teacher_attempts,
+        timeout_s=chosen.teacher_timeout_s,
+        budget=chosen.budget_tokens,
+    )
+
+
+def _provenance(settings: Settings) -> dict[str, Json]:
+    return {
+        "model": settings.model.name,
+        "settings": settings.fingerprint(),
+        "recipe": settings.training.model_dump(mode="json"),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
