@@ -108,9 +108,7 @@ def _prepared(settings: Settings, encoder: Encoder, edits: Sequence[SelfEdit]) -
         held_out=chosen.held_out,
     )
     seen = augmented(kept, chosen.augmentations, seed=seed)
-    read = with_evidence(
-        seen, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence
-    )
+    read = with_evidence(seen, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence)
     read = with_deference(read, seed=seed, count=chosen.deference)
     return with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
 

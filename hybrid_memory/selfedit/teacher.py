@@ -1,7 +1,7 @@
 """Study material from a teacher: another language model writes, the local one learns.
 
 Flow:    records -> [teacher] -> verification, consolidation
-Imports: errors, types, protocols, forms; the other modules of this stage.
+Imports: errors, types, protocols; the other modules of this stage.
 
 The teacher is any object with `complete(prompt)`, as every LlamaIndex LLM has, or with `chat(messages)`; nothing is
 imported for it. It is asked for lines of a fixed form; what is not in that form, not supported by the record, or
@@ -18,13 +18,10 @@ from dataclasses import replace
 from typing import Any
 
 from hybrid_memory.errors import ConfigError
-from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import LanguageModel, Progress
-from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.directives import read_directives
-from hybrid_memory.selfedit.material import Material, pieces
-from hybrid_memory.selfedit.statements import statements
-from hybrid_memory.selfedit.written import PIECE_TOKENS, title_of
+from hybrid_memory.selfedit.material import Material
+from hybrid_memory.selfedit.passages import write_about
 from hybrid_memory.types import Directives, Record, SelfEdit, StudyItem, Turn
 
 __all__ = ["LocalTeacher", "TeacherGenerator"]
@@ -85,33 +82,19 @@ class TeacherGenerator:
 
     def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
         """Return one self-edit per record; examples and preferences get an empty one, they are not passages."""
-        edits = []
-        for done, record in enumerate(records, start=1):
-            edits.append(self._edit(record, seed))
-            if progress is not None:
-                progress("write", done, len(records), self.name)
-        return edits
-
-    def _edit(self, record: Record, seed: int) -> SelfEdit:
-        title = title_of(record)
-        material = Material(source=f"{title}\n{record.text}", budget=self._budget)
-        directives = Directives()
-        if not record.examples and not shapes_behaviour(record):
-            for piece in pieces(statements(record.text), most=PIECE_TOKENS):
-                asked = self._piece(f"{title}\n{piece}".strip(), material)
-                directives = asked if asked != Directives() else directives
-        edit = SelfEdit(
-            record_id=record.id,
-            items=_hold_out(material.items),
+        return write_about(
+            records,
+            self._piece,
             generator=self.name,
+            budget=self._budget,
             seed=seed,
-            directives=directives,
-            dropped=material.dropped,
+            progress=progress,
+            hold_out=_hold_out,
         )
-        return augmented([edit], directives.augmentations or (), seed=seed)[0]
 
-    def _piece(self, passage: str, material: Material) -> Directives:
+    def _piece(self, title: str, piece: str, material: Material) -> Directives:
         """Add what the teacher writes about one piece; return the directives it gave."""
+        passage = f"{title}\n{piece}".strip()
         prompt = ASKED.format(facts=self._facts, questions=self._questions, passage=passage)
         failure = ""
         for _ in range(self._attempts):

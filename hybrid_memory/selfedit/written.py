@@ -1,7 +1,7 @@
 """Study material in the language model's own words about a passage: SEAL's self-edit, by the prompts of its family.
 
 Flow:    records -> [written generator] -> verification, consolidation
-Imports: types, protocols, forms; the other modules of this stage.
+Imports: types, protocols; the other modules of this stage.
 
 A long record is cut into pieces at sentence ends, each piece is asked about by itself, and the k samples of a piece
 share its prefix: it is read once. Nothing of what comes back is trusted: see material.py and directives.py.
@@ -11,22 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import LanguageModel, Progress
-from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.directives import read_directives
-from hybrid_memory.selfedit.material import Material, pieces
+from hybrid_memory.selfedit.material import Material
+from hybrid_memory.selfedit.passages import write_about
 from hybrid_memory.selfedit.prompts import base_form, chat_form
 from hybrid_memory.selfedit.sequences import after_thoughts, question_answer_pairs, seal_sequences
-from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import Directives, Record, SelfEdit
 
-__all__ = ["FACTS", "Family", "WrittenGenerator", "title_of"]
+__all__ = ["FACTS", "Family", "WrittenGenerator"]
 
-PIECE_TOKENS = 300
-"""Longest piece of a record that one prompt shows, in words and marks: about 400 of a model's tokens."""
 FACTS = "facts"
 FACT_SHOTS = """Passage: The Osprey group, founded in 1988, trains new volunteers on the first Monday of each month.
 Facts:
@@ -81,34 +78,25 @@ class WrittenGenerator:
 
     def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
         """Return one self-edit per record; examples and preferences get an empty one, they are not passages."""
-        edits = []
-        for done, record in enumerate(records, start=1):
-            edits.append(self._edit(record, seed))
-            if progress is not None:
-                progress("write", done, len(records), self.name)
-        return edits
-
-    def _edit(self, record: Record, seed: int) -> SelfEdit:
-        title = title_of(record)
-        material = Material(source=f"{title}\n{record.text}", budget=self._family.budget)
-        directives = Directives()
-        if not record.examples and not shapes_behaviour(record):
-            for piece in pieces(statements(record.text), most=PIECE_TOKENS):
-                for prompt in self._family.prompts:
-                    drawn = random_of(f"{prompt}\n{piece}", seed).getrandbits(63)
-                    asked = self._write(prompt, title, piece, drawn, material)
-                    directives = asked if asked != Directives() else directives
-                if self._family.titled:
-                    material.state(piece, title=title)
-        edit = SelfEdit(
-            record_id=record.id,
-            items=tuple(material.items),
+        return write_about(
+            records,
+            partial(self._piece, seed),
             generator=f"{self.name}({'+'.join(self._family.prompts)})",
+            budget=self._family.budget,
             seed=seed,
-            directives=directives,
-            dropped=material.dropped,
+            progress=progress,
         )
-        return augmented([edit], directives.augmentations or (), seed=seed)[0]
+
+    def _piece(self, seed: int, title: str, piece: str, material: Material) -> Directives:
+        """Add what the model writes about a piece by every prompt; return the last directives it gave."""
+        directives = Directives()
+        for prompt in self._family.prompts:
+            drawn = random_of(f"{prompt}\n{piece}", seed).getrandbits(63)
+            asked = self._write(prompt, title, piece, drawn, material)
+            directives = asked if asked != Directives() else directives
+        if self._family.titled:
+            material.state(piece, title=title)
+        return directives
 
     def _write(self, prompt: str, title: str, piece: str, seed: int, material: Material) -> Directives:
         """Add what the model writes about a piece by one prompt; return what directives it gave, the last ones."""
@@ -169,12 +157,6 @@ class WrittenGenerator:
         )
         for line in (line for lines in paraphrases for line in lines):
             material.state(line)
-
-
-def title_of(record: Record) -> str:
-    """Return the record's title from its metadata, or ""."""
-    title = record.metadata.get("title")
-    return title if isinstance(title, str) else ""
 
 
 def _read_lines(text: str, title: str, material: Material) -> None:

@@ -1,7 +1,7 @@
 """Train and score several candidates together: their LoRA matrices lie side by side on one resident base.
 
 Flow:    k self-edits of one passage -> [stacked] -> rewards of the outer loop
-Imports: errors, types, protocols, config; the language model, branches and the trainer of this stage.
+Imports: errors, types, protocols, config; the language model, branches and plan of this stage.
 
 One forward pass carries the batches of all candidates; beside each adapted layer, every group of rows is
 multiplied with its own candidate's A and B (as in Punica and S-LoRA, where the groups are users). The frozen
@@ -29,8 +29,8 @@ from hybrid_memory.weights.branches import Branch, beside
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.layer_split import LayerSplit
 from hybrid_memory.weights.objective import ResponseLoss, Row
+from hybrid_memory.weights.plan import batches_of, bounded, first_and_last, rate_at, require_number
 from hybrid_memory.weights.sequences import Sequences
-from hybrid_memory.weights.trainer import _asked, _check, _plan
 
 __all__ = ["Stack", "StackedTrainer"]
 
@@ -59,13 +59,12 @@ class _Candidate:
     def follow(self, step: int, loss: float, tokens: int) -> None:
         """Take one optimiser step; a candidate whose loss is no number is left as it is, and out from now on."""
         try:
-            _check(loss, step, 0.0, None)
+            require_number(loss, step)
         except ConsolidationError as error:
             self.failure = str(error)
             return
-        warm = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate * warm * (1 - step / len(self.plan))
+            group["lr"] = rate_at(step, len(self.plan), self.settings)
         nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         self.optimiser.step()
         self.losses.append(loss)
@@ -73,13 +72,11 @@ class _Candidate:
 
     def report(self) -> dict[str, Json]:
         """Return what LoraTrainer reports, without the seconds: they are shared."""
-        tail = self.losses[-max(1, len(self.losses) // 10) :]
         return {
             "rows": len(self.rows),
             "steps": len(self.losses),
             "tokens": self.tokens,
-            "first_loss": round(self.losses[0], 4) if self.losses else None,
-            "last_loss": round(sum(tail) / len(tail), 4) if tail else None,
+            **first_and_last(self.losses),
             "failure": self.failure,
         }
 
@@ -141,12 +138,12 @@ class StackedTrainer:
     def _candidate(
         self, number: int, rows: list[Row], asked: Directives, branches: Sequence[Branch], seed: int
     ) -> _Candidate:
-        settings = _asked(self._settings, asked, 1.0)
+        settings = bounded(self._settings, asked)
         parameters = [parameter for branch in branches for parameter in (branch.a[number], branch.b[number])]
         optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0, fused=True)
         if asked.loss_on == "all":
             rows = [replace(row, start=1) for row in rows]
-        plan = _plan([len(row.ids) for row in rows], settings, seed)
+        plan = batches_of([len(row.ids) for row in rows], settings, seed=seed)
         return _Candidate(rows, plan, settings, parameters, optimiser)
 
     def _step(

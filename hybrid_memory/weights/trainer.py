@@ -27,13 +27,12 @@ from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Directives, Json, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.objective import Objective, ResponseLoss
-from hybrid_memory.weights.seal_compat import SealLoss, released_settings
+from hybrid_memory.weights.plan import batches_of, bounded, first_and_last, rate_at, require_number
+from hybrid_memory.weights.seal_compat import SealLoss
 
 __all__ = ["LoraTrainer"]
 
 TRAINEE = "trainee"
-MOST_EPOCHS = 2
-"""Times the settings' epochs that a self-edit may ask for."""
 
 
 class LoraTrainer:
@@ -80,7 +79,7 @@ class LoraTrainer:
         """
         started = time.monotonic()
         asked = directives or Directives()
-        settings = _asked(self._settings, asked, learning_rate_scale)
+        settings = bounded(self._settings, asked, scale=learning_rate_scale)
         loss_on = "all" if settings.seal_compat or asked.loss_on == "all" else "answer"
         objective = self._objective([item for item in items if not item.held_out], settings, loss_on)
         with torch.random.fork_rng(devices=[]):  # PEFT initialises from the global generator
@@ -88,7 +87,9 @@ class LoraTrainer:
             model = self._lm.create_adapter(TRAINEE, objective.lora)
         try:
             with _checkpointed(self._lm.base, settings.gradient_checkpointing):
-                report = self._epochs(objective, model, settings, seed, progress, started, deadline_s)
+                report = self._epochs(
+                    objective, model, settings, seed=seed, started=started, deadline_s=deadline_s, progress=progress
+                )
             _save(model, folder)
         except (OSError, SafetensorError) as error:
             raise LedgerError(
@@ -118,21 +119,21 @@ class LoraTrainer:
         objective: Objective,
         model: Any,
         settings: TrainingSettings,
+        *,
         seed: int,
-        progress: Progress | None,
         started: float,
         deadline_s: float | None,
+        progress: Progress | None,
     ) -> dict[str, Json]:
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
         lengths = objective.lengths
-        plan = _plan(lengths, settings, seed)
+        plan = batches_of(lengths, settings, seed=seed)
         losses: list[float] = []
         tokens = 0
         for step, batch in enumerate(plan):
             for group in optimiser.param_groups:
-                warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-                group["lr"] = settings.learning_rate * warm * (1 - step / len(plan))
+                group["lr"] = rate_at(step, len(plan), settings)
             optimiser.zero_grad(set_to_none=True)
             with self._lm.training(TRAINEE):
                 loss = objective.loss(batch)
@@ -142,49 +143,18 @@ class LoraTrainer:
             losses.append(loss.item())
             tokens += sum(lengths[place] for place in batch)
             spent = time.monotonic() - started
-            _check(losses[-1], step, spent, deadline_s)
+            require_number(losses[-1], step)
+            _require_time(deadline_s, spent=spent, step=step)
             if progress is not None:
                 speed = tokens / max(spent, 1e-3)
                 progress("train", step + 1, len(plan), f"{speed:.0f} tokens/s, loss {losses[-1]:.2f}")
-        tail = losses[-max(1, len(losses) // 10) :]
         return {
             "rows": len(lengths),
             "steps": len(plan),
             "epochs": len(plan) // math.ceil(len(lengths) / settings.batch_size),
             "tokens": tokens,
-            "first_loss": round(losses[0], 4),
-            "last_loss": round(sum(tail) / len(tail), 4),
+            **first_and_last(losses),
         }
-
-
-def _asked(settings: TrainingSettings, directives: Directives, scale: float) -> TrainingSettings:
-    """Return the settings with what the material asks for, bounded: a self-edit never sets its own limits."""
-    if settings.seal_compat:
-        released = released_settings(settings)
-        return released.model_copy(update={"learning_rate": released.learning_rate * scale})
-    rate = min(directives.learning_rate or settings.learning_rate, settings.learning_rate)
-    asked: dict[str, Any] = {"learning_rate": rate * scale}
-    if directives.epochs is not None:  # asked for outright, so the least number of steps does not apply
-        asked |= {"epochs": min(directives.epochs, MOST_EPOCHS * settings.epochs), "min_steps": 1}
-    targets = tuple(one for one in directives.targets or () if one in settings.directive_targets)
-    if targets:
-        asked["targets"] = targets
-    return settings.model_copy(update=asked)
-
-
-def _plan(lengths: Sequence[int], settings: TrainingSettings, seed: int) -> list[list[int]]:
-    """Return the batches of all epochs: rows of like length together, in shuffled order."""
-    generator = torch.Generator().manual_seed(seed)
-    per_epoch = math.ceil(len(lengths) / settings.batch_size)
-    epochs = max(settings.epochs, math.ceil(settings.min_steps / per_epoch))
-    plan: list[list[int]] = []
-    for _ in range(epochs):
-        # a few tokens of jitter vary who meets whom; more would waste time on padding
-        jitter = (torch.rand(len(lengths), generator=generator) * 8).tolist()
-        order = sorted(range(len(lengths)), key=lambda place: lengths[place] + jitter[place])
-        batches = [order[at : at + settings.batch_size] for at in range(0, len(order), settings.batch_size)]
-        plan.extend(batches[place] for place in torch.randperm(len(batches), generator=generator).tolist())
-    return plan
 
 
 @contextmanager
@@ -206,9 +176,7 @@ def _checkpointed(base: nn.Module, wanted: bool) -> Iterator[None]:
             layer.gradient_checkpointing = layer.training = False
 
 
-def _check(loss: float, step: int, spent: float, deadline_s: float | None) -> None:
-    if not math.isfinite(loss):
-        raise ConsolidationError(f"the loss became {loss} at step {step}; lower training.learning_rate")
+def _require_time(deadline_s: float | None, *, spent: float, step: int) -> None:
     if deadline_s is not None and spent > deadline_s:
         raise ConsolidationError(
             f"training reached its deadline of {deadline_s:.0f} s at step {step}; the records stay queued: "

@@ -1,0 +1,82 @@
+"""Write about records piece by piece: what SEAL's prompts and a teacher have in common.
+
+Flow:    records -> [passages] -> pieces -> whoever writes -> material -> self-edits
+Imports: types, protocols, forms; the other modules of this stage.
+
+Examples and preferences are no passages: they get an empty self-edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from hybrid_memory.forms import shapes_behaviour
+from hybrid_memory.protocols import Progress
+from hybrid_memory.selfedit.augmentation import augmented
+from hybrid_memory.selfedit.material import Material, pieces
+from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.types import Directives, Record, SelfEdit, StudyItem
+
+__all__ = ["Study", "write_about"]
+
+PIECE_TOKENS = 300
+"""Longest piece of a record that one prompt shows, in words and marks: about 400 of a model's tokens."""
+
+Study: TypeAlias = Callable[[str, str, Material], Directives]
+"""(title, piece, material) -> directives: adds what is written about a piece; empty directives ask for nothing."""
+
+
+def write_about(
+    records: Sequence[Record],
+    study: Study,
+    *,
+    generator: str,
+    budget: int,
+    seed: int,
+    progress: Progress | None,
+    hold_out: Callable[[Sequence[StudyItem]], tuple[StudyItem, ...]] = tuple,
+) -> list[SelfEdit]:
+    """Return one self-edit per record; the last directives that a record's pieces were given hold for all of it.
+
+    Args:
+        records: each cut into pieces at sentence ends.
+        study: writes about one piece.
+        generator: how it appears in provenance.
+        budget: most words and marks of material a record; 0 is no limit.
+        seed: of the augmentations, and kept with the self-edits.
+        progress: told after each record.
+        hold_out: marks what is kept for the gate.
+    """
+    edits = []
+    for done, record in enumerate(records, start=1):
+        title = _title(record)
+        material = Material(source=f"{title}\n{record.text}", budget=budget)
+        directives = _studied(record, title, study, material)
+        edit = SelfEdit(
+            record_id=record.id,
+            items=hold_out(material.items),
+            generator=generator,
+            seed=seed,
+            directives=directives,
+            dropped=material.dropped,
+        )
+        edits += augmented([edit], directives.augmentations or (), seed=seed)
+        if progress is not None:
+            progress("write", done, len(records), generator)
+    return edits
+
+
+def _studied(record: Record, title: str, study: Study, material: Material) -> Directives:
+    directives = Directives()
+    if not record.examples and not shapes_behaviour(record):
+        for piece in pieces(statements(record.text), most=PIECE_TOKENS):
+            asked = study(title, piece, material)
+            directives = asked if asked != Directives() else directives
+    return directives
+
+
+def _title(record: Record) -> str:
+    """Return the record's title from its metadata, or ""."""
+    title = record.metadata.get("title")
+    return title if isinstance(title, str) else ""
