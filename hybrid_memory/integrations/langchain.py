@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from hybrid_memory.errors import MissingExtraError
+from hybrid_memory.integrations.hits import hit_metadata
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.types import Hit
 
@@ -53,12 +54,5 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
 
 def _document(hit: Hit) -> Document:
     record = hit.record
-    ours = {
-        "record_id": record.id,
-        "source": record.source,
-        "kind": record.kind.value,
-        "valid_from": record.valid_from.isoformat(),
-        "score": hit.score,
-        "similarity": hit.similarity if hit.similarity == hit.similarity else None,  # nan: only the words matched
-    }
+    ours = {**hit_metadata(hit), "score": hit.score}
     return Document(id=record.id, page_content=record.text, metadata={**record.metadata, **ours})

@@ -20,6 +20,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from pydantic import Field
 
 from hybrid_memory.errors import InputError
+from hybrid_memory.integrations.hits import hit_metadata
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import Answer, Hit
@@ -177,17 +178,10 @@ def _metadata(answer: Answer) -> dict[str, Any]:
 
 def _node(hit: Hit) -> NodeWithScore:
     record = hit.record
-    ours = {
-        "record_id": record.id,
-        "source": record.source,
-        "kind": record.kind.value,
-        "valid_from": record.valid_from.isoformat(),
-        "similarity": hit.similarity if hit.similarity == hit.similarity else None,  # nan: only the words matched
-    }
     node = TextNode(
         id_=record.id,
         text=record.text,
-        metadata={**record.metadata, **ours},
+        metadata={**record.metadata, **hit_metadata(hit)},
         excluded_llm_metadata_keys=list(OURS),
         excluded_embed_metadata_keys=list(OURS),
     )
