@@ -19,20 +19,10 @@ from benchmarks.company_data import REPORTED_COMPANIES, load_company
 from benchmarks.report import RESULTS, header
 from hybrid_memory import HybridMemory, Settings
 from hybrid_memory.durable import write_text
-from hybrid_memory.testing import open_tiny_memory
+from hybrid_memory.testing import OPEN_GATE, open_tiny_memory
 
 SIZES = (6, 12, 24, 48, 60)
 COLUMNS = ("learned before", "shards", "shards trained", "records in them", "tokens", "seconds")
-GATE = {
-    "min_learned": 0.0,
-    "min_gain": 0.0,
-    "max_kept_drop": 1.0,
-    "max_drift": 100.0,
-    "max_probe_drop": 1.0,
-    "max_following_drop": 1.0,
-    "max_abstention_drop": 1.0,
-}
-"""The tiny model learns nothing worth keeping; here every adapter may serve."""
 
 
 def one_more(memory: HybridMemory, text: str) -> dict[str, float]:
@@ -64,7 +54,7 @@ def measure(sizes: Sequence[int]) -> list[dict[str, float]]:
     short = {"epochs": 1, "min_steps": 2}
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_tiny_memory(Path(folder), self_edit={"generator": "compiled"}, gate=GATE, training=short) as memory,
+        open_tiny_memory(Path(folder), self_edit={"generator": "compiled"}, gate=OPEN_GATE, training=short) as memory,
     ):
         for size in sizes:
             while told < size:

@@ -15,7 +15,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks.company_data import Company, CompanyFact, Ticket
@@ -25,7 +25,6 @@ from hybrid_memory.grading import said
 
 __all__ = ["Question", "Step", "Stream", "company_stream", "passage_stream", "reworded_value"]
 
-FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 COLOURS = ("teal", "crimson", "amber", "mauve", "olive", "magenta", "ivory", "russet")
 NUMBERS = ("seven", "nine", "twelve", "thirteen", "sixteen", "eighteen", "twenty", "twenty-two")
 KNOWN_COLOURS = {"lilac", "turquoise", "ochre", "indigo", "saffron", "tangerine", *COLOURS}

@@ -140,37 +140,12 @@ def replay(
         raise InputError(
             f"windows must be 1 to {len(records)} (the number of records) and misses 0 to 1, got {windows} and {misses}"
         )
-    owners = [_owner(question, records) for question in questions]
-    window_of = {record.id: place * windows // len(records) for place, record in enumerate(records)}
-    tasks = [window_of[owner.id] for owner in owners]
-    asked = sorted({owner.id for owner in owners})
-    missed = frozenset(random.Random(seed).sample(asked, round(misses * len(asked))))
-    # its adapters' names then never meet those of this memory in the language model that both use
-    asked_in = {**dict(zip(scope.keys(), scope.values(), strict=True)), "run_id": f"benchmark-{ULID()}"}
     started = time.monotonic()
-    table = {row: np.full((windows, len(questions)), np.nan) for row in ROWS}
-    ids: dict[str, str | None] = {}
-    reports: list[ConsolidationReport] = []
+    course = _Course.of(records, questions, scope, windows=windows, misses=misses, seed=seed)
     with tempfile.TemporaryDirectory() as folder, open_memory(Path(folder)) as memory:
-        texts = [question.prompt for question in questions]
-        base = _scores(questions, memory.query_many(texts, mode=Mode.WEIGHTS_ONLY, **asked_in))
-        for window in range(windows):
-            for record in records:
-                if window_of[record.id] == window:
-                    ids[record.id] = memory.ingest(
-                        _as_input(record), **_stamp(record, run_id=asked_in["run_id"])
-                    ).record_id
-            reports.append(memory.consolidate(progress=progress))
-            told = [place for place, task in enumerate(tasks) if task <= window]
-            hidden = [name for record_id in missed if (name := ids.get(record_id)) is not None]
-            for row, (mode, with_misses) in ROWS.items():
-                filters = {"id": {"nin": hidden}} if with_misses and hidden else None
-                answers = memory.query_many([texts[place] for place in told], mode=mode, filters=filters, **asked_in)
-                table[row][window, told] = _scores([questions[place] for place in told], answers)
-            if progress is not None:
-                progress("benchmark", window + 1, windows, "windows")
-    bases = retention.accuracy_matrix(base[None, :], tasks)[0]
-    matrices = {row: retention.accuracy_matrix(outcomes, tasks) for row, outcomes in table.items()}
+        base, table, reports = _run(course, memory, progress)
+    bases = retention.accuracy_matrix(base[None, :], course.tasks)[0]
+    matrices = {row: retention.accuracy_matrix(outcomes, course.tasks) for row, outcomes in table.items()}
     return BenchmarkReport(
         windows=windows,
         records=len(records),
@@ -178,12 +153,96 @@ def replay(
         rows={"base": _metrics(np.tile(bases, (windows, 1)), bases)}
         | {row: _metrics(matrix, bases) for row, matrix in matrices.items()},
         matrices={row: [[_plain(cell) for cell in line] for line in matrix] for row, matrix in matrices.items()},
-        missed=tuple(sorted(missed)),
+        missed=course.missed,
         learned=sum(report.learned for report in reports),
         declined=sum(report.declined for report in reports),
         trained_tokens=sum(shard.trained_tokens for report in reports for shard in report.shards),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What is told in which window, what is asked, and where."""
+
+    told: tuple[tuple[Record, ...], ...]
+    """The records of each window."""
+    questions: tuple[Example, ...]
+    tasks: tuple[int, ...]
+    """In which window the answer to each question is told."""
+    missed: tuple[str, ...]
+    """Ids of the records that retrieval cannot find in the rows with misses."""
+    scope: Mapping[str, str | None]
+    """A run of its own: its adapters' names never meet those of the replayed memory in the model that both use."""
+
+    @classmethod
+    def of(
+        cls,
+        records: Sequence[Record],
+        questions: Sequence[Example],
+        scope: Scope,
+        *,
+        windows: int,
+        misses: float,
+        seed: int,
+    ) -> _Course:
+        owners = [_owner(question, records).id for question in questions]
+        window_of = {record.id: place * windows // len(records) for place, record in enumerate(records)}
+        asked = sorted(set(owners))
+        run = {**dict(zip(scope.keys(), scope.values(), strict=True)), "run_id": f"benchmark-{ULID()}"}
+        return cls(
+            told=tuple(
+                tuple(record for record in records if window_of[record.id] == window) for window in range(windows)
+            ),
+            questions=tuple(questions),
+            tasks=tuple(window_of[owner] for owner in owners),
+            missed=tuple(sorted(random.Random(seed).sample(asked, round(misses * len(asked))))),
+            scope=run,
+        )
+
+
+def _run(
+    course: _Course, memory: Replayed, progress: Progress | None
+) -> tuple[npt.NDArray[np.float64], dict[str, npt.NDArray[np.float64]], list[ConsolidationReport]]:
+    """Return the base's scores, shape (questions,), each row's after every window, (windows, questions), and reports.
+
+    A question is nan until its answer was told.
+    """
+    questions, windows = course.questions, len(course.told)
+    base = _asked(memory, questions, course, mode=Mode.WEIGHTS_ONLY)
+    table = {row: np.full((windows, len(questions)), np.nan) for row in ROWS}
+    ids: dict[str, str | None] = {}
+    reports: list[ConsolidationReport] = []
+    for window, records in enumerate(course.told):
+        for record in records:
+            stamp = _stamp(record, run_id=course.scope["run_id"])
+            ids[record.id] = memory.ingest(_as_input(record), **stamp).record_id
+        reports.append(memory.consolidate(progress=progress))
+        told = [place for place, task in enumerate(course.tasks) if task <= window]
+        hidden = [name for record_id in course.missed if (name := ids.get(record_id)) is not None]
+        for row, (mode, with_misses) in ROWS.items():
+            filters = {"id": {"nin": hidden}} if with_misses and hidden else None
+            table[row][window, told] = _asked(
+                memory, [questions[place] for place in told], course, mode=mode, filters=filters
+            )
+        if progress is not None:
+            progress("benchmark", window + 1, windows, "windows")
+    return base, table, reports
+
+
+def _asked(
+    memory: Replayed,
+    questions: Sequence[Example],
+    course: _Course,
+    *,
+    mode: Mode,
+    filters: Mapping[str, Json] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return 1.0 for each question whose answer says what is right, else 0.0."""
+    texts = [question.prompt for question in questions]
+    answers = memory.query_many(texts, mode=mode, filters=filters, **course.scope)
+    pairs = zip(questions, answers, strict=True)
+    return np.array([float(said(question.response, answer.text)) for question, answer in pairs])
 
 
 def _owner(question: Example, records: Sequence[Record]) -> Record:
@@ -222,11 +281,6 @@ def _stamp(record: Record, *, run_id: str | None) -> dict[str, Json | object]:
         "valid_from": record.valid_from,
         "route": record.decision.route,
     }
-
-
-def _scores(questions: Sequence[Example], answers: Sequence[Answer]) -> npt.NDArray[np.float64]:
-    pairs = zip(questions, answers, strict=True)
-    return np.array([float(said(question.response, answer.text)) for question, answer in pairs])
 
 
 def _metrics(matrix: npt.NDArray[np.float64], base: npt.NDArray[np.float64]) -> dict[str, float | None]:

@@ -101,24 +101,12 @@ class Forgetting:
         self._retriever.save()
         if now and shards:
             self._consolidation.run(shards=shards, progress=progress)
-        due = [shard.id for shard in self._ledger.shards() if shard.dirty and shard.id in shards]
-        state = "due" if due else "rebuilt" if adapters else "clean"
+        found = self._still_found(records, dict(zip(owners, vectors, strict=True)))
+        counts = {name: removed[name] for name in ("passages", "vectors", "self_edits", "queue")}
         receipt = Receipt(
-            records=tuple(record.id for record in records),
-            retrieval={
-                **{name: removed[name] for name in ("passages", "vectors", "self_edits", "queue")},
-                "logged_answers": answers,
-                "still_found": self._still_found(records, dict(zip(owners, vectors, strict=True))),
-            },
-            weights={
-                "state": state,
-                "shards": list(shards),
-                "due": due,
-                "due_when": "the next consolidation window; until then these shards have no adapter" if due else None,
-                "adapters_deleted": list(adapters),
-                "files_deleted": files,
-                "extracted": self._extracted(records) if now and adapters and not due else None,
-            },
+            records=tuple(ids),
+            retrieval={**counts, "logged_answers": answers, "still_found": found},
+            weights=self._weights(records, shards, adapters, files=files, probe=now),
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),
         )
@@ -166,6 +154,21 @@ class Forgetting:
                 hits = self._retriever.search(record.text, vector=vectors[record.id], scope=record.scope, top_k=10)
                 found += any(hit.record.id == record.id for hit in hits)
         return found
+
+    def _weights(
+        self, records: Sequence[Record], shards: Sequence[str], adapters: Sequence[str], *, files: int, probe: bool
+    ) -> dict[str, Json]:
+        """Return the receipt's half for the weights; the probe asks only what is rebuilt already."""
+        due = [shard.id for shard in self._ledger.shards() if shard.dirty and shard.id in shards]
+        return {
+            "state": "due" if due else "rebuilt" if adapters else "clean",
+            "shards": list(shards),
+            "due": due,
+            "due_when": "the next consolidation window; until then these shards have no adapter" if due else None,
+            "adapters_deleted": list(adapters),
+            "files_deleted": files,
+            "extracted": self._extracted(records) if probe and adapters and not due else None,
+        }
 
     def _extracted(self, records: Sequence[Record]) -> int:
         """Probe the weights half: return how many records a serving adapter of their scope can still finish (0)."""

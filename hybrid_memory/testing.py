@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from hybrid_memory.memory import HybridMemory
     from hybrid_memory.weights.language_model import LocalLanguageModel
 
-__all__ = ["TableEncoder", "WordEncoder", "draft_of", "open_tiny_memory", "tiny_language_model"]
+__all__ = ["OPEN_GATE", "TableEncoder", "WordEncoder", "draft_of", "open_tiny_memory", "tiny_language_model"]
+
+OPEN_GATE: Mapping[str, float] = {
+    "min_learned": 0.0,
+    "min_gain": 0.0,
+    "max_kept_drop": 1.0,
+    "max_drift": 100.0,
+    "max_probe_drop": 1.0,
+    "max_following_drop": 1.0,
+    "max_abstention_drop": 1.0,
+}
+"""Settings of the group `gate` that nothing fails: the tiny model learns nothing worth keeping."""
 
 
 class TableEncoder:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import records
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -43,9 +44,7 @@ from hybrid_memory.types import (
     Record,
     RoundReport,
     Route,
-    Scope,
     Sensitivity,
-    Status,
     Trust,
 )
 
@@ -64,31 +63,16 @@ DECISION = Decision(
 
 def record(id: str, text: str) -> Record:
     """An ordinary record."""
-    return Record(
+    return records.record(
+        text,
         id=id,
-        text=text,
-        kind=Kind.FACT,
-        scope=Scope(),
         source="wiki",
         trust=Trust.USER,
         observed_at=NOON,
         recorded_at=NOON,
         valid_from=NOON,
-        valid_to=None,
-        expires_at=None,
-        slot=None,
-        value=None,
-        version=0,
-        status=Status.ACTIVE,
-        superseded_by=None,
         decision=DECISION,
         learning=Learning.NONE,
-        learning_detail="",
-        shard_id=None,
-        examples=(),
-        content_hash="",
-        idempotency_key=None,
-        metadata={},
     )
 
 

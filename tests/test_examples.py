@@ -17,21 +17,14 @@ import hybrid_memory
 from hybrid_memory import models
 from hybrid_memory.catalogue import CATALOGUE
 from hybrid_memory.errors import ModelError
-from hybrid_memory.testing import open_tiny_memory
+from hybrid_memory.testing import OPEN_GATE, open_tiny_memory
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
 IN_SECONDS: Mapping[str, Mapping[str, Any]] = {
     "training": {"epochs": 1, "min_steps": 1},
     "self_edit": {"generator": "compiled"},
-    "gate": {
-        "min_learned": 0.0,
-        "max_probe_drop": 1.0,
-        "max_drift": 100.0,
-        "drift_prompts": 1,
-        "max_following_drop": 1.0,
-        "max_abstention_drop": 1.0,
-    },
+    "gate": {**OPEN_GATE, "drift_prompts": 1},
     "answer": {"max_new_tokens": 2},
 }
 """What makes the tiny model learn little, fast, and never be refused."""

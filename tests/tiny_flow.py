@@ -7,22 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_memory.memory import HybridMemory
-from hybrid_memory.testing import open_tiny_memory
+from hybrid_memory.testing import OPEN_GATE, open_tiny_memory
 
 FAST: dict[str, dict[str, Any]] = {
     "training": {"epochs": 1, "min_steps": 2, "lora_rank": 4},
     "self_edit": {"generator": "compiled"},
     "answer": {"max_new_tokens": 8},
-    "gate": {
-        "min_learned": 0.0,
-        "min_gain": 0.0,
-        "max_kept_drop": 1.0,
-        "max_drift": 100.0,
-        "max_probe_drop": 1.0,
-        "max_following_drop": 1.0,
-        "max_abstention_drop": 1.0,
-        "drift_prompts": 1,
-    },
+    "gate": {**OPEN_GATE, "drift_prompts": 1},
 }
 """Two steps of training, and a gate that lets everything pass: what is tested is the flow, not the learning."""
 
