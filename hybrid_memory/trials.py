@@ -144,19 +144,12 @@ class Trials:
         started = time.monotonic()
         with self._store.stage(task.shard.id, number) as folder:
             try:
-                trained = self._workshop().trainer.train(
-                    items,
-                    seed=self._seed,
-                    folder=folder,
-                    directives=_agreed(material),
-                    learning_rate_scale=rung.rate,
-                    progress=task.progress,
-                    deadline_s=None if task.ends_at is None else task.ends_at - time.monotonic(),
-                )
+                trained = self._train(task, items, folder=folder, directives=_agreed(material), rate=rung.rate)
             except ConsolidationError as error:
                 return _given_up(rung, records, str(error), time.monotonic() - started)
             spent = {"train": time.monotonic() - started}
-            candidate = self._candidate(task.shard, number, folder, records, material, trained, rung)
+            manifest = self._manifest(records, material, rung, trained=trained)
+            candidate = _candidate(task.shard, folder, number=number, records=records, manifest=manifest)
             try:
                 candidate, verdict, line = self._judge(task, candidate, material)
                 spent["gate"] = time.monotonic() - started - spent["train"]
@@ -178,6 +171,33 @@ class Trials:
             tokens=int(_number(trained["tokens"])),
             seconds=spent,
         )
+
+    def _train(
+        self, task: Task, items: Sequence[StudyItem], *, folder: Path, directives: Directives, rate: float
+    ) -> Mapping[str, Json]:
+        return self._workshop().trainer.train(
+            items,
+            seed=self._seed,
+            folder=folder,
+            directives=directives,
+            learning_rate_scale=rate,
+            progress=task.progress,
+            deadline_s=None if task.ends_at is None else task.ends_at - time.monotonic(),
+        )
+
+    def _manifest(
+        self, records: Sequence[Record], material: Sequence[SelfEdit], rung: Rung, *, trained: Mapping[str, Json]
+    ) -> dict[str, Json]:
+        """Return what a version was made from: with it, and the same machine, it can be made again."""
+        return {
+            **self._provenance,
+            "base": self._workshop().language_model.fingerprint,
+            "records": {record.id: record.content_hash for record in records},
+            "generators": sorted({edit.generator for edit in material}),
+            "seed": self._seed,
+            "rung": rung.name,
+            "training": dict(trained),
+        }
 
     def _judge(
         self, task: Task, candidate: AdapterVersion, material: Sequence[SelfEdit]
@@ -216,37 +236,6 @@ class Trials:
         }
         return [version for version in self._ledger.versions() if version.id in above and version.shard_id != shard.id]
 
-    def _candidate(
-        self,
-        shard: Shard,
-        number: int,
-        folder: Path,
-        records: Sequence[Record],
-        material: Sequence[SelfEdit],
-        trained: Mapping[str, Json],
-        rung: Rung,
-    ) -> AdapterVersion:
-        manifest: dict[str, Json] = {
-            **self._provenance,
-            "base": self._workshop().language_model.fingerprint,
-            "records": {record.id: record.content_hash for record in records},
-            "generators": sorted({edit.generator for edit in material}),
-            "seed": self._seed,
-            "rung": rung.name,
-            "training": dict(trained),
-        }
-        return AdapterVersion(
-            id=f"{shard.id}-v{number}",
-            shard_id=shard.id,
-            number=number,
-            status=AdapterStatus.CANDIDATE,
-            path=str(folder),
-            created_at=datetime.now(UTC),
-            record_ids=tuple(record.id for record in records),
-            manifest=manifest,
-            metrics={},
-        )
-
     def _settle(
         self, candidate: AdapterVersion, folder: Path, records: Sequence[Record], verdict: Verdict
     ) -> AdapterVersion:
@@ -269,6 +258,22 @@ class Trials:
         version = self._ledger.promote(replace(judged, path=str(final)), learning=learning)
         self._upkeep.retain(candidate.shard_id, self._keep_versions)
         return version
+
+
+def _candidate(
+    shard: Shard, folder: Path, *, number: int, records: Sequence[Record], manifest: Mapping[str, Json]
+) -> AdapterVersion:
+    return AdapterVersion(
+        id=f"{shard.id}-v{number}",
+        shard_id=shard.id,
+        number=number,
+        status=AdapterStatus.CANDIDATE,
+        path=str(folder),
+        created_at=datetime.now(UTC),
+        record_ids=tuple(record.id for record in records),
+        manifest=manifest,
+        metrics={},
+    )
 
 
 def _own(item: StudyItem) -> bool:
