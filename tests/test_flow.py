@@ -405,6 +405,16 @@ def test_a_full_queue_opens_a_window_by_itself(tmp_path: Path) -> None:
         assert {memory.get(one).learning for one in (first, second)} == {Learning.LEARNED}
 
 
+def test_a_dry_run_opens_no_window_however_full_the_queue_is(tmp_path: Path) -> None:
+    """It decides and explains, and changes nothing."""
+    with open_memory(tmp_path / "memory") as memory:
+        (waiting,) = learn(memory, SHIFT)
+    with open_memory(tmp_path / "memory", window={"queue_size": 1}) as memory:
+        memory.ingest(LAMPS, dry_run=True)
+
+        assert memory.get(waiting).learning is Learning.QUEUED
+
+
 def test_rollback_promote_and_disable_switch_versions(memory: HybridMemory) -> None:
     """Each is one step; learning states follow what serves."""
     (first,) = learn(memory, SHIFT)
