@@ -384,6 +384,18 @@ def test_a_filter_by_kind_says_what_kind_of_question_it_is(tmp_path: Path) -> No
     assert (plain.text, named.text) == ("It is so.", "A")
 
 
+def test_no_shard_of_examples_serves_who_leaves_examples_out(bench: Bench) -> None:
+    """However it is said, and though a ticket is what the question is nearest to."""
+    version = bench.learn(*labelled(bench), shard="examples-1", group="examples")
+    bench.write(FERRY)
+
+    def serving(filters: dict[str, Any] | None) -> tuple[str, ...]:
+        return bench.ask("Hello!", mode=Mode.WEIGHTS_ONLY, filters=filters)[0].adapters
+
+    assert serving(None) == serving({"source": {"ne": "wiki"}}) == (version,)
+    assert serving({"kind": {"ne": "example"}}) == serving({"not": {"kind": "example"}}) == serving({"id": "x"}) == ()
+
+
 @pytest.mark.parametrize(
     ("filters", "serve"),
     [({"kind": "example"}, []), ({"kind": {"eq": "example"}}, []), ({"kind": {"ne": "example"}}, ["facts-1-v1"])],

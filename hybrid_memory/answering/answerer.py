@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from ulid import ULID
 from hybrid_memory.answering.abstention import UNKNOWN, abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
-from hybrid_memory.answering.likeness import EXAMPLES, FACTS, QuestionKinds
+from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
@@ -168,9 +168,7 @@ class Answerer:
         started = time.monotonic()
         vectors = self._encoder.encode(questions)
         cases = [Case(question) for question in questions]
-        # who asks for examples by name knows what kind of question it is: no fact answers it
-        named = _asks_for_examples(filters)
-        unlike = [frozenset({FACTS})] * len(cases) if named else self._kinds.unlike(vectors, scope)
+        unlike = self._kinds.unlike(vectors, scope, filters)
         wanted = self._settings.passages if passages is None else passages
         if mode is not Mode.WEIGHTS_ONLY:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
@@ -281,16 +279,6 @@ class Answerer:
             seconds=seconds,
             confidence=confidence,
         )
-
-
-def _asks_for_examples(filters: Filters | None) -> bool:
-    """Tell whether the filters let examples through and nothing else: by name, alone or beside other conditions."""
-    if filters is None:
-        return False
-    if filters.get("kind") in (Kind.EXAMPLE.value, {"eq": Kind.EXAMPLE.value}):
-        return True
-    both = filters.get("and")
-    return isinstance(both, list) and any(_asks_for_examples(one) for one in both if isinstance(one, Mapping))
 
 
 def _and_kind(filters: Filters | None, condition: Filters) -> Filters:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.ordinary import study_prompts
-from hybrid_memory.protocols import Encoder, Ledger
+from hybrid_memory.protocols import Encoder, Filters, Ledger
 from hybrid_memory.types import FloatArray, Kind, Record, Scope
 
 __all__ = ["EXAMPLES", "FACTS", "Likeness", "QuestionKinds", "fit_likeness"]
@@ -80,8 +80,30 @@ class QuestionKinds:
         self._lines: dict[Scope, dict[str, Likeness]] = {}
         self._clock = -1
 
-    def unlike(self, vectors: FloatArray, scope: Scope) -> list[frozenset[str]]:
-        """Return for each unit vector the groups it is not of: "examples", "facts", both or none."""
+    def unlike(self, vectors: FloatArray, scope: Scope, filters: Filters | None = None) -> list[frozenset[str]]:
+        """Return for each unit vector the groups it is not of: "examples", "facts", both or none.
+
+        Filters that leave nothing of a group say so by themselves: who asks for examples only wants a label, who
+        leaves them out wants none.
+        """
+        left_out = frozenset() if filters is None else self._left_out(scope, filters)
+        if FACTS in left_out:
+            return [left_out] * len(vectors)
+        return [left_out | groups for groups in self._by_line(vectors, scope)]
+
+    def _left_out(self, scope: Scope, filters: Filters) -> frozenset[str]:
+        """Return the groups of which no record passes the filters."""
+        within: dict[str, Filters] = {
+            EXAMPLES: {"kind": Kind.EXAMPLE.value},
+            FACTS: {"kind": {"ne": Kind.EXAMPLE.value}},
+        }
+        return frozenset(
+            group
+            for group, of_kind in within.items()
+            if not self._ledger.find(scope=scope, filters={"and": [filters, of_kind]}, limit=1)
+        )
+
+    def _by_line(self, vectors: FloatArray, scope: Scope) -> list[frozenset[str]]:
         clock = self._ledger.clock()
         if clock != self._clock:
             self._lines, self._clock = {}, clock
