@@ -118,12 +118,15 @@ class ShelfLedger:
 
     def visible_since(
         self, *, scope: Scope, filters: Filters | None = None, event: int, after: datetime
-    ) -> tuple[int, IdArray, IdArray]:
+    ) -> tuple[int, datetime | None, IdArray, IdArray]:
         everything = np.asarray(sorted({*self.rows, *self.removed}), dtype=np.int64)
-        return self.clock(), everything, self.visible(scope=scope, filters=filters)
+        return self.clock(), None, everything, self.visible(scope=scope, filters=filters)
 
     def clock(self) -> int:
         return self.changes
+
+    def moment(self, key: str) -> tuple[int, str | None]:
+        return self.changes, self.settings.get(key)
 
     def texts_after(self, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
         ids = [number for number in sorted(self.rows) if number > passage_id][:limit]

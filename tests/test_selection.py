@@ -17,6 +17,9 @@ from hybrid_memory.protocols import Filters
 from hybrid_memory.retrieval.selection import Selection, Selections
 from hybrid_memory.types import Scope
 
+HOUR = timedelta(hours=1)
+LATER = datetime(2999, 1, 1, tzinfo=UTC)
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
@@ -25,8 +28,11 @@ def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
     opened.close()
 
 
-def kept(selections: Selections, scope: Scope = ANN, filters: Filters | None = None) -> list[int]:
-    return selections.get(scope=scope, filters=filters, as_of=None).ids.tolist()
+def kept(
+    selections: Selections, scope: Scope = ANN, filters: Filters | None = None, as_of: datetime | None = None
+) -> list[int]:
+    clock = selections._ledger.clock()
+    return selections.get(scope=scope, filters=filters, as_of=as_of, clock=clock)[0].ids.tolist()
 
 
 def fresh(ledger: SqlLedger, scope: Scope = ANN, filters: Filters | None = None) -> list[int]:
@@ -66,6 +72,7 @@ def test_a_selection_follows_the_clock(ledger: SqlLedger) -> None:
     ledger.write([entry("begins", scope=ANN, valid_from=soon), entry("ends", scope=ANN, valid_to=soon)])
     selections = Selections(ledger)
     assert kept(selections) == [2]
+    assert kept(selections) == [2]
 
     while datetime.now(UTC) <= soon:
         pass
@@ -89,11 +96,11 @@ def test_the_past_is_asked_again_when_anything_has_changed(ledger: SqlLedger) ->
     """A value that arrives late changes what was valid then."""
     selections = Selections(ledger)
     ledger.write([entry("nine", scope=ANN, slot=SLOT, value="nine", valid_from=day(1))])
-    assert selections.get(scope=ANN, filters=None, as_of=day(5)).ids.tolist() == [1]
+    assert kept(selections, as_of=day(5)) == [1]
 
     ledger.write([entry("ten", scope=ANN, slot=SLOT, value="ten", valid_from=day(4))])
 
-    assert selections.get(scope=ANN, filters=None, as_of=day(5)).ids.tolist() == [2]
+    assert kept(selections, as_of=day(5)) == [2]
 
 
 def test_nothing_new_gives_the_same_selection(ledger: SqlLedger) -> None:
@@ -101,9 +108,25 @@ def test_nothing_new_gives_the_same_selection(ledger: SqlLedger) -> None:
     ledger.write([entry("one", scope=ANN)])
     selections = Selections(ledger)
 
-    first = selections.get(scope=ANN, filters=None, as_of=None)
+    clock = ledger.clock()
+    first, _ = selections.get(scope=ANN, filters=None, as_of=None, clock=clock)
 
-    assert selections.get(scope=ANN, filters=None, as_of=None) is first
+    assert selections.get(scope=ANN, filters=None, as_of=None, clock=clock)[0] is first
+
+
+def test_the_ledger_says_when_the_next_record_begins_or_ends(ledger: SqlLedger) -> None:
+    """The earliest of beginnings, ends and expiries that are still to come; nothing is no time."""
+
+    def until() -> datetime | None:
+        return ledger.visible_since(scope=ANN, event=ledger.clock(), after=datetime.now(UTC))[1]
+
+    ledger.write([entry("always", scope=ANN)])
+    assert until() is None
+
+    ledger.write([entry("ends", scope=ANN, valid_to=LATER + 2 * HOUR)])
+    assert until() == LATER + 2 * HOUR
+    ledger.write([entry("begins", scope=ANN, valid_from=LATER + HOUR), entry("Ben's", scope=BEN, valid_from=LATER)])
+    assert until() == LATER + HOUR
 
 
 STEPS = st.lists(

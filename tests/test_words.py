@@ -127,12 +127,14 @@ def test_removed_words_are_found_no_more_and_leave_the_file(tmp_path: Path) -> N
     assert len(WordIndex.read(tmp_path / "words")) == 4
 
 
-def test_scores_can_be_asked_for_given_passages() -> None:
-    """In their order; 0 for one that shares no word."""
+def test_scores_of_given_passages_come_with_the_best() -> None:
+    """Behind them, in their order; one that shares no word has no score."""
     index = index_of(TEXTS)
     best = dict(index.search("ferry", selection=every(), top_k=5))
 
-    assert index.scores("ferry", [2, 3, 1]) == [0.0, best[3], best[1]]
+    found = index.search("ferry", selection=every(), top_k=1, also=[2, 1])
+
+    assert found == [(3, best[3]), (1, best[1])]
 
 
 def test_common_words_are_passed_over_in_a_large_index_unless_there_are_no_others() -> None:

@@ -1,23 +1,31 @@
 """Keep the ledger in order: meta values, counts, checks.
 
-Flow:    SqlLedger.clock, meta, set_meta, counts, check.
+Flow:    SqlLedger.clock, moment, meta, set_meta, counts, check.
 Imports: types, and dialects, tables of the ledger.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, Table, and_, exists, func, insert, select, update
+from sqlalchemy import Column, Connection, Table, and_, bindparam, exists, func, insert, select, update
 
 from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.tables import adapters, events, meta, passages, queue, records, self_edits, shards
 from hybrid_memory.types import AdapterStatus, Json, Learning
 
-__all__ = ["check", "clock", "counts", "read_meta", "set_meta"]
+__all__ = ["check", "clock", "counts", "moment", "read_meta", "set_meta"]
 
 
 def clock(connection: Connection) -> int:
     """Return the number of the newest event, 0 before the first."""
     return int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
+
+
+def moment(connection: Connection, key: str) -> tuple[int, str | None]:
+    """Return the clock and a value of the meta table in one query."""
+    newest = select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery()
+    value = select(meta.c.value).where(meta.c.key == bindparam("key")).scalar_subquery()
+    row = connection.execute(select(newest, value), {"key": key}).one()
+    return row[0], row[1]
 
 
 def read_meta(connection: Connection, key: str) -> str | None:

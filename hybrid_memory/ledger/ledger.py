@@ -27,7 +27,7 @@ from hybrid_memory.ledger import (
     shards,
     writing,
 )
-from hybrid_memory.ledger.clock import now_micros, to_micros
+from hybrid_memory.ledger.clock import from_micros, now_micros, to_micros
 from hybrid_memory.ledger.database import Database
 from hybrid_memory.ledger.schema import prepare
 from hybrid_memory.protocols import Filters
@@ -183,14 +183,15 @@ class SqlLedger:
 
     def visible_since(
         self, *, scope: Scope, filters: Filters | None = None, event: int, after: datetime
-    ) -> tuple[int, IdArray, IdArray]:
-        """Return the newest event, the passages of records that changed meanwhile, and those of them a query may see.
+    ) -> tuple[int, datetime | None, IdArray, IdArray]:
+        """Return the newest event, when the next record begins or ends, what changed, and what of it a query may see.
 
         A record changes by an event with a number greater than `event`, or because its time began or ended
-        after `after`. With it, an answer of `visible` is brought up to date.
+        after `after`; passages are named. With it, an answer of `visible` is brought up to date, and stays so
+        until the clock or the time has moved on.
         """
         with self._database.reading() as connection:
-            return searching.visible_since(
+            clock, until, touched, seen = searching.visible_since(
                 connection,
                 scope=scope,
                 filters=filters,
@@ -198,6 +199,7 @@ class SqlLedger:
                 after=to_micros(after, "after"),
                 now=now_micros(),
             )
+        return clock, None if until is None else from_micros(until), touched, seen
 
     def texts_after(self, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
         """Return at most `limit` ids and texts of the passages after an id, in id order."""
@@ -358,6 +360,11 @@ class SqlLedger:
         """
         with self._database.reading() as connection:
             return keeping.clock(connection)
+
+    def moment(self, key: str) -> tuple[int, str | None]:
+        """Return `clock()` and `meta(key)`, both as of one moment and in one query."""
+        with self._database.reading() as connection:
+            return keeping.moment(connection, key)
 
     def meta(self, key: str) -> str | None:
         """Return a value of the meta table, or None."""

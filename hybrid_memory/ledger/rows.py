@@ -117,8 +117,8 @@ def read_event(row: Row | RowMapping) -> Event:
 
 
 def read_passage(row: Row | RowMapping) -> Passage:
-    """Return the passage of a row of `passages`."""
-    return Passage(id=row["id"], record_id=row["record_id"], position=row["position"], text=row["text"])
+    """Return the passage of a row of `records` that has `position`, `passage_id` and `passage_text` besides."""
+    return Passage(id=row["passage_id"], record_id=row["id"], position=row["position"], text=row["passage_text"])
 
 
 def vector_bytes(vector: FloatArray) -> bytes:

@@ -16,8 +16,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, select, union, up
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.dialects import dialect_of
-from hybrid_memory.ledger.reading import get_many
-from hybrid_memory.ledger.rows import read_passage, read_vectors, vector_bytes
+from hybrid_memory.ledger.rows import read_passage, read_record, read_vectors, vector_bytes
 from hybrid_memory.ledger.selection import in_parts, seen_by, selected
 from hybrid_memory.ledger.tables import events, passages, records, removals
 from hybrid_memory.protocols import Filters
@@ -36,6 +35,13 @@ __all__ = [
     "visible_since",
 ]
 
+_WITH_RECORDS = (
+    select(records, passages.c.id.label("passage_id"), passages.c.position, passages.c.text.label("passage_text"))
+    .join(records, records.c.id == passages.c.record_id)
+    .where(passages.c.id.in_(bindparam("ids", expanding=True)))
+)
+"""Made once: building it takes longer than SQLite needs to answer it."""
+
 
 def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as_of: datetime | None) -> IdArray:
     """Return the ids of the passages a query may see: shape (n,), int64, ascending."""
@@ -51,10 +57,10 @@ def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as
 
 def visible_since(
     connection: Connection, *, scope: Scope, filters: Filters | None, event: int, after: int, now: int
-) -> tuple[int, IdArray, IdArray]:
-    """Return the newest event, the passages of records that changed meanwhile, and those of them a query may see.
+) -> tuple[int, int | None, IdArray, IdArray]:
+    """Return the newest event, when the next record begins or ends, what changed, and what of it a query may see.
 
-    A record changes by an event after `event`, or because it began or ended after `after`, in microseconds.
+    A record changes by an event after `event`, or because it began or ended after `after`; times are microseconds.
     """
     clock = int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
     begun = [seen_by(scope), records.c.status == Status.ACTIVE, records.c.valid_from.between(after, now)]
@@ -73,7 +79,20 @@ def visible_since(
             seen_by(scope), selected(filters=filters, as_of=None)
         )
         seen += connection.execute(shown).scalars()
-    return clock, np.asarray(sorted(touched), dtype=np.int64), np.asarray(sorted(seen), dtype=np.int64)
+    touched_ids, seen_ids = np.asarray(sorted(touched), dtype=np.int64), np.asarray(sorted(seen), dtype=np.int64)
+    return clock, _next_change(connection, scope, now), touched_ids, seen_ids
+
+
+def _next_change(connection: Connection, scope: Scope, now: int) -> int | None:
+    """Return when the next record that a query in this scope might see begins or ends."""
+    active = records.c.status == Status.ACTIVE
+    begins = select(func.min(records.c.valid_from)).where(seen_by(scope), active, records.c.valid_from > now)
+    ends = [
+        select(func.min(end)).where(active, end > now).scalar_subquery()
+        for end in (records.c.valid_to, records.c.expires_at)
+    ]
+    times = connection.execute(select(begins.scalar_subquery(), *ends)).one()
+    return min((time for time in times if time is not None), default=None)
 
 
 def texts_after(connection: Connection, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
@@ -96,13 +115,12 @@ def lexical(
 
 def read_passages(connection: Connection, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
     """Return passages with their records in the order of `ids`; those forgotten meanwhile are left out."""
-    columns = [column for column in passages.c if column.name not in {"vector", "encoder"}]
     found = {}
     for part in in_parts(ids):
-        for row in connection.execute(select(*columns).where(passages.c.id.in_(part))).mappings():
-            found[row["id"]] = read_passage(row)
-    owners = get_many(connection, {passage.record_id for passage in found.values()})
-    return [(found[key], owners[found[key].record_id]) for key in ids if key in found]
+        for row in connection.execute(_WITH_RECORDS, {"ids": part}).mappings():
+            passage = read_passage(row)
+            found[passage.id] = (passage, read_record(row))
+    return [found[key] for key in ids if key in found]
 
 
 def vectors_after(connection: Connection, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:

@@ -106,10 +106,11 @@ class Ledger(Protocol):
 
     def visible_since(
         self, *, scope: Scope, filters: Filters | None = None, event: int, after: datetime
-    ) -> tuple[int, IdArray, IdArray]:
-        """Return the newest event, the passages of records that changed meanwhile, and those of them a query may see.
+    ) -> tuple[int, datetime | None, IdArray, IdArray]:
+        """Return the newest event, when the next record begins or ends, what changed, and what of it a query may see.
 
-        A record changes by an event after `event`, or because its time began or ended after `after`.
+        A record changes by an event after `event`, or because its time began or ended after `after`; passages are
+        named. Until the clock or the time moves on, nothing else changes.
         """
         ...
 
@@ -229,6 +230,10 @@ class Ledger(Protocol):
 
     def clock(self) -> int:
         """Return the number of the newest event: it moves with every change, so caches know when to look again."""
+        ...
+
+    def moment(self, key: str) -> tuple[int, str | None]:
+        """Return `clock()` and `meta(key)` as of one moment."""
         ...
 
     def meta(self, key: str) -> str | None:

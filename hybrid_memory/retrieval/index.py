@@ -150,7 +150,7 @@ class VectorIndex:
 
     def remove(self, ids: Sequence[int]) -> int:
         """Take vectors out, bytes included; return how many were there."""
-        present = np.intersect1d(np.asarray(ids, dtype=np.int64), self.ids)
+        present = self._held(ids)
         if present.size == 0:
             return 0
         self._own()
@@ -188,7 +188,7 @@ class VectorIndex:
 
     def similarities(self, vector: FloatArray, ids: Sequence[int]) -> dict[int, float]:
         """Return the cosine of those of the ids that are in here."""
-        there = np.intersect1d(np.asarray(ids, dtype=np.int64), self._present)
+        there = self._held(ids)
         if not there.size:
             return {}
         cosines = self.vectors(there.tolist()) @ unit_rows(np.asarray(vector, dtype=np.float32).reshape(1, -1))[0]
@@ -224,11 +224,21 @@ class VectorIndex:
         self._inner = faiss.downcast_index(index.index)
         self._read_rows()
 
+    def _held(self, ids: Sequence[int]) -> IdArray:
+        """Return those of the ids that are in here, each once, ascending; the time hardly grows with the index."""
+        wanted = np.unique(np.asarray(ids, dtype=np.int64))
+        places = np.searchsorted(self._present, wanted)
+        there = places < self._present.size
+        there[there] = self._present[places[there]] == wanted[there]
+        found: IdArray = wanted[there]
+        return found
+
     def _read_rows(self) -> None:
         """Note the id of each row, in the order of the rows."""
         self._rows: IdArray = faiss.vector_to_array(self._faiss.id_map)
         gone = self._rows == GONE
         self._present: IdArray = self._rows[~gone] if gone.any() else self._rows
+        self._counted: tuple[Selection, int] | None = None
 
     def _own(self) -> None:
         """Copy vectors that lie in a mapped file into memory: FAISS aborts the process when it must grow those."""
@@ -236,7 +246,7 @@ class VectorIndex:
             self._hold(self.copy("flat")._faiss)
 
     def _nearest(self, query: FloatArray, selection: Selection, top_k: int) -> tuple[FloatArray, IdArray]:
-        inside = selection.size if selection.size < len(self) else int(np.count_nonzero(selection.holds(self.ids)))
+        inside = self._inside(selection)
         everything = inside == self._rows.size
         chosen = None if everything else faiss.IDSelectorBitmap(selection.packed)
         narrow = inside < NARROW * len(self)
@@ -254,6 +264,15 @@ class VectorIndex:
         storage = faiss.downcast_index(self._inner.storage)
         scores, rows = storage.search(query, top_k, params=faiss.SearchParameters(sel=by_row))
         return scores, np.where(rows == GONE, GONE, self._rows[rows])
+
+    def _inside(self, selection: Selection) -> int:
+        """Return how many of the vectors are in the selection, at least roughly; exactly when it may be all."""
+        if selection.size < len(self):
+            return selection.size
+        # Most searches are of one selection after the other, and counting 100,000 ids takes longer than the rest.
+        if self._counted is None or self._counted[0] is not selection:
+            self._counted = selection, int(np.count_nonzero(selection.holds(self.ids)))
+        return self._counted[1]
 
     def _searched(self, query: FloatArray, top_k: int, params: Any) -> tuple[FloatArray, IdArray]:
         scores, ids = self._faiss.search(query, top_k, params=params)

@@ -26,7 +26,7 @@ from hybrid_memory.retrieval.index import Kind, VectorIndex
 from hybrid_memory.retrieval.selection import Selection
 from hybrid_memory.types import FloatArray, IdArray
 
-__all__ = ["ENCODER", "Mirror", "pages", "require_same_encoder", "store_vectors"]
+__all__ = ["ENCODER", "Mirror", "pages", "require_encoder", "require_same_encoder", "store_vectors"]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,11 @@ class Mirror:
     def require_same_encoder(self) -> None:
         """Compare the encoder with the one that made the ledger's vectors; see the function of this name."""
         require_same_encoder(self._ledger, self._encoder)
+
+    @property
+    def encoder(self) -> str:
+        """Fingerprint of the encoder whose vectors are in here."""
+        return self._encoder
 
     def search(self, vector: FloatArray, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
         """Return (passage id, cosine) of the nearest in the selection, best first; catch up before."""
@@ -225,7 +230,12 @@ def require_same_encoder(ledger: Ledger, encoder: str) -> None:
     Raises:
         IndexMismatchError: it is another one, or a reindex was interrupted.
     """
-    stored = ledger.meta(ENCODER) or ""
+    require_encoder(ledger.meta(ENCODER), encoder)
+
+
+def require_encoder(stored: str | None, encoder: str) -> None:
+    """Compare an encoder's fingerprint with the one the ledger names, likewise."""
+    stored = stored or ""
     if stored == encoder:
         return
     if stored.startswith(UNFINISHED):

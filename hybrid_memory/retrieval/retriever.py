@@ -21,7 +21,7 @@ from hybrid_memory.protocols import Encoder, Filters, Ledger, Progress
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.fusion import normalised, weighted_sum
 from hybrid_memory.retrieval.index import Kind
-from hybrid_memory.retrieval.mirror import Mirror, pages
+from hybrid_memory.retrieval.mirror import ENCODER, Mirror, pages, require_encoder
 from hybrid_memory.retrieval.ranking import Ranking, most_different
 from hybrid_memory.retrieval.rerank import Reranker
 from hybrid_memory.retrieval.selection import Selection, Selections
@@ -130,9 +130,11 @@ class HybridRetriever:
         """
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
+        clock, stored = self._ledger.moment(ENCODER)
+        require_encoder(stored, self._dense.encoder)
         # The selection comes before the index catches up: whatever it names is then in the index.
-        selection = self._selections.get(scope=scope, filters=filters, as_of=as_of)
-        self._follow()
+        selection, clock = self._selections.get(scope=scope, filters=filters, as_of=as_of, clock=clock)
+        self._follow(clock)
         if selection.size == 0:
             return []
         similarity, words = self._scored(question, vector, selection, max(self._candidates, top_k))
@@ -200,25 +202,26 @@ class HybridRetriever:
         """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""
         return self._dense.check() + self._words.check() + left_behind(self._ledger, self._folder)
 
-    def _follow(self) -> None:
-        """Catch up when anything has happened in the ledger since the last time; two short queries when not."""
-        self._dense.require_same_encoder()
-        # The clock first: what arrives while the rest is read is looked for again next time.
-        clock = self._ledger.clock()
-        if clock != self._clock:
+    def _follow(self, clock: int) -> None:
+        """Catch up when anything has happened in the ledger since the last time."""
+        if clock > self._clock:
             self.catch_up()
+            # The clock was read first: what arrived while the rest was read is looked for again next time.
             self._clock = clock
 
     def _scored(
         self, question: str, vector: FloatArray, selection: Selection, wanted: int
     ) -> tuple[dict[int, float], dict[int, float]]:
         """Return cosine and BM25 of the candidates: what one search found, the other scores as well."""
-        near = self._dense.search(vector, selection=selection, top_k=wanted) if self._weights["dense"] else []
-        said = self._words.search(question, selection=selection, top_k=wanted) if self._weights["lexical"] else []
-        ids = list(dict.fromkeys(key for key, _ in [*near, *said]))
-        similarity = self._dense.similarities(vector, ids) if self._weights["dense"] else {}
-        words = self._words.scores(question, ids) if self._weights["lexical"] else {}
-        return similarity, {key: score for key, score in words.items() if score > 0}
+        similarity: dict[int, float] = {}
+        words: dict[int, float] = {}
+        if self._weights["dense"]:
+            similarity = dict(self._dense.search(vector, selection=selection, top_k=wanted))
+        if self._weights["lexical"]:
+            words = dict(self._words.search(question, selection=selection, top_k=wanted, also=list(similarity)))
+        if self._weights["dense"]:
+            similarity |= self._dense.similarities(vector, [key for key in words if key not in similarity])
+        return similarity, words
 
     def _read_again(
         self, question: str, parts: Mapping[str, Mapping[int, float]], reranker: Reranker

@@ -76,6 +76,8 @@ class _Known:
     selection: Selection
     clock: int
     at: datetime
+    until: datetime | None
+    """When time alone changes it; None is never."""
 
 
 class Selections:
@@ -86,26 +88,39 @@ class Selections:
         self._known: OrderedDict[tuple[Scope, str, datetime | None], _Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, *, scope: Scope, filters: Filters | None, as_of: datetime | None) -> Selection:
-        """Return what a query may see now, or could as of a time."""
+    def get(
+        self, *, scope: Scope, filters: Filters | None, as_of: datetime | None, clock: int
+    ) -> tuple[Selection, int]:
+        """Return what a query may see now, or could as of a time, and the ledger's clock of that answer.
+
+        The ledger is asked only when its clock or the time has moved on.
+
+        Args:
+            scope: who asks.
+            filters: further conditions.
+            as_of: None is now.
+            clock: the ledger's, read by the caller just now.
+        """
         key = (scope, json.dumps(filters, sort_keys=True, default=str), as_of)
         with self._lock:
             known = self._known.get(key)
         now = datetime.now(UTC)
+        if known is not None and known.clock >= clock and (known.until is None or now < known.until):
+            return known.selection, known.clock
+        until: datetime | None
         if known is None or as_of is not None:
-            # The clock first: what changes between the two readings is then read again next time.
-            clock = self._ledger.clock()
-            if known is not None and known.clock == clock:
-                return known.selection
-            selection = Selection(self._ledger.visible(scope=scope, filters=filters, as_of=as_of))
+            # What changes after the clock was read is read again next time.
+            selection, until = Selection(self._ledger.visible(scope=scope, filters=filters, as_of=as_of)), None
+            if as_of is None:
+                until = now  # when it changes is found out the second time: many scopes are searched once
         else:
-            clock, touched, visible = self._ledger.visible_since(
+            clock, until, touched, visible = self._ledger.visible_since(
                 scope=scope, filters=filters, event=known.clock, after=known.at
             )
             selection = known.selection.changed(touched, visible) if touched.size else known.selection
         with self._lock:
-            self._known[key] = _Known(selection, clock, now)
+            self._known[key] = _Known(selection, clock, now, until)
             self._known.move_to_end(key)
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
-        return selection
+        return selection, clock

@@ -73,6 +73,11 @@ class VectorStoreMirror:
         """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""
         require_same_encoder(self._ledger, self._encoder)
 
+    @property
+    def encoder(self) -> str:
+        """Fingerprint of the encoder whose vectors are in here."""
+        return self._encoder
+
     def search(self, vector: FloatArray, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
         """Catch up, then return (passage id, cosine) of the nearest in the selection, best first.
 

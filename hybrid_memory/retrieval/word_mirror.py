@@ -46,15 +46,12 @@ class WordMirror:
         self._loaded = self._removed = False
         self._written = 0
 
-    def search(self, question: str, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
-        """Return (passage id, BM25 score) of the best in the selection, best first; catch up before."""
+    def search(
+        self, question: str, *, selection: Selection, top_k: int, also: Sequence[int] = ()
+    ) -> list[tuple[int, float]]:
+        """Return (passage id, BM25 score) of the best in the selection, and of `also`: see `WordIndex.search`."""
         with self._lock:
-            return self._index.search(question, selection=selection, top_k=top_k)
-
-    def scores(self, question: str, ids: Sequence[int]) -> dict[int, float]:
-        """Return the BM25 score of each passage; 0 for one that shares no word with the question."""
-        with self._lock:
-            return dict(zip(ids, self._index.scores(question, ids), strict=True))
+            return self._index.search(question, selection=selection, top_k=top_k, also=also)
 
     def catch_up(self) -> None:
         """Take out what was removed from the ledger, then take in what the index lacks."""

@@ -114,22 +114,26 @@ class WordIndex:
         self._removed |= gone
         return len(gone)
 
-    def search(self, question: str, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
-        """Return (id, BM25 score > 0) of the best passages of the selection, best first; fewer when few match."""
+    def search(
+        self, question: str, *, selection: Selection, top_k: int, also: Sequence[int] = ()
+    ) -> list[tuple[int, float]]:
+        """Return (id, BM25 score > 0) of the best passages of the selection, best first; fewer when few match.
+
+        Args:
+            question: any text.
+            selection: the ids that may be found.
+            top_k: how many at most, besides `also`.
+            also: ids whose scores are wanted in any case; those of them with a score follow the best.
+        """
         rows, scores = self._scores(question, selection)
+        every = dict(self._of_ids(rows, scores, also))
         if rows.size > top_k:
             # Ties at the edge are broken by id, as everywhere: so all of them stay in until the sort.
             edge = np.partition(scores, rows.size - top_k)[rows.size - top_k]
             rows, scores = rows[scores >= edge], scores[scores >= edge]
         best = np.lexsort((rows, -scores))[:top_k]
-        return list(zip(self._ids[rows[best]].tolist(), scores[best].tolist(), strict=True))
-
-    def scores(self, question: str, ids: Sequence[int]) -> list[float]:
-        """Return the BM25 score of each of the ids; 0 for one that shares no word with the question."""
-        wanted = Selection(np.sort(np.asarray(ids, dtype=np.int64)))
-        rows, scores = self._scores(question, wanted)
-        by_id = dict(zip(self._ids[rows].tolist(), scores.tolist(), strict=True))
-        return [by_id.get(int(key), 0.0) for key in ids]
+        found = dict(zip(self._ids[rows[best]].tolist(), scores[best].tolist(), strict=True))
+        return list((found | every).items())
 
     def holds(self, passage_id: int, text: str) -> bool:
         """Tell whether a passage is in here with just as many terms as this text has, each of them its own."""
@@ -208,6 +212,20 @@ class WordIndex:
             scores[[row for row in self._removed if row < scores.size]] = 0
         found = np.flatnonzero(scores)
         return found, scores[found].astype(np.float32)
+
+    def _of_ids(
+        self, rows: npt.NDArray[np.int64], scores: FloatArray, ids: Sequence[int]
+    ) -> Iterator[tuple[int, float]]:
+        """Yield (id, score) of those of the ids that are among the rows, which ascend."""
+        if not rows.size:
+            return
+        # The last row of an id: an earlier one of the same id is of a passage that was removed.
+        wanted = np.asarray(ids, dtype=np.int64)
+        row = np.searchsorted(self._ids[: self._size], wanted, side="right") - 1
+        place = np.minimum(np.searchsorted(rows, row), rows.size - 1)
+        for key, one, at in zip(wanted.tolist(), row, place, strict=True):
+            if one >= 0 and rows[at] == one and self._ids[one] == key:
+                yield key, float(scores[at])
 
     def _asked(self, question: str) -> Iterator[tuple[npt.NDArray[np.int32], float]]:
         """Yield the postings of each term of the question with its weight (BM25's idf, never negative)."""
