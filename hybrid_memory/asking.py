@@ -19,6 +19,7 @@ from hybrid_memory.arguments import at_least, member, read_question
 from hybrid_memory.errors import AdapterError, InputError, LockedError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.protocols import Answerer, Encoder, Filters, Ledger, Progress, Retriever
+from hybrid_memory.questions import question_vectors
 from hybrid_memory.types import Answer, Context, Explanation, Hit, Mode, Scope
 from hybrid_memory.upkeep import Upkeep
 
@@ -56,7 +57,7 @@ class Asking:
     ) -> list[Hit]:
         """Return the passages closest to the query; no language model is loaded."""
         self._ledger.expire(datetime.now(UTC))
-        vector = self._encoder.encode([read_question(query)])
+        vector = question_vectors(self._encoder, [read_question(query)])
         return self._retriever.search(
             query, vector=vector, scope=scope, top_k=top_k, filters=filters, as_of=as_of, explain=explain
         )

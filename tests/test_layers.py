@@ -14,7 +14,7 @@ STAGES = {"ledger", "ingest", "routing", "retrieval", "selfedit", "weights", "an
 LAYERS: list[set[str]] = [
     {"errors", "types", "durable"},
     {"config", "protocols", "catalogue", "evidence", "forms", "grading", "ordinary", "policies", "retention"},
-    {"download"},
+    {"download", "questions"},
     {"models"},
     STAGES,
     {"audit", "benchmark", "receipts", "upkeep", "workers"},

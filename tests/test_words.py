@@ -137,6 +137,26 @@ def test_scores_of_given_passages_come_with_the_best() -> None:
     assert found == [(3, best[3]), (1, best[1])]
 
 
+def test_of_a_pasted_page_the_rarest_and_most_repeated_words_are_searched_for() -> None:
+    """Not the first ones of the alphabet."""
+    page = " ".join([f"a{number}" for number in range(200)] + ["zeppelin"] * 3)
+    texts = [f"note a{number}" for number in range(200)] + ["the zeppelin"]
+    index = index_of(texts)
+
+    assert index.search(page, selection=every(len(texts)), top_k=1)[0][0] == len(texts)
+    assert index.share(page) == pytest.approx(64 / 201)
+    assert index.share("the zeppelin") == 1
+
+
+def test_a_term_counts_as_often_as_the_question_says_it() -> None:
+    """BM25 adds up over the words of the question, repeated ones included."""
+    once, twice = (
+        dict(index_of(TEXTS).search(asked, selection=every(), top_k=5)) for asked in ("ferry", "ferry ferry")
+    )
+
+    assert twice == pytest.approx({key: 2 * score for key, score in once.items()})
+
+
 def test_common_words_are_passed_over_in_a_large_index_unless_there_are_no_others() -> None:
     """A word of every passage adds time and tells nothing; alone it is all there is."""
     texts = [f"note {number}" for number in range(LARGE)]

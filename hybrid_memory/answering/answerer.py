@@ -23,6 +23,7 @@ from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
+from hybrid_memory.questions import question_vectors
 from hybrid_memory.types import (
     AdapterVersion,
     Answer,
@@ -166,7 +167,7 @@ class Answerer:
         seconds: dict[str, float],
     ) -> list[Case]:
         started = time.monotonic()
-        vectors = self._encoder.encode(questions)
+        vectors = question_vectors(self._encoder, questions)
         cases = [Case(question) for question in questions]
         unlike = self._kinds.unlike(vectors, scope, filters)
         wanted = self._settings.passages if passages is None else passages

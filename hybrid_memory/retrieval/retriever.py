@@ -140,7 +140,8 @@ class HybridRetriever:
         similarity, words = self._scored(question, vector, selection, max(self._candidates, top_k))
         parts = {
             "dense": _weighted(normalised(similarity), self._weights["dense"]),
-            "lexical": _weighted(normalised(words, least=0.0), self._weights["lexical"]),
+            # Of a pasted page most words are beside the point: what is not searched for does not weigh either.
+            "lexical": _weighted(normalised(words, least=0.0), self._weights["lexical"] * self._words.share(question)),
         }
         if self._ranking.needs_records:
             ids = list(weighted_sum(parts))

@@ -53,6 +53,10 @@ class WordMirror:
         with self._lock:
             return self._index.search(question, selection=selection, top_k=top_k, also=also)
 
+    def share(self, question: str) -> float:
+        """Return the share of the question's terms that a search looks for: see `WordIndex.share`."""
+        return self._index.share(question)
+
     def catch_up(self) -> None:
         """Take out what was removed from the ledger, then take in what the index lacks."""
         with self._lock:

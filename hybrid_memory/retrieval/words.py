@@ -15,6 +15,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +33,19 @@ K1 = 0.9
 B = 0.4
 """BM25's saturation and length normalisation, as Anserini has them."""
 MOST_TERMS = 64
-"""Terms of a question that are searched for; a pasted page adds cost, not precision."""
+"""Terms of a question that are searched for, the rarest and most repeated: a pasted page adds cost, not precision."""
 COMMON = 0.1
 """In a large index, terms in more passages than this share are passed over when the question has rarer ones."""
 LARGE = 10_000
 Rows = npt.NDArray[np.int32]
+
+
+class _Prepared(NamedTuple):
+    selection: Selection
+    inside: npt.NDArray[np.bool_] | None
+    """Whether each row is in the selection; None when all are."""
+    lengths: FloatArray
+    """BM25's K1 (1 - B + B length / mean length) of each row."""
 
 
 class WordIndex:
@@ -135,6 +144,12 @@ class WordIndex:
         found = dict(zip(self._ids[rows[best]].tolist(), scores[best].tolist(), strict=True))
         return list((found | every).items())
 
+    def share(self, question: str) -> float:
+        """Return the share of the question's terms that a search looks for, in (0, 1]: 1 unless it is a whole page."""
+        if len(question) < 2 * MOST_TERMS:
+            return 1.0
+        return min(1.0, MOST_TERMS / max(1, len(self._counter.count([question]))))
+
     def holds(self, passage_id: int, text: str) -> bool:
         """Tell whether a passage is in here with just as many terms as this text has, each of them its own."""
         counted = self._counter.count([text])
@@ -172,6 +187,7 @@ class WordIndex:
         self._ends, self._postings = ends, postings
         self._recent: defaultdict[str, tuple[array[int], array[int]]] = defaultdict(lambda: (array("i"), array("i")))
         self._removed: set[int] = set()
+        self._prepared: _Prepared | None = None
 
     def _grow(self, count: int) -> None:
         """Make room by doubling: a passage at a time must not copy everything each time."""
@@ -197,13 +213,14 @@ class WordIndex:
     def _scores(self, question: str, selection: Selection) -> tuple[npt.NDArray[np.int64], FloatArray]:
         """Return the rows of the selection that share a term with the question, and their scores."""
         rows, shares = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
-        lengths = self._lengths[: self._size]
-        mean = float(lengths.mean()) if self._size else 1.0
-        for postings, weight in self._asked(question):
-            inside = selection.holds(self._ids[postings[0]])
-            row, count = postings[0][inside], postings[1][inside]
+        prepared = self._prepare(selection)
+        for (row, count), weight in self._asked(question):
+            if prepared.inside is not None:
+                kept = prepared.inside[row]
+                row, count = row[kept], count[kept]
             rows.append(row)
-            shares.append(weight * count * (K1 + 1) / (count + K1 * (1 - B + B * lengths[row] / mean)))
+            said = count.astype(np.float32)
+            shares.append(np.float32(weight * (K1 + 1)) * said / (said + prepared.lengths[row]))
         every = np.concatenate(rows)
         if not every.size:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
@@ -212,6 +229,18 @@ class WordIndex:
             scores[[row for row in self._removed if row < scores.size]] = 0
         found = np.flatnonzero(scores)
         return found, scores[found].astype(np.float32)
+
+    def _prepare(self, selection: Selection) -> _Prepared:
+        """Return what every term of a search needs; made anew when the index or the selection is another one."""
+        last = self._prepared
+        if last is None or last.selection is not selection or last.lengths.size != self._size:
+            lengths = self._lengths[: self._size]
+            inside = selection.holds(self._ids[: self._size])
+            relative = lengths / max(float(lengths.mean()) if self._size else 0.0, 1e-9)
+            last = self._prepared = _Prepared(
+                selection, None if inside.all() else inside, (K1 * (1 - B + B * relative)).astype(np.float32)
+            )
+        return last
 
     def _of_ids(
         self, rows: npt.NDArray[np.int64], scores: FloatArray, ids: Sequence[int]
@@ -228,10 +257,13 @@ class WordIndex:
                 yield key, float(scores[at])
 
     def _asked(self, question: str) -> Iterator[tuple[npt.NDArray[np.int32], float]]:
-        """Yield the postings of each term of the question with its weight (BM25's idf, never negative)."""
-        terms = [term for term, _, _ in self._counter.count([question])][:MOST_TERMS]
-        found = [postings for term in terms if (postings := self._of(term)).shape[1]]
-        rare = [postings for postings in found if postings.shape[1] <= COMMON * self._size]
-        for postings in rare if rare and self._size >= LARGE else found:
-            count = postings.shape[1]
-            yield postings, float(np.log1p((self._size - count + 0.5) / (count + 0.5)))
+        """Yield the postings of each term of the question with its weight: BM25's idf, times how often it is said."""
+        found = [
+            (postings, said) for term, _, said in self._counter.count([question]) if (postings := self._of(term)).size
+        ]
+        rare = [(postings, said) for postings, said in found if postings.shape[1] <= COMMON * self._size]
+        weighed = [
+            (postings, said * float(np.log1p((self._size - postings.shape[1] + 0.5) / (postings.shape[1] + 0.5))))
+            for postings, said in (rare if rare and self._size >= LARGE else found)
+        ]
+        yield from sorted(weighed, key=lambda pair: -pair[1])[:MOST_TERMS]
