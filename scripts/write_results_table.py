@@ -1,4 +1,4 @@
-"""Write README's tables of results from benchmarks/results/*.json: no figure is copied by hand.
+"""Write the tables of README and docs/results.md from benchmarks/results/*.json: no figure is copied by hand.
 
 python scripts/write_results_table.py
 """
@@ -103,6 +103,74 @@ def retrieval_quality(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def inner_loop_speed(result: Mapping[str, Any]) -> str:
+    """Return what one self-edit costs and gives as Markdown, the released recipe and a plain loop beside ours."""
+    lines = [
+        f"{result['table']['ours']['passages']} passages of `squad_seal`, one adapter each, one thread, "
+        f"{result['machine']}, settings {result['settings']}:",
+        "",
+        "| | passages | gold log-prob | contained | positions trained | CPU s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm, row in result["table"].items():
+        costs = [f"{row[name]:,.0f}" if name in row else "" for name in ("tokens", "cpu")]
+        best = [max(row[name].values()) for name in ("logprob", "contained")]
+        lines.append(f"| {arm} | {row['passages']} | {best[0]:.2f} | {best[1]:.1%} | " + " | ".join(costs) + " |")
+    lines += ["", "Paired over passages, with the 95 % interval (nats a token; shares of questions):", ""]
+    lines += [
+        f"* {name}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]" for name, (mean, low, high) in result["differences"].items()
+    ]
+    return "\n".join([*lines, *(f"* {name}: {ratio:.1f}" for name, ratio in result["ratios"].items())])
+
+
+def knowledge_incorporation(result: Mapping[str, Any]) -> str:
+    """Return what is known of a passage without it as Markdown, by who wrote the self-edit."""
+    lines = [
+        f"{result['passages']} passages of `squad_seal`, one adapter each, one thread, {result['machine']}, "
+        f"settings {result['settings']}:",
+        "",
+        "| | gold log-prob | contained | words written | positions trained | CPU s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm, row in result["table"].items():
+        costs = [f"{row[name]:,.0f}" if name in row else "" for name in ("written", "trained", "cpu")]
+        lines.append(f"| {arm} | {row['logprob']:.2f} | {row['contained']:.1%} | " + " | ".join(costs) + " |")
+    lines += ["", "Paired over passages, with the 95 % interval:", ""]
+    lines += [
+        f"* {name}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+        for name, (mean, low, high) in result["differences"].items()
+        if name.startswith(("ours", "released", "passage in the prompt"))
+        and name.split(" - ")[1] != name.split(" - ")[0]
+    ]
+    joint = result["joint"]
+    if joint:
+        lines.append(
+            f"* {joint['passages trained']} passages in one adapter keep {joint['logprob']['kept']:.0%} of the gain in "
+            f"log-probability of learning them alone ({joint['passages asked']} of them asked)"
+        )
+    return "\n".join(lines)
+
+
+def outer_loop(result: Mapping[str, Any]) -> str:
+    """Return each round's reward on unseen passages as Markdown."""
+    loop = result["loop"]
+    lines = [
+        f"{loop['passages']['trained on']} passages trained on, {loop['passages']['unseen']} never, "
+        f"{loop['settings of the loop']['samples']} samples, seed {result['seed']}, {result['machine']}:",
+        "",
+        "| round | reward before | after | difference | self-edits learned | CPU s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in loop["rounds"]:
+        mean, low, high = one["difference from base"]
+        samples = loop["passages"]["trained on"] * loop["settings of the loop"]["samples"]
+        lines.append(
+            f"| {one['round']} | {one['held_out_before']:.2f} | {one['held_out_after']:.2f} | "
+            f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] | {one['winners']} of {samples} | {loop['cpu seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def _cell(column: str, value: float | str | None) -> str:
     if value is None or isinstance(value, str):
         return "–" if value is None else value
@@ -117,7 +185,10 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "main_job": ("README.md", main_job),
     "labels": ("README.md", labels),
     "forgetting": ("README.md", forgetting),
-    "retrieval_quality": ("README.md", retrieval_quality),
+    "retrieval_quality": ("docs/results.md", retrieval_quality),
+    "inner_loop_speed": ("docs/results.md", inner_loop_speed),
+    "knowledge_incorporation": ("docs/results.md", knowledge_incorporation),
+    "outer_loop": ("docs/results.md", outer_loop),
 }
 """Result file -> the page that shows it, and how."""
 
