@@ -137,6 +137,31 @@ def test_scores_of_given_passages_come_with_the_best() -> None:
     assert found == [(3, best[3]), (1, best[1])]
 
 
+def test_words_that_follow_one_another_as_in_the_question_count_more() -> None:
+    """Both passages have both words and the same length; only one has the pair, however late it was added."""
+    apart = "design a table, then play a game of chess"
+    together = "play chess, then a table for game design a"
+    index = index_of([apart, together, "chess", "table"])
+    index.pack()
+    index.add([5], [together])
+
+    found = dict(index.search("Game design?", selection=every(5), top_k=5))
+
+    assert found[2] == found[5] > found[1]
+    # idf of a word in three of five passages; both passages have ten terms, the mean is 32 / 5.
+    idf, length = math.log1p((5 - 3 + 0.5) / (3 + 0.5)), 0.9 * (1 - 0.4 + 0.4 * 9 / (29 / 5))
+    assert found[2] - found[1] == pytest.approx(0.2 * idf * 1.9 / (1 + length), rel=1e-5)
+
+
+def test_a_pair_does_not_reach_from_one_passage_into_the_next() -> None:
+    """The last word of one and the first of the next are no pair."""
+    index = index_of(["a game", "design it", "game or design"])
+
+    assert len({score for _, score in index.search("game", selection=every(), top_k=2)}) == 2
+    alone = dict(index.search("design", selection=every(), top_k=3))
+    assert dict(index.search("game design", selection=every(), top_k=3))[2] == pytest.approx(alone[2])
+
+
 def test_of_a_pasted_page_the_rarest_and_most_repeated_words_are_searched_for() -> None:
     """Not the first ones of the alphabet."""
     page = " ".join([f"a{number}" for number in range(200)] + ["zeppelin"] * 3)

@@ -35,11 +35,22 @@ class TermCounter:
         >>> TermCounter().count(["Two prices", "the price, the PRICE"])
         [('price', 0, 1), ('price', 1, 2), ('the', 1, 2), ('two', 0, 1)]
         """
+        return self._read(texts, "SELECT term, doc - 1, count(*) FROM term GROUP BY term, doc")
+
+    def places(self, texts: Sequence[str]) -> list[tuple[str, int, int]]:
+        """Return (term, place of the text, how many terms stand before it there) for every term said, by term.
+
+        >>> TermCounter().places(["Two prices, two"])
+        [('price', 0, 1), ('two', 0, 0), ('two', 0, 2)]
+        """
+        return self._read(texts, "SELECT term, doc - 1, offset FROM term")
+
+    def _read(self, texts: Sequence[str], query: str) -> list[tuple[str, int, int]]:
         rows = [(place, NO_SPACES.sub(r" \1 ", text)) for place, text in enumerate(texts)]
         with self._lock:
             self._table.execute("BEGIN")
             try:
                 self._table.executemany("INSERT INTO page(rowid, text) VALUES (? + 1, ?)", rows)
-                return self._table.execute("SELECT term, doc - 1, count(*) FROM term GROUP BY term, doc").fetchall()
+                return self._table.execute(query).fetchall()
             finally:
                 self._table.execute("ROLLBACK")

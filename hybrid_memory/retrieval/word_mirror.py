@@ -21,7 +21,7 @@ __all__ = ["WordMirror"]
 
 log = logging.getLogger(__name__)
 
-RULES = "porter-unicode61"
+RULES = "porter-unicode61-pairs"
 """How texts are cut into terms; a snapshot made by other rules is not used."""
 PAGE = 4096
 """Passages read from the ledger at a time."""
