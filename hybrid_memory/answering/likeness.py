@@ -5,8 +5,8 @@ Imports: types, protocols, forms, ordinary.
 
 Nearness alone cannot: "Who invented the bicycle?" is near to every ticket and many rules of a bicycle shop. A
 line between a group's texts and all others (ordinary questions, a preference's questions, the other group)
-can. On the development company it keeps 80 % of unseen tickets and lets 8 % of other questions through to
-their shard (nearest key alone: 89 % and 50 %), and keeps all plain and 81 % of hard questions about
+can. On the development company it keeps 80 % of unseen tickets and lets 8 % of other questions through to their shard
+(nearest key alone: 89 % and 50 %), and keeps all plain and 81 % of hard questions about
 facts while 17 % of a preference's questions pass (nearest key alone: 96 % and 46 %).
 """
 
@@ -29,9 +29,10 @@ MOST = 1000
 """Newest records of a group looked at; more would not move a line in 384 dimensions much."""
 EXAMPLES = "examples"
 FACTS = "facts"
-LEAST = {EXAMPLES: 0.0, FACTS: -0.2}
+LEAST = {EXAMPLES: 0.1, FACTS: -0.2}
 """How far on its side of the line (at +1) or beyond it a question must be; a statement is no question, so
-questions about facts lie nearer to the line than the facts themselves."""
+questions about facts lie nearer to the line than the facts themselves. A label where an answer was wanted is the
+worse mistake, so examples ask for a little more (benchmarks/LOG.md)."""
 
 
 class Likeness:
