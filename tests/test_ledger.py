@@ -156,6 +156,26 @@ def test_confirmations_count_distinct_other_sources(ledger: SqlLedger) -> None:
     assert ledger.confirmations(asked) == [2, 3, 0]
 
 
+def test_strangers_confirm_strangers_only(ledger: SqlLedger) -> None:
+    """What a user said once and a page repeats has still been said by one user; a page counts both."""
+    for source, trust in (("ann", Trust.USER), ("page", Trust.EXTERNAL), ("mail", Trust.EXTERNAL)):
+        put(ledger, "The pier is closed.", source=source, trust=trust)
+
+    told = [drafted("The pier is closed.", source="z", trust=trust) for trust in (Trust.USER, Trust.EXTERNAL)]
+    assert ledger.confirmations(told) == [1, 3]
+
+
+def test_a_source_that_a_user_stands_behind_later_counts_from_then_on(ledger: SqlLedger) -> None:
+    """The same source string, first as a stranger's word, then as a user's."""
+    put(ledger, "The pier is closed.", source="notes", trust=Trust.EXTERNAL)
+    told = [drafted("The pier is closed.", source="ann", trust=Trust.USER)]
+    before = ledger.confirmations(told)
+
+    put(ledger, "The pier is closed.", source="notes", trust=Trust.USER)
+
+    assert (before, ledger.confirmations(told)) == ([0], [1])
+
+
 def test_a_confirmed_record_can_earn_its_way_into_the_weights(ledger: SqlLedger) -> None:
     """The second source brings the decision LEARN: the first record is queued, no second one is made."""
     record_id = put(ledger, "The pier is closed.", source="a")

@@ -212,13 +212,28 @@ def test_news_that_sounds_lasting_is_retrieved() -> None:
         (Trust.USER, 0, Route.RETRIEVE),
         (Trust.USER, 1, Route.LEARN),
         (Trust.EXTERNAL, 0, Route.RETRIEVE),
-        (Trust.EXTERNAL, 1, Route.RETRIEVE),
-        (Trust.EXTERNAL, 2, Route.LEARN),
+        (Trust.EXTERNAL, 100, Route.RETRIEVE),
     ],
 )
 def test_the_ladder_asks_more_of_those_who_are_trusted_less(trust: Trust, confirmations: int, route: Route) -> None:
-    """Default: operators one source, users two, others three."""
+    """Default: operators one source, users two, strangers never."""
     assert decided(drafted(trust=trust), confirmations=confirmations).route is route
+
+
+def test_strangers_alone_teach_nothing() -> None:
+    """However many they are; the reason says what would help."""
+    decision = decided(drafted(trust=Trust.EXTERNAL), confirmations=100)
+
+    assert decision.reasons[-1] == "strangers alone teach nothing: a user or the operator has to say it too"
+
+
+@pytest.mark.parametrize(("confirmations", "route"), [(1, Route.RETRIEVE), (2, Route.LEARN)])
+def test_a_policy_may_believe_enough_strangers(tmp_path: Path, confirmations: int, route: Route) -> None:
+    """`external = 3` asks for three."""
+    path = tmp_path / "m.toml"
+    path.write_text('name = "m"\n[ladder]\nexternal = 3', encoding="utf-8")
+
+    assert decided(drafted(trust=Trust.EXTERNAL), policy=path, confirmations=confirmations).route is route
 
 
 def test_waiting_on_the_ladder_says_how_long() -> None:
@@ -235,7 +250,7 @@ def test_waiting_on_the_ladder_says_how_long() -> None:
         ("secret", Trust.OPERATOR, Route.QUARANTINE),
         ("personal", Trust.OPERATOR, Route.RETRIEVE),
         ("instruction", Trust.EXTERNAL, Route.QUARANTINE),
-        ("instruction", Trust.USER, Route.RETRIEVE),
+        ("instruction", Trust.USER, Route.QUARANTINE),
         ("instruction", Trust.OPERATOR, Route.LEARN),
     ],
 )
@@ -244,6 +259,15 @@ def test_what_a_screen_sees_limits_the_route(screen: str, trust: Trust, route: R
     found = (Finding(screen=screen, detail="something", score=0.9),)
 
     assert decided(drafted(trust=trust), findings=found, confirmations=5).route is route
+
+
+def test_a_policy_may_keep_what_users_paste_findable(tmp_path: Path) -> None:
+    """`user_instruction = "retrieve"`: searched, but never learned."""
+    path = tmp_path / "m.toml"
+    path.write_text('name = "m"\n[sensitivity]\nuser_instruction = "retrieve"', encoding="utf-8")
+    found = (Finding(screen="instruction", detail="a new role for the model", score=0.9),)
+
+    assert decided(drafted(trust=Trust.USER), policy=path, findings=found, confirmations=5).route is Route.RETRIEVE
 
 
 def test_a_weak_sign_of_an_instruction_does_not_set_external_text_aside() -> None:

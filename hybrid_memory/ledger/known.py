@@ -134,8 +134,8 @@ class Known:
     """(scope key, idempotency key) -> record id."""
     replaced: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """record id -> the ids it superseded on arrival, for the receipts of repeated calls."""
-    speakers: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """record id -> its distinct sources."""
+    speakers: defaultdict[str, dict[str, bool]] = field(default_factory=lambda: defaultdict(dict))
+    """record id -> its distinct sources, and whether a user or the operator was behind each."""
     buried: dict[tuple[str, str], int] = field(default_factory=dict)
     """(scope key, tombstone) -> when it was forgotten."""
     salt: str = ""
@@ -196,7 +196,7 @@ def load_known(connection: Connection, items: Sequence[Stamped]) -> Known:
     _load_ids(connection, known, wanted)
     for part in in_parts(list(known.standings)):
         for row in connection.execute(select(sources).where(sources.c.record_id.in_(part))):
-            known.speakers[row.record_id].add(row.source)
+            known.speakers[row.record_id][row.source] = row.vouched
     _load_tombstones(connection, known, items)
     return known
 

@@ -19,7 +19,7 @@ from hybrid_memory.ledger.rows import read_event, read_record
 from hybrid_memory.ledger.selection import in_parts, scope_key, seen_by, selected, within
 from hybrid_memory.ledger.tables import events, records, sources
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Draft, Event, Record, Scope, Status
+from hybrid_memory.types import Draft, Event, Record, Scope, Status, Trust
 
 __all__ = ["confirmations", "find", "get", "get_many", "history", "read_events"]
 
@@ -90,24 +90,29 @@ def _page(condition: ColumnElement[bool], after: int, limit: int | None) -> Sele
 def confirmations(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
     """Return for each draft how many distinct other sources said the same, or nearly the same, in its scope.
 
+    A stranger's voice counts for strangers only, so that nobody's page helps what a user once said into the weights.
     Quarantined and forgotten records do not count.
     """
     hashes = [(content, near) for content, _, near in map(same_content, drafts)]
-    heard: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    heard: defaultdict[tuple[str, str, bool], set[str]] = defaultdict(set)
     for part in in_parts({hashed for both in hashes for hashed in both}):
         said = or_(records.c.content_hash.in_(part), records.c.near_hash.in_(part))
         rows = connection.execute(
-            select(records.c.scope_key, records.c.content_hash, records.c.near_hash, sources.c.source)
+            select(
+                records.c.scope_key, records.c.content_hash, records.c.near_hash, sources.c.source, sources.c.vouched
+            )
             .join(sources, sources.c.record_id == records.c.id)
             .where(said, records.c.status != Status.QUARANTINED)
         )
         for row in rows:
-            heard[row.scope_key, row.content_hash].add(row.source)
-            heard[row.scope_key, row.near_hash].add(row.source)
-    return [
-        len(set().union(*(heard[scope_key(draft.scope), hashed] for hashed in both)) - {draft.source})
-        for draft, both in zip(drafts, hashes, strict=True)
-    ]
+            for hashed in (row.content_hash, row.near_hash):
+                heard[row.scope_key, hashed, row.vouched].add(row.source)
+    counted = []
+    for draft, both in zip(drafts, hashes, strict=True):
+        standings = (True, False) if draft.trust is Trust.EXTERNAL else (True,)
+        voices = (heard[scope_key(draft.scope), hashed, standing] for hashed in both for standing in standings)
+        counted.append(len(set().union(*voices) - {draft.source}))
+    return counted
 
 
 def _with_successions(connection: Connection, family: set[str]) -> set[str]:

@@ -116,6 +116,7 @@ sources = Table(
     Column("record_id", ForeignKey("records.id"), primary_key=True),
     Column("source", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
+    Column("vouched", Boolean, nullable=False),  # whether a user or the operator said it: strangers count for strangers
 )
 """Who said it: one row for each distinct source of a record. Confirmations are counted here."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
 from ulid import ULID
 
 from hybrid_memory.errors import InputError, NotFoundError
@@ -52,6 +52,7 @@ class _Batch:
         self._before = dict(known.standings)
         self._new: dict[str, Stamped] = {}
         self._voices: list[dict[str, Any]] = []
+        self._risen: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []
         self._unearthed: list[Stamped] = []
 
@@ -143,17 +144,21 @@ class _Batch:
             joined = _promoted(joined, item.entry)
         self._known.add(joined)
         superseded = self._place(joined)
-        if item.draft.source not in self._known.speakers[known.id]:
-            self._hear(known.id, item.draft.source)
+        spoken = item.draft.source in self._known.speakers[known.id]
+        self._hear(known.id, item.draft.source, vouched=_vouched(item))
+        if not spoken:
             self._events.append(event_row("confirmed", known.id, now=self._now, source=item.draft.source))
         elif self._known.standings[known.id] != known:
             self._events.append(event_row("restated", known.id, now=self._now))
         return replace(self._receipt(known.id, superseded=superseded), duplicate=True)
 
-    def _hear(self, record_id: str, source: str) -> None:
-        if source not in self._known.speakers[record_id]:
-            self._known.speakers[record_id].add(source)
-            self._voices.append({"record_id": record_id, "source": source, "at": self._now})
+    def _hear(self, record_id: str, source: str, *, vouched: bool) -> None:
+        speakers = self._known.speakers[record_id]
+        if source not in speakers:
+            self._voices.append({"record_id": record_id, "source": source, "at": self._now, "vouched": vouched})
+        elif vouched and not speakers[source]:
+            self._risen.append({"heard": record_id, "by": source})
+        speakers[source] = speakers.get(source, False) or vouched
 
     # ------------------------------------------------------------ what is new
 
@@ -169,9 +174,10 @@ class _Batch:
             superseded += [gone.id] if gone.status is Status.SUPERSEDED else []
         self._known.add(standing)
         superseded += self._place(standing)
-        said_before = () if target is None or target.near_hash != item.near_hash else self._known.speakers[target.id]
-        for source in (item.draft.source, *sorted(said_before)):
-            self._hear(standing.id, source)
+        said_before = {} if target is None or target.near_hash != item.near_hash else self._known.speakers[target.id]
+        self._hear(standing.id, item.draft.source, vouched=_vouched(item))
+        for source, vouched in sorted(said_before.items()):
+            self._hear(standing.id, source, vouched=vouched)
         receipt = self._receipt(standing.id, superseded=superseded)
         self._events.append(
             event_row(
@@ -279,6 +285,9 @@ class _Batch:
             connection.execute(insert(records), rows)
         if self._voices:
             connection.execute(insert(sources), self._voices)
+        if self._risen:
+            row = and_(sources.c.record_id == bindparam("heard"), sources.c.source == bindparam("by"))
+            connection.execute(update(sources).where(row).values(vouched=True), self._risen)
         rows = list(_passage_rows(self._new))
         if rows:
             last = connection.execute(select(func.coalesce(func.max(passages.c.id), 0))).scalar_one()
@@ -327,6 +336,11 @@ def _nearest(candidates: Sequence[Standing], valid_from: int) -> Standing:
     return (
         max(begun, key=lambda known: known.valid_from) if begun else min(candidates, key=lambda known: known.valid_from)
     )
+
+
+def _vouched(item: Stamped) -> bool:
+    """Tell whether a user or the operator said it, and not a stranger."""
+    return item.draft.trust is not Trust.EXTERNAL
 
 
 def _weaker(item: Stamped, known: Standing) -> bool:

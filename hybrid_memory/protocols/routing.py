@@ -48,6 +48,6 @@ class Router(Protocol):
             drafts: what has been read and stamped.
             vectors: shape (len(drafts), dim); the embedding of each draft's text.
             findings: what the screens saw in each.
-            confirmations: how many distinct sources said the same before, per draft.
+            confirmations: how many distinct sources of at least its standing said the same before, per draft.
         """
         ...

@@ -81,7 +81,7 @@ def _of_values(own: Mapping[str, Any], policy: Policy) -> Iterator[tuple[tuple[i
             f"plain facts are learned from {policy.fact:g} on, earlier than behaviour ({policy.durable:g}); "
             "a wrong fact goes stale in the weights",
         )
-    if policy.ladder.external < policy.ladder.user:
+    if policy.ladder.external is not None and policy.ladder.external < policy.ladder.user:
         yield (
             ("ladder", "external"),
             f"others need {policy.ladder.external} sources, users {policy.ladder.user}; do strangers need more?",

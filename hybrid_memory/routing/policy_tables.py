@@ -84,8 +84,8 @@ class Ladder(Table):
     """For what users say."""
     explicit: Annotated[int, Field(ge=1)] = 1
     """For what users hand in as a Preference or an Example: they have said that they mean it."""
-    external: Annotated[int, Field(ge=2)] = 3
-    """For everybody else; never one utterance."""
+    external: Annotated[int, Field(ge=2)] | None = None
+    """For everybody else, never one utterance; None: strangers alone teach nothing, however many they are."""
     days: Days | None = None
     """So many days without conflict count as one more source for what users say; None: age counts for nothing."""
 
@@ -113,7 +113,9 @@ class Sensitive(Table):
     secret: Literal[Route.RETRIEVE, Route.DROP, Route.QUARANTINE] = Route.QUARANTINE
     """Passwords, keys, card numbers; these are never learned."""
     instruction: Literal[Route.RETRIEVE, Route.DROP, Route.QUARANTINE] = Route.QUARANTINE
-    """Instructions hidden in external data. From users they are marked and not learned; from operators marked."""
+    """Instructions hidden in external data. From operators they are marked."""
+    user_instruction: Literal[Route.RETRIEVE, Route.DROP, Route.QUARANTINE] = Route.QUARANTINE
+    """Orders against the application in what a user says or pastes; wishes about the form of answers are none."""
 
 
 class Lifetimes(Table):

@@ -26,7 +26,7 @@ DAY_S = 86_400.0
 SURE = 0.5
 """Least score of a finding that sets external text aside; a weaker one only keeps it out of the weights."""
 GRAVE = 0.85
-"""Least score that keeps a user's text out of the weights: users may say how they want their answers."""
+"""Least score that sets a user's text aside: users may say how they want their answers."""
 LONGEST_CHATTER = 12
 """Words; a longer text is never dropped as small talk."""
 _FINAL = (Route.DROP, Route.QUARANTINE)
@@ -40,7 +40,7 @@ class _Case:
     judgement: Judgement
     findings: tuple[Finding, ...]
     said: int
-    """Distinct sources that said it, this one included."""
+    """Distinct sources of at least this standing that said it, this one included."""
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -89,7 +89,7 @@ class PolicyRouter:
             drafts: what has been read and stamped.
             vectors: shape (len(drafts), dim); the embedding of each draft's text.
             findings: what the screens saw in each.
-            confirmations: how many distinct sources said the same before, per draft.
+            confirmations: how many distinct sources of at least its standing said the same before, per draft.
         """
         if not drafts:
             return []
@@ -152,8 +152,9 @@ class PolicyRouter:
         elif case.draft.trust is Trust.EXTERNAL:
             route = policy.instruction if finding.score >= SURE else Route.RETRIEVE
         else:
-            # A user may paste a mail with a hidden order: it is kept, but never becomes behaviour.
-            route = Route.RETRIEVE if case.draft.trust is Trust.USER and finding.score >= GRAVE else None
+            # A user may paste a mail with a hidden order: found by a search, it would speak to the model again.
+            grave = case.draft.trust is Trust.USER and finding.score >= GRAVE
+            route = policy.user_instruction if grave else None
         case.reasons.append(f"{seen}: {_CONSEQUENCE[route]}")
         return route
 
@@ -242,6 +243,9 @@ class PolicyRouter:
             case.reasons.append("the operator vouches for it")
             return Route.LEARN
         needed = ladder.external if trust is Trust.EXTERNAL else ladder.explicit if case.explicit else ladder.user
+        if needed is None:
+            case.reasons.append("strangers alone teach nothing: a user or the operator has to say it too")
+            return Route.RETRIEVE
         if case.said < needed:
             case.reasons.append(f"waits on the ladder: {case.said} of {needed} confirmations")
             return Route.RETRIEVE
