@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.routing_measures import auc, classes, coverage, share
 from benchmarks.routing_screens import screens
-from benchmarks.routing_sets import Row, by_source, fact_statements, questions, routing_mix
+from benchmarks.routing_sets import Row, by_source, fact_statements, memories, questions, routing_mix
 from hybrid_memory.build import router_of
 from hybrid_memory.config import Settings, home
 from hybrid_memory.protocols import Router
@@ -54,7 +54,8 @@ def main() -> None:
     figures: Row = {
         "volatility": _volatility(data, judged),
         "routes": _routes(data, encode, router),
-        "screens": screens(data, arguments.policy),
+        "screens": screens(data, arguments.policy, encode),
+        "admission": _admission(data, encode),
         "paraphrases": _paraphrases(encode, router),
         "curve": _curve(data, judged),
     }
@@ -211,6 +212,30 @@ def _paraphrases(encode: Encode, router: Router) -> Row:
     return {"n": len(pairs), "same_route": share([one.route is other.route for one, other in zip(*sides, strict=True)])}
 
 
+def _admission(data: Path, encode: Encode) -> Row:
+    """What share of a user's stored memories would stand beside a question as evidence, by what they would do there.
+
+    `any` is the share of questions with one at least; `auc` how well the nearest memory's similarity tells questions
+    that their memories help from the others. `answer.min_similarity` decides; only similarity is looked at.
+    """
+    least = Settings().answer.min_similarity
+    nearest: dict[str, list[float]] = {}
+    figures: Row = {"min_similarity": least}
+    for name, rows in memories(data).items():
+        encode([text for question, texts in rows for text in (question, *texts)])  # at once; remembered from here
+        similar = [encode(texts) @ encode([question])[0] for question, texts in rows]
+        nearest[name] = [float(row.max()) for row in similar]
+        figures[name] = {
+            "n": len(rows),
+            "any": share([bool((row >= least).any()) for row in similar]),
+            "memories": share([bool(value >= least) for row in similar for value in row]),
+        }
+    helpful = nearest.pop("beneficial_memory_usage")
+    harmful = [value for values in nearest.values() for value in values]
+    labels = [True] * len(helpful) + [False] * len(harmful)
+    return figures | {"auc": auc([*helpful, *harmful], labels)}
+
+
 def _curve(data: Path, judged: Judged) -> list[dict[str, float]]:
     """Sweep the threshold on p_durable: what share of behaviour and of volatile texts is learned as behaviour."""
     kinds: dict[str, list[Judgement]] = {"volatile": [], "behaviour": []}
@@ -278,7 +303,7 @@ def _table(figures: Row) -> str:
     lines += ["", "| source | is | n | learned |", "|---|---|---|---|"]
     lines += [f"| {name} | {r['is']} | {r['n']} | {r['share']} |" for name, r in figures["routes"]["learned"].items()]
     lines += ["", *(f"{name}: {figures['routes'][name]}" for name in ("false_durable", "behaviour_learned"))]
-    for name in ("screens", "paraphrases", "latency"):
+    for name in ("screens", "admission", "paraphrases", "latency"):
         lines += [f"{name}: {json.dumps(figures.get(name))}"]
     return "\n".join(lines)
 

@@ -7,15 +7,13 @@ Imports:  hybrid_memory (the routing stage)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.routing_measures import share
 from benchmarks.routing_sets import Row, planted, read, wrapped
 from hybrid_memory.build import default_screens
-from hybrid_memory.routing.durability import Judgement
+from hybrid_memory.routing.durability import Classifier, DurabilityClassifier, Judgement
 from hybrid_memory.routing.policy import load_policy
 from hybrid_memory.routing.router import PolicyRouter
 from hybrid_memory.routing.screens import InstructionScreen
@@ -37,8 +35,11 @@ class Eager:
         return [sure for _ in texts]
 
 
-def screens(data: Path, policy: str) -> Row:
-    """Return detection, false alarms, and payloads that become training material under a policy."""
+def screens(data: Path, policy: str, encode: Callable[[Sequence[str]], FloatArray]) -> Row:
+    """Return detection, false alarms, and payloads that become training material under a policy.
+
+    `encode` embeds the payloads for the shipped classifier; `learned_though_judged_lasting` needs none.
+    """
     mails = [row["context"] for row in read(data / "inj_bipia" / "dev_contexts.jsonl")]
     in_mails = {place: list(planted(data, mails, place)) for place in ("start", "middle", "end")}
     attacks = _attacks(data)
@@ -54,7 +55,8 @@ def screens(data: Path, policy: str) -> Row:
         "set_aside": {f"inj_bipia {place}": _seen(texts, QUARANTINE) for place, texts in in_mails.items()}
         | {name: _seen(texts, QUARANTINE) for name, texts in attacks.items()},
         "false_alarms": {name: _seen(texts) for name, texts in honest.items()},
-        "learned_though_judged_lasting": _learned(data, policy),
+        "learned": _learned(data, policy, DurabilityClassifier.load(), encode),
+        "learned_though_judged_lasting": _learned(data, policy, Eager(), encode),
     }
 
 
@@ -81,12 +83,12 @@ def _poisoned(data: Path) -> Iterator[str]:
             yield json.dumps(row["inbox"][number - 1])
 
 
-def _learned(data: Path, policy: str) -> Row:
-    """Count payloads of four sets that screens and ladder let through to a classifier that would learn anything.
+def _learned(data: Path, policy: str, classifier: Classifier, encode: Callable[[Sequence[str]], FloatArray]) -> Row:
+    """Count payloads of four sets that would become training material with a classifier.
 
     A stranger's word, alone and with nine others; a user's, alone and confirmed by a second source.
     """
-    looks, router = default_screens(), PolicyRouter(load_policy(policy), Eager())
+    looks, router = default_screens(), PolicyRouter(load_policy(policy), classifier)
     sets = {"inj_bipia": [row["payload"] for row in read(data / "inj_bipia" / "dev.jsonl")]} | _attacks(data)
     counts: Row = {}
     for name, texts in sets.items():
@@ -94,6 +96,6 @@ def _learned(data: Path, policy: str) -> Row:
         counts[name] = {"n": len(texts)}
         for trust, said in ((Trust.EXTERNAL, 0), (Trust.EXTERNAL, 9), (Trust.USER, 0), (Trust.USER, 1)):
             drafts = [draft_of(text, trust=trust) for text in texts]
-            decisions = router.route(drafts, np.zeros((len(texts), 1), np.float32), found, [said] * len(texts))
+            decisions = router.route(drafts, encode(texts), found, [said] * len(texts))
             counts[name][f"{trust} said by {said + 1}"] = sum(one.route is Route.LEARN for one in decisions)
     return counts

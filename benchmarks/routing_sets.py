@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-__all__ = ["Row", "by_source", "fact_statements", "planted", "questions", "read", "routing_mix", "wrapped"]
+__all__ = ["Row", "by_source", "fact_statements", "memories", "planted", "questions", "read", "routing_mix", "wrapped"]
 
 Row: TypeAlias = dict[str, Any]
 FRESH = {"never-changing": "never", "slow-changing": "slow", "fast-changing": "fast"}
@@ -46,6 +46,14 @@ def routing_mix(data: Path, *, everything: bool) -> list[Row]:
 def fact_statements(data: Path) -> list[tuple[str, str]]:
     """Return DynamicQA's sentences with "static", "temporal" or "disputable", by how often editors changed them."""
     return [(row["context"], row["partition"]) for row in read(data / "dynamicqa" / "dev.jsonl")]
+
+
+def memories(data: Path) -> dict[str, list[tuple[str, list[str]]]]:
+    """Return PersistBench's questions with the user's memories, by whether these help, belong elsewhere or flatter."""
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for row in read(data / "persistbench" / "dev.jsonl"):
+        found.setdefault(row["failure_type"], []).append((row["query"], row["memories"]))
+    return found
 
 
 # ---------------------------------------------------------------- routes

@@ -277,11 +277,12 @@ def test_a_weak_sign_of_an_instruction_does_not_set_external_text_aside() -> Non
     assert decided(drafted(trust=Trust.EXTERNAL), findings=found, confirmations=5).route is Route.RETRIEVE
 
 
-def test_a_users_wish_about_the_form_of_answers_is_no_attack() -> None:
-    """Score 0.7 from a user is noted and learned."""
+@pytest.mark.parametrize(("kind", "route"), [(Kind.PREFERENCE, Route.LEARN), (None, Route.RETRIEVE)])
+def test_a_users_wish_about_the_form_of_answers_is_learned_as_a_preference(kind: Kind | None, route: Route) -> None:
+    """In plain text, however often, it may be somebody else's: mails and pages ask for such things too."""
     found = (Finding(screen="instruction", detail="an order to shape the answer", score=0.7),)
 
-    assert decided(drafted(trust=Trust.USER), findings=found, confirmations=1).route is Route.LEARN
+    assert decided(drafted(kind=kind, trust=Trust.USER), findings=found, confirmations=5).route is route
 
 
 def test_the_strictest_finding_wins() -> None:

@@ -26,7 +26,7 @@ DAY_S = 86_400.0
 SURE = 0.5
 """Least score of a finding that sets external text aside; a weaker one only keeps it out of the weights."""
 GRAVE = 0.85
-"""Least score that sets a user's text aside: users may say how they want their answers."""
+"""Least score that sets a user's text aside: users may say how they want their answers, best as a Preference."""
 LONGEST_CHATTER = 12
 """Words; a longer text is never dropped as small talk."""
 _FINAL = (Route.DROP, Route.QUARANTINE)
@@ -151,10 +151,12 @@ class PolicyRouter:
             route = None if policy.personal is Route.LEARN else policy.personal
         elif case.draft.trust is Trust.EXTERNAL:
             route = policy.instruction if finding.score >= SURE else Route.RETRIEVE
-        else:
+        elif case.draft.trust is Trust.USER and finding.score >= GRAVE:
             # A user may paste a mail with a hidden order: found by a search, it would speak to the model again.
-            grave = case.draft.trust is Trust.USER and finding.score >= GRAVE
-            route = policy.user_instruction if grave else None
+            route = policy.user_instruction
+        else:
+            # How answers should look is the user's to say, but as a Preference: pasted text says such things as well.
+            route = Route.RETRIEVE if case.draft.trust is Trust.USER and not case.explicit else None
         case.reasons.append(f"{seen}: {_CONSEQUENCE[route]}")
         return route
 
