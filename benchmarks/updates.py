@@ -22,6 +22,7 @@ import platform
 import re
 import tempfile
 import time
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class Answer:
     end: datetime | None = None
 
     def is_said_by(self, value: str | None) -> bool:
-        """Tell whether a slot's value is this one; ingest folds blanks and takes a last full stop off ("F.C.")."""
-        return value is not None and value.rstrip(" .").split() == self.value.rstrip(" .").split()
+        """Tell whether a slot's value is this one; ingest folds blanks and accents that are signs of their own."""
+        return value is not None and _folded(value) == _folded(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,11 @@ def _changes(answers: Sequence[Answer]) -> list[Answer]:
         if not kept or kept[-1].value != answer.value:
             kept.append(answer)
     return kept
+
+
+def _folded(value: str) -> list[str]:
+    """Return what ingest makes of a value, without a last full stop ("F.C.")."""
+    return unicodedata.normalize("NFC", value).rstrip(" .").split()
 
 
 def _month(name: str | None, year: str) -> datetime:

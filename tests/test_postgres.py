@@ -76,27 +76,6 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path, url: str) -
 
 
 @postgres
-def test_words_are_weighed_as_sqlite_weighs_them(tmp_path: Path, url: str) -> None:
-    """The same texts in both databases: the same passages in the same order, scores within a hundredth."""
-    texts = [
-        *FACTS,
-        "The harbour office keeps the keys of the harbour.",
-        "Lamps, lamps, and more lamps: the caretaker's list.",
-        "Nothing about any of it.",
-        "Die Schlüssel des Bootshauses hängen im Café.",
-    ]
-    ledgers = [open_ledger(tmp_path / "a"), open_ledger(tmp_path / "b", url=url)]
-    for ledger in ledgers:
-        ledger.write([entry(text) for text in texts])
-    for question in ("Where are the keys of the boat house?", "broken lamps", "harbour", "the", "cafe schlussel"):
-        sqlite, server = (ledger.lexical(question, scope=ANN, limit=10) for ledger in ledgers)
-        assert [key for key, _ in server] == [key for key, _ in sqlite], question
-        assert [score for _, score in server] == pytest.approx([score for _, score in sqlite], rel=0.01)
-    for ledger in ledgers:
-        ledger.close()
-
-
-@postgres
 def test_a_whole_memory_works_over_the_server(tmp_path: Path, url: str) -> None:
     """Ingest, supersede, search, learn, answer, forget: the folder holds index and adapters only."""
     with open_memory(tmp_path, ledger={"url": url}) as memory:

@@ -73,11 +73,9 @@ def begin(connection: Connection, name: str, *, former: Path | None, adapters: P
 
 
 def _fill(target: Connection, source: Connection) -> None:
-    """Copy every row into empty tables, ids included, and index the words anew."""
+    """Copy every row into empty tables, ids included."""
     for table in metadata.sorted_tables:
         rows = source.execution_options(yield_per=_ROWS).execute(select(table)).mappings()
         for part in rows.partitions(_ROWS):
             target.execute(insert(table), [dict(row) for row in part])
-    dialect = dialect_of(target)
-    dialect.add_full_text(target, after=0)
-    dialect.number_on(target)
+    dialect_of(target).number_on(target)

@@ -1,6 +1,6 @@
 """What the ledger asks of a database that SQL alone does not cover, and which module answers for which database.
 
-Flow:    database.py, writing.py, searching.py, forgetting.py, keeping.py and the migrations ask `dialect_of`.
+Flow:    database.py, copying.py, keeping.py and the migrations ask `dialect_of`.
 Imports: errors, and sqlite, postgresql of the ledger.
 
 `sqlite.py` and `postgresql.py` have the same functions; SQL expressions that differ are in `expressions.py`.
@@ -9,10 +9,10 @@ Everything else is plain SQLAlchemy Core.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, make_url
+from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from hybrid_memory.errors import LedgerError
@@ -26,6 +26,8 @@ class Dialect(Protocol):
 
     SCHEMA: tuple[str, ...]
     """What Alembic cannot describe; migration 0001 runs it."""
+    NO_FULL_TEXT: tuple[str, ...]
+    """What migration 0005 runs."""
     READING: Mapping[str, Any]
     """Execution options that give a reader one snapshot for all its statements."""
 
@@ -43,18 +45,6 @@ class Dialect(Protocol):
 
     def mend(self, message: str) -> str:
         """Return what a user can do about an error message of the driver, in one sentence."""
-        ...
-
-    def add_full_text(self, connection: Connection, *, after: int) -> None:
-        """Index the words of the passages whose id is greater than `after`."""
-        ...
-
-    def remove_full_text(self, connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
-        """Take passages (id, text) out of the word index; called before they are deleted."""
-        ...
-
-    def matching(self, question: str, condition: ColumnElement[bool], *, limit: int) -> Select[int, float] | None:
-        """Return the query for (passage id, BM25 score), best first; None when the question has no words."""
         ...
 
     def number_on(self, connection: Connection) -> None:

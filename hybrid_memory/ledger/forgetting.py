@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from hybrid_memory.ledger.content import text_hash, tombstone
-from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.freshness import refresh
 from hybrid_memory.ledger.known import SALT
 from hybrid_memory.ledger.selection import in_parts
@@ -140,12 +139,11 @@ def _salt(connection: Connection) -> str:
 
 def _remove_passages(connection: Connection, record_ids: Sequence[str]) -> int:
     chosen = passages.c.record_id.in_(record_ids)
-    rows = [(row.id, row.text) for row in connection.execute(select(passages.c.id, passages.c.text).where(chosen))]
-    dialect_of(connection).remove_full_text(connection, rows)
+    ids = list(connection.execute(select(passages.c.id).where(chosen)).scalars())
     connection.execute(delete(passages).where(chosen))
-    if rows:
-        connection.execute(insert(removals), [{"passage_id": passage_id} for passage_id, _ in rows])
-    return len(rows)
+    if ids:
+        connection.execute(insert(removals), [{"passage_id": passage_id} for passage_id in ids])
+    return len(ids)
 
 
 def _adapters_that_saw(connection: Connection, record_ids: Sequence[str]) -> dict[str, str]:

@@ -206,13 +206,6 @@ class SqlLedger:
         with self._database.reading() as connection:
             return searching.texts_after(connection, passage_id, limit=limit)
 
-    def lexical(
-        self, question: str, *, scope: Scope, limit: int, filters: Filters | None = None, as_of: datetime | None = None
-    ) -> list[tuple[int, float]]:
-        """Return (passage id, BM25 score, higher is better), best first; empty when no word matches."""
-        with self._database.reading() as connection:
-            return searching.lexical(connection, question, scope=scope, limit=limit, filters=filters, as_of=as_of)
-
     def passages(self, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
         """Return passages with their records, in the order of `ids`; forgotten ones are left out."""
         with self._database.reading() as connection:

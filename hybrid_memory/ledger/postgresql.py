@@ -1,4 +1,4 @@
-"""What only PostgreSQL understands: the writers' lock, full text with BM25, triggers, sizes.
+"""What only PostgreSQL understands: the writers' lock, triggers, sizes.
 
 Flow:    see dialects.py; sqlite.py is the counterpart.
 Imports: errors, and tables of the ledger. psycopg is loaded with the first PostgreSQL URL.
@@ -8,44 +8,24 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Engine,
-    Float,
-    Select,
-    bindparam,
-    column,
-    create_engine,
-    delete,
-    event,
-    select,
-    table,
-    text,
-)
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from hybrid_memory.errors import MissingExtraError
-from hybrid_memory.ledger.tables import metadata, passages, records
+from hybrid_memory.ledger.tables import metadata
 
 __all__ = [
+    "NO_FULL_TEXT",
     "READING",
     "SCHEMA",
-    "add_full_text",
     "damage",
     "engine",
     "is_busy",
     "lock_writers",
-    "matching",
     "mend",
     "number_on",
-    "remove_full_text",
     "size_bytes",
     "wipe",
 ]
@@ -68,26 +48,14 @@ SCHEMA: tuple[str, ...] = (
 )
 """What Alembic cannot describe; migration 0001 runs it. Never edited: a change is a later migration's own list."""
 
-_MAX_TERMS = 64
-"""Words of a question that are searched for; a pasted page adds cost, not precision."""
+NO_FULL_TEXT: tuple[str, ...] = (
+    "DROP TABLE passages_fts",
+    "DROP TEXT SEARCH CONFIGURATION hybrid_memory",
+    "DROP TEXT SEARCH DICTIONARY hybrid_memory_stem",
+)
+"""What migration 0005 runs."""
 _LOCKED = "55P03"
 """SQLSTATE lock_not_available: lock_timeout ran out (postgresql.org/docs/current/errcodes-appendix.html)."""
-
-_BM25 = """
-    WITH asked AS (
-      SELECT tsvector_to_array(to_tsvector('hybrid_memory', :question)) AS lexemes,
-             replace(plainto_tsquery('hybrid_memory', :question)::text, ' & ', ' | ')::tsquery AS query),
-    corpus AS (SELECT count(*) AS size, avg(length) AS mean FROM passages_fts),
-    hits AS MATERIALIZED (
-      SELECT passage_id, length, word.lexeme, cardinality(word.positions) AS count
-      FROM asked, passages_fts, unnest(words) AS word(lexeme, positions, weights)
-      WHERE words @@ asked.query AND word.lexeme = ANY (asked.lexemes)),
-    rarity AS (
-      SELECT lexeme, greatest(ln((size - count(*) + 0.5) / (count(*) + 0.5)), 1e-6) AS idf
-      FROM hits, corpus GROUP BY lexeme, size)
-    SELECT passage_id, sum(idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / mean)))::float8 AS score
-    FROM hits JOIN rarity USING (lexeme), corpus GROUP BY passage_id"""
-"""FTS5's own BM25 (k1 = 1.2, b = 0.75, idf at least 1e-6; sqlite.org/fts5.html, 4.1): ts_rank knows no rare words."""
 
 
 def engine(url: URL, *, lock_timeout_s: float) -> Engine:  # noqa: ARG001 - SQLite needs it here, this one per write
@@ -145,59 +113,6 @@ def mend(message: str) -> str:
     return "Nothing was stored; check that the server runs and that the URL names it, and see its log"
 
 
-# ---------------------------------------------------------------- full text
-
-_words = table("passages_fts", column("passage_id", BigInteger()))
-
-
-def add_full_text(connection: Connection, *, after: int) -> None:
-    """Index the words of the passages whose id is greater than `after`."""
-    rows = connection.execute(select(passages.c.id, passages.c.text).where(passages.c.id > after)).all()
-    if rows:
-        connection.execute(
-            text("INSERT INTO passages_fts VALUES (:id, to_tsvector('hybrid_memory', :words), :length)"),
-            [{"id": row.id, "words": " ".join(terms := _terms(row.text)), "length": len(terms)} for row in rows],
-        )
-
-
-def remove_full_text(connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
-    """Take passages (id, text) out of the word index; call it before they are deleted."""
-    connection.execute(delete(_words).where(_words.c.passage_id.in_([row_id for row_id, _ in rows])))
-
-
-def matching(question: str, condition: ColumnElement[bool], *, limit: int) -> Select[int, float] | None:
-    """Return the query for the best passages by BM25 among those whose record meets `condition`.
-
-    Any word of the question may match; punctuation is gone before PostgreSQL reads it, so no text is ever syntax.
-
-    Returns:
-        Rows (passage id, score > 0); None when the question has no words.
-    """
-    terms = list(dict.fromkeys(_terms(question)))[:_MAX_TERMS]
-    if not terms:
-        return None
-    scored = (
-        text(_BM25)
-        .bindparams(bindparam("question", " ".join(terms)))
-        .columns(column("passage_id", BigInteger()), column("score", Float()))
-        .cte("scored")
-    )
-    return (
-        select(passages.c.id, scored.c.score)
-        .join_from(scored, passages, passages.c.id == scored.c.passage_id)
-        .join(records, records.c.id == passages.c.record_id)
-        .where(condition)
-        .order_by(scored.c.score.desc(), passages.c.id)
-        .limit(limit)
-    )
-
-
-def _terms(said: str) -> list[str]:
-    """Return the words of a text, case and accents folded, as FTS5's tokenizer "unicode61" cuts them."""
-    plain = "".join(sign for sign in unicodedata.normalize("NFKD", said.casefold()) if not unicodedata.combining(sign))
-    return re.findall(r"[^\W_]+", plain)
-
-
 # ---------------------------------------------------------------- keeping
 
 
@@ -209,16 +124,14 @@ def number_on(connection: Connection) -> None:
         connection.execute(text(f"{greatest} HAVING count(*) > 0"))
 
 
-def damage(connection: Connection) -> list[str]:
-    """Return what is wrong with the word index; the rest the server guards by itself."""
-    lost = text("SELECT count(*) FROM passages WHERE id NOT IN (SELECT passage_id FROM passages_fts)")
-    count = connection.execute(lost).scalar_one()
-    return [f"{count} passages are missing from the full-text index"] if count else []
+def damage(connection: Connection) -> list[str]:  # noqa: ARG001 - SQLite needs it
+    """Return nothing: the server guards its files and references by itself."""
+    return []
 
 
 def size_bytes(connection: Connection) -> int:
     """Return the size of the ledger's tables and their indexes, in bytes."""
-    names = [*metadata.tables, "passages_fts"]
+    names = [*metadata.tables]
     query = "SELECT sum(pg_total_relation_size(CAST(name AS regclass))) FROM unnest(CAST(:names AS text[])) AS name"
     return int(connection.execute(text(query), {"names": names}).scalar_one())
 
@@ -231,6 +144,6 @@ def wipe(driver: Any) -> None:
     """
     driver.autocommit = True
     try:
-        driver.execute("VACUUM records, passages, passages_fts, self_edits, sources, adapters")
+        driver.execute("VACUUM records, passages, self_edits, sources, adapters")
     finally:
         driver.autocommit = False

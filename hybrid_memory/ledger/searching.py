@@ -1,8 +1,8 @@
-"""Passages: which a query may see, the best by words, and their vectors.
+"""Passages: which a query may see, their texts and their vectors.
 
-Flow:    SqlLedger.visible, lexical, passages, vectors_after, vectors, set_vectors,
+Flow:    SqlLedger.visible, passages, vectors_after, vectors, set_vectors,
          record_vectors, removals_after.
-Imports: errors, types, and dialects, reading, rows, selection, tables of the ledger.
+Imports: errors, types, and rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from datetime import datetime
 from itertools import takewhile
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, bindparam, func, select, union, update
+from sqlalchemy import Connection, Row, bindparam, func, select, union, update
 
 from hybrid_memory.errors import IndexMismatchError
-from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.rows import read_passage, read_record, read_vectors, vector_bytes
 from hybrid_memory.ledger.selection import in_parts, seen_by, selected
 from hybrid_memory.ledger.tables import events, passages, records, removals
@@ -23,7 +22,6 @@ from hybrid_memory.protocols import Filters
 from hybrid_memory.types import FloatArray, IdArray, Passage, Record, Scope, Status
 
 __all__ = [
-    "lexical",
     "read_passages",
     "record_vectors",
     "removals_after",
@@ -102,15 +100,6 @@ def texts_after(connection: Connection, passage_id: int, *, limit: int) -> tuple
     )
     rows = connection.execute(query).all()
     return [row.id for row in rows], [row.text for row in rows]
-
-
-def lexical(
-    connection: Connection, question: str, *, scope: Scope, limit: int, filters: Filters | None, as_of: datetime | None
-) -> list[tuple[int, float]]:
-    """Return (passage id, BM25 score, higher is better), best first, of the passages a query may see."""
-    condition = and_(seen_by(scope), selected(filters=filters, as_of=as_of))
-    query = dialect_of(connection).matching(question, condition, limit=limit)
-    return [] if query is None else [(row[0], row[1]) for row in connection.execute(query)]
 
 
 def read_passages(connection: Connection, ids: Sequence[int]) -> list[tuple[Passage, Record]]:

@@ -1,49 +1,32 @@
-"""What only SQLite understands: pragmas, full text (FTS5), triggers, checks and backup.
+"""What only SQLite understands: pragmas, triggers, checks and backup.
 
 Flow:    see dialects.py; postgresql.py is the counterpart.
-Imports: tables.
+Imports: nothing of the ledger.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    URL,
-    ColumnElement,
-    Connection,
-    Engine,
-    Select,
-    create_engine,
-    event,
-    func,
-    literal_column,
-    select,
-    text,
-)
-
-from hybrid_memory.ledger.tables import passages, records
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 __all__ = [
+    "NO_FULL_TEXT",
     "READING",
     "SCHEMA",
     "WRITES",
-    "add_full_text",
     "copy_to",
     "damage",
     "engine",
     "is_busy",
     "lock_writers",
-    "matching",
     "mend",
     "number_on",
-    "remove_full_text",
     "size_bytes",
     "wipe",
 ]
@@ -61,8 +44,8 @@ SCHEMA: tuple[str, ...] = (
 )
 """What Alembic cannot describe; migration 0001 runs it. Never edited: a change is a later migration's own list."""
 
-_MAX_TERMS = 64
-"""Words of a question that are searched for; a pasted page adds cost, not precision."""
+NO_FULL_TEXT: tuple[str, ...] = ("DROP TABLE passages_fts",)
+"""What migration 0005 runs."""
 
 
 WRITES = "hybrid_memory_writes"
@@ -127,61 +110,6 @@ def _casefold(value: str | float | bytes | None) -> str | float | bytes | None:
     return value.casefold() if isinstance(value, str) else value
 
 
-# ---------------------------------------------------------------- full text
-
-
-def add_full_text(connection: Connection, *, after: int) -> None:
-    """Index the words of the passages whose id is greater than `after`."""
-    connection.execute(
-        text("INSERT INTO passages_fts(rowid, text) SELECT id, text FROM passages WHERE id > :after"), {"after": after}
-    )
-
-
-def remove_full_text(connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
-    """Take passages (id, text as it was indexed) out of the word index; call it before they are deleted."""
-    if not rows:
-        return
-    connection.execute(
-        text("INSERT INTO passages_fts(passages_fts, rowid, text) VALUES ('delete', :id, :text)"),
-        [{"id": row_id, "text": words} for row_id, words in rows],
-    )
-    # A delete only adds a marker to the index: the words stay in older segments until those are merged.
-    connection.execute(text("INSERT INTO passages_fts(passages_fts) VALUES ('optimize')"))
-
-
-def matching(question: str, condition: ColumnElement[bool], *, limit: int) -> Select[int, float] | None:
-    """Return the query for the best passages by BM25 among those whose record meets `condition`.
-
-    Every word of the question is quoted, so that no text is ever FTS5 syntax, and any of them may match.
-    FTS5's bm25() is negative with the best lowest; it is turned round here (sqlite.org/fts5.html, 5.1.1).
-
-    Returns:
-        Rows (passage id, score > 0 for all but very common words); None when the question has no words.
-    """
-    terms = list(dict.fromkeys(re.findall(r"\w+", question.casefold())))[:_MAX_TERMS]
-    if not terms:
-        return None
-    # Materialised: left to itself the planner may run the full-text search once per record.
-    matched = (
-        select(
-            literal_column("rowid").label("passage_id"),
-            (-func.bm25(literal_column("passages_fts"))).label("score"),
-        )
-        .select_from(text("passages_fts"))
-        .where(text("passages_fts MATCH :question").bindparams(question=" OR ".join(f'"{term}"' for term in terms)))
-        .cte("matched")
-        .prefix_with("MATERIALIZED")
-    )
-    return (
-        select(passages.c.id, matched.c.score)
-        .join_from(matched, passages, passages.c.id == matched.c.passage_id)
-        .join(records, records.c.id == passages.c.record_id)
-        .where(condition)
-        .order_by(matched.c.score.desc(), passages.c.id)
-        .limit(limit)
-    )
-
-
 # ---------------------------------------------------------------- keeping
 
 
@@ -198,15 +126,6 @@ def damage(connection: Connection) -> list[str]:
     ]
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         found.append(f"row {row} of table {table} refers to a missing row of table {parent}")
-    missing = "SELECT count(*) FROM passages WHERE id NOT IN (SELECT id FROM passages_fts_docsize)"
-    extra = "SELECT count(*) FROM passages_fts_docsize WHERE id NOT IN (SELECT id FROM passages)"
-    for query, what in (
-        (missing, "passages are missing from the full-text index"),
-        (extra, "rows of the full-text index have no passage"),
-    ):
-        count = connection.exec_driver_sql(query).scalar_one()
-        if count:
-            found.append(f"{count} {what}")
     return found
 
 

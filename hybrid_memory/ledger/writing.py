@@ -12,13 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, update
 from ulid import ULID
 
 from hybrid_memory.errors import InputError, NotFoundError
 from hybrid_memory.ledger.clock import from_micros
 from hybrid_memory.ledger.content import tombstone
-from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.known import Known, Stamped, load_known, stamped
 from hybrid_memory.ledger.rows import read_decision, scope_row, vector_bytes
 from hybrid_memory.ledger.slots import current, displaced, placed
@@ -290,9 +289,7 @@ class _Batch:
             connection.execute(update(sources).where(row).values(vouched=True), self._risen)
         rows = list(_passage_rows(self._new))
         if rows:
-            last = connection.execute(select(func.coalesce(func.max(passages.c.id), 0))).scalar_one()
             connection.execute(insert(passages), rows)
-            dialect_of(connection).add_full_text(connection, after=last)
 
     def _record_row(self, record_id: str, item: Stamped) -> dict[str, Any]:
         draft, plain = item.draft, item.draft.to_json()

@@ -118,12 +118,6 @@ class Ledger(Protocol):
         """Return ids and texts of the passages after an id, in id order."""
         ...
 
-    def lexical(
-        self, question: str, *, scope: Scope, limit: int, filters: Filters | None = None, as_of: datetime | None = None
-    ) -> list[tuple[int, float]]:
-        """Return (passage id, BM25 score, higher is better) by full text, best first, inside the selection."""
-        ...
-
     def passages(self, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
         """Return passages with their records, in the order of `ids`."""
         ...
@@ -220,7 +214,7 @@ class Ledger(Protocol):
     # --- forgetting
 
     def forget(self, record_ids: Sequence[str], *, may_return: bool = False) -> Mapping[str, Json]:
-        """Remove the records' text, passages, vectors, FTS rows, self-edits in one transaction.
+        """Remove the records' text, passages, vectors, self-edits in one transaction.
 
         Leaves a tombstone (salted hash) unless it may return, marks their shards dirty and masked, returns counts.
         """

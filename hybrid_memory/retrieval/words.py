@@ -3,7 +3,7 @@
 Flow:    ledger (texts) -> [words] -> retriever
 Imports: errors, types, and retrieval.terms, retrieval.word_order, retrieval.selection.
 
-Why not the ledger's full-text search: FTS5 scores every passage that has any word of the question before it looks
+Why not a full-text search in the ledger: FTS5 scores every passage that has any word of the question before it looks
 at the selection, 150 ms for 20,000 passages; this takes under 1 ms (benchmarks/retrieval_speed.py).
 Most of the postings lie in plain arrays, as they were loaded; what was added since lies in a short list per term
 and moves into the arrays when the index is packed.
