@@ -171,6 +171,31 @@ def outer_loop(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def retrieval_speed(result: Mapping[str, Any]) -> str:
+    """Return speed by size as Markdown, and other stores beside it."""
+    ours = result["ours"]
+    names = [name for name in ours[0] if name not in ("records", "cold start found")]
+    lines = [
+        f"Made-up texts and vectors, {result['machine']}, settings {result['settings']}:",
+        "",
+        "| | " + " | ".join(f"{row['records']:,} records" for row in ours) + " |",
+        "|---" * (len(ours) + 1) + "|",
+    ]
+    lines += [f"| {name} | " + " | ".join(_number(row[name]) for row in ours) + " |" for name in names]
+    lines += ["", "Other stores, the same vectors in the same run:", ""]
+    stores = result["peers"]
+    lines += ["| | " + " | ".join(row["store"] for row in stores) + " |", "|---" * (len(stores) + 1) + "|"]
+    for name in [name for name in stores[0] if name != "store"] if stores else []:
+        lines.append(f"| {name} | " + " | ".join(_number(row[name]) for row in stores) + " |")
+    return "\n".join(lines)
+
+
+def _number(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _cell(column: str, value: float | str | None) -> str:
     if value is None or isinstance(value, str):
         return "–" if value is None else value
@@ -186,6 +211,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "labels": ("README.md", labels),
     "forgetting": ("README.md", forgetting),
     "retrieval_quality": ("docs/results.md", retrieval_quality),
+    "retrieval_speed": ("docs/results.md", retrieval_speed),
     "inner_loop_speed": ("docs/results.md", inner_loop_speed),
     "knowledge_incorporation": ("docs/results.md", knowledge_incorporation),
     "outer_loop": ("docs/results.md", outer_loop),
