@@ -923,7 +923,7 @@ def test_a_forgotten_text_does_not_come_back_in_other_clothes(ledger: SqlLedger)
 
 
 def test_a_statement_that_fills_a_slot_takes_over_from_the_same_words_that_filled_none(ledger: SqlLedger) -> None:
-    """Otherwise the words would stay when the slot's value changes; their sources are kept."""
+    """Otherwise the words would outlive the slot's value; their sources are kept, a stranger's for strangers."""
     words = opening("nine", 1).draft.text
     loose = put(ledger, words, trust=Trust.EXTERNAL, source="leaflet")
     receipt = ledger.write([opening("nine", 1)])[0]
@@ -931,7 +931,9 @@ def test_a_statement_that_fills_a_slot_takes_over_from_the_same_words_that_fille
 
     assert receipt.superseded == (loose,)
     assert [record.value for record in ledger.find(scope=ANN)] == ["ten"]
-    assert ledger.confirmations([drafted(words, slot=SLOT, value="nine", source="third")]) == [2]
+    for trust, confirmed in ((Trust.EXTERNAL, 2), (Trust.USER, 1)):
+        third = drafted(words, slot=SLOT, value="nine", source="third", trust=trust)
+        assert ledger.confirmations([third]) == [confirmed]
 
 
 def test_a_stranger_who_repeats_a_retired_value_changes_nothing(ledger: SqlLedger) -> None:
