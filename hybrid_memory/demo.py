@@ -65,8 +65,6 @@ class DemoReport:
     def text(self) -> str:
         """Return the table, the adapters' lineage, the receipt and where everything lies."""
         asked = ", ".join(f"{number} {what}" for what, number in self.counts.items())
-        weights = self.receipt["weights"]
-        state = weights["state"] if isinstance(weights, Mapping) else ""
         return "\n".join(
             [
                 f"{self.company}: three windows, then {asked}, asked in four ways.",
@@ -80,7 +78,8 @@ class DemoReport:
                 *(f"  {line}" for line in self.windows),
                 "Adapters",
                 *(f"  {line}" for line in self.lineage),
-                f"Forgotten: 1 record; retrieval {self.receipt['retrieval']}; weights {state}, {weights}",
+                "Forgotten: 1 record",
+                *(f"  {half}: {_listed(self.receipt[half])}" for half in ("retrieval", "weights")),
                 "",
                 f"Everything lies in {self.folder}: ledger.sqlite (the truth), index/, adapters/, {RECEIPT}.",
                 "Seconds: " + ", ".join(f"{stage} {spent:.0f}" for stage, spent in self.seconds.items()),
@@ -128,8 +127,8 @@ def run(folder: Path, *, progress: Progress | None = None, quick: bool = False) 
             counts=exam.counts,
             windows=windows,
             lineage=[
-                f"{version.id}: {version.status.value}, {len(version.record_ids)} records, "
-                f"learned {version.metrics.get('learned')}, kept {version.metrics.get('kept')}"
+                f"{version.id}: {version.status.value}, records {len(version.record_ids)}, "
+                + _listed({name: version.metrics.get(name) for name in ("learned", "kept")})
                 for version in memory.adapters.list()
             ],
             receipt=receipt,
@@ -282,6 +281,19 @@ def _forget(memory: HybridMemory, statement: str, file: Path, progress: Progress
         raise NotFoundError(f"the record to forget is gone and {file} too; remove the demo's folder and run it again")
     kept: Mapping[str, Json] = json.loads(file.read_text(encoding="utf-8"))
     return kept
+
+
+def _listed(part: Json) -> str:
+    """Return names and values in a row, without those that hold nothing.
+
+    >>> _listed({"state": "rebuilt", "files_deleted": 5, "shards": ["facts-1", "facts-2"], "due": [], "kept": None})
+    'state rebuilt, files deleted 5, shards facts-1 facts-2'
+    """
+    held = {name: value for name, value in part.items() if value not in (None, [])} if isinstance(part, Mapping) else {}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in held.items()
+    )
 
 
 def _cell(column: str, value: float) -> str:
