@@ -3,7 +3,8 @@
 Flow:    question vector -> [adapter choice] -> generation
 Imports: types, protocols.
 
-A behaviour shard of the scope is always on. Of the other shards the one whose nearest record is closest to
+A behaviour shard of the scope is there for every question: it answers what no other shard knows, and has the last
+word otherwise (writing.py). Of the other shards the one whose nearest record is closest to
 the question is used, if it is close enough (MEGa's gate, parametric.md finding 8, with one key per record); the
 shard must also be of the question's kind. If the nearest record was superseded, has
 expired or was forgotten since, its shard is masked for this question: what it would say is what is no longer
@@ -30,7 +31,7 @@ class Choice:
     """What serves one question."""
 
     always: tuple[AdapterVersion, ...]
-    """Behaviour: on for every question of the scope."""
+    """Behaviour: there for every question of the scope."""
     routed: tuple[AdapterVersion, ...]
     """The shard that knows about this question, if there is one."""
     masked: tuple[str, ...]

@@ -6,8 +6,8 @@ Imports: types, protocols, forms, ordinary.
 Nearness alone cannot: "Who invented the bicycle?" is near to every ticket and many rules of a bicycle shop. A
 line between a group's texts and all others (ordinary questions, a preference's questions, the other group)
 can. On the development company it keeps 80 % of unseen tickets and lets 8 % of other questions through to their shard
-(nearest key alone: 89 % and 50 %), and keeps all plain and 81 % of hard questions about
-facts while 17 % of a preference's questions pass (nearest key alone: 96 % and 46 %).
+(nearest key alone: 89 % and 50 %), and keeps all plain and 81 % of hard questions about facts while 17 % of a
+preference's questions pass (nearest key alone: 96 % and 46 %).
 """
 
 from __future__ import annotations
