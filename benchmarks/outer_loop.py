@@ -338,7 +338,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--controlled", type=int, default=12, help="unseen passages of the part on form")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--folder", type=Path, help="where the run lies; it goes on when it is there")
     parser.add_argument("--parts", nargs="+", default=["loop", "speed", "control", "graders"])
     parser.add_argument("--smoke", action="store_true", help="2 passages and 2 samples; proves nothing")

@@ -534,6 +534,22 @@ def test_an_empty_prompt_is_completed_from_the_beginning(lm: LocalLanguageModel)
 # ------------------------------------------------------------ loading
 
 
+def test_by_itself_it_computes_in_bfloat16_only_where_the_processor_has_instructions_for_it(
+    lm: LocalLanguageModel, tmp_path: Path
+) -> None:
+    """The oracle is the kernel's own list of what the processor can do."""
+    flags = Path("/proc/cpuinfo")
+    if not flags.is_file():
+        pytest.skip("only Linux lists a processor's instructions in a file")
+    lm.base.save_pretrained(tmp_path)
+    lm.tokenizer.save_pretrained(tmp_path)
+
+    loaded = LocalLanguageModel.load(tmp_path, threads=1)
+
+    fast = "avx512_bf16" in flags.read_text(encoding="utf-8")
+    assert loaded.base.dtype == (torch.bfloat16 if fast else torch.float32)
+
+
 def test_a_saved_model_is_loaded_as_it_was(lm: LocalLanguageModel, tmp_path: Path) -> None:
     """The fingerprint names the weights, wherever they lie."""
     lm.base.save_pretrained(tmp_path)

@@ -50,7 +50,7 @@ class LocalLanguageModel:
         source: Path | str,
         *,
         device: str = "cpu",
-        dtype: str = "bfloat16",
+        dtype: str = "auto",
         four_bit: bool = False,
         threads: int = 0,
         batch_size: int = 32,
@@ -60,7 +60,7 @@ class LocalLanguageModel:
         Args:
             source: folder with config.json and safetensors, or a hub id.
             device: "cpu", "cuda" or "mps".
-            dtype: of the frozen base weights; adapters are float32.
+            dtype: of the frozen base weights, "auto" for the one that is fast here; adapters are float32.
             four_bit: hold the base weights in four bits (NF4, needs bitsandbytes) and compute in `dtype`.
             threads: torch threads; 0 takes one per core.
             batch_size: prompts generated or scored together.
