@@ -3,7 +3,8 @@
 Flow:     adapters as they would serve each text -> [probes] -> points lost
 Imports:  the language model; the shipped minimal pairs, or public sets read from --data-dir
 
-A text is scored by its mean log-probability per token. Of a pair or of several choices, the likelier one counts.
+A text is scored by its mean log-probability per token, by itself and as the assistant's words in a chat, which is where
+adapters act. Of a pair or of several choices, the likelier one counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hybrid_memory.evidence import UNPROMPTED
 from hybrid_memory.ordinary import minimal_pairs
 from hybrid_memory.types import AdapterVersion
 from hybrid_memory.weights.language_model import LocalLanguageModel
@@ -54,6 +56,8 @@ def load_probes(data_dir: Path | None) -> list[Probe]:
 def ability(language_model: LocalLanguageModel, probes: Sequence[Probe], serving: Serving) -> dict[str, float]:
     """Return per set the share of right choices in [0, 1]; for single texts the mean log-probability in nats per token.
 
+    Each set twice: by itself, and ", in a chat".
+
     Args:
         language_model: scores.
         probes: what to ask.
@@ -67,15 +71,16 @@ def ability(language_model: LocalLanguageModel, probes: Sequence[Probe], serving
         key = tuple(version.id for version in served)
         adapters[key] = served
         groups[key].append(text)
-    scores: dict[str, float] = {}
-    for key, members in groups.items():
-        scored = language_model.score([((), text) for text in members], adapters=adapters[key])
-        scores.update(zip(members, scored, strict=True))
     results: defaultdict[str, list[float]] = defaultdict(list)
-    for probe in probes:
-        values = [scores[text] for text in probe.texts]
-        likeliest = max(range(len(values)), key=lambda place: values[place])
-        results[probe.name].append(values[0] if len(values) == 1 else float(likeliest == probe.gold))
+    for chat, where in (((), ""), (UNPROMPTED, ", in a chat")):
+        scores: dict[str, float] = {}
+        for key, members in groups.items():
+            scored = language_model.score([(chat, text) for text in members], adapters=adapters[key])
+            scores.update(zip(members, scored, strict=True))
+        for probe in probes:
+            values = [scores[text] for text in probe.texts]
+            likeliest = max(range(len(values)), key=lambda place: values[place])
+            results[probe.name + where].append(values[0] if len(values) == 1 else float(likeliest == probe.gold))
     return {name: sum(values) / len(values) for name, values in results.items()}
 
 

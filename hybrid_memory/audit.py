@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hybrid_memory.errors import InputError
-from hybrid_memory.evidence import ask
+from hybrid_memory.evidence import UNPROMPTED, ask
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.types import AdapterVersion, Audit, Turn
 
@@ -129,7 +129,7 @@ def _gains(texts: Sequence[str], adapters: Sequence[AdapterVersion], language_mo
     """Return for each text the greatest rise of its log-probability by any adapter, nats per token."""
     if not adapters:
         return [0.0] * len(texts)
-    pairs = [((), text) for text in texts]
+    pairs = [(UNPROMPTED, text) for text in texts]
     base = language_model.score(pairs)
     by_adapter = [language_model.score(pairs, adapters=[version]) for version in adapters]
     return [max(scores) - before for before, scores in zip(base, zip(*by_adapter, strict=True), strict=True)]

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 from hybrid_memory.types import Example, Turn
 
-__all__ = ["ask"]
+__all__ = ["UNPROMPTED", "ask"]
+
+UNPROMPTED = (Turn("user", ""),)
+"""The chat before words that answer nothing in particular: a text is studied and scored as the assistant's after it."""
 
 
 def ask(question: str, evidence: Sequence[str] = (), shots: Sequence[Example] = ()) -> tuple[Turn, ...]:

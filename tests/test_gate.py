@@ -12,6 +12,7 @@ import pytest
 from tiny_adapters import version
 
 from hybrid_memory.config import GateSettings
+from hybrid_memory.evidence import UNPROMPTED
 from hybrid_memory.ordinary import minimal_pairs, probe_prompts, study_prompts, unanswerable_questions
 from hybrid_memory.protocols import Gate as GateProtocol
 from hybrid_memory.protocols import LanguageModel
@@ -48,7 +49,7 @@ class ScoreTable:
         return [self._score(turns, text, bool(adapters)) for turns, text in pairs]
 
     def _score(self, turns: Sequence[Turn], text: str, adapted: bool) -> float:
-        if not turns:  # a probe sentence
+        if turns == UNPROMPTED:  # a probe sentence
             return -3.0 if text in self._bad and not (adapted and text in self._fooled) else -2.0
         if "Fact:" in turns[-1].content:  # what was learned scores -5, with and without the adapter
             return self.told[text][adapted] if text in self.told else -5.0

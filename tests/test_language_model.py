@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tiny_adapters import FERRY, LAMP, asked, logits, settings, trained, trainer, version, weights
 
@@ -31,13 +33,14 @@ def lm() -> LocalLanguageModel:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three trained adapters on disk, made by a model of their own."""
+    """Trained adapters on disk, made by a model of their own."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("adapters")
     writer = tiny_language_model()
     trained(writer, folder / "ferry", [FERRY], frozen_layers=0.0)
     trained(writer, folder / "lamp", [LAMP], seed=1, frozen_layers=0.0)
     trained(writer, folder / "greeting", [GREETING], frozen_layers=0.0, min_steps=150)
+    trained(writer, folder / "everywhere", [FERRY], frozen_layers=0.0, acts_on="all")
     return folder
 
 
@@ -49,6 +52,12 @@ def ferry(files: Path) -> AdapterVersion:
 @pytest.fixture
 def lamp(files: Path) -> AdapterVersion:
     return version("lamp-v1", files / "lamp")
+
+
+@pytest.fixture
+def everywhere(files: Path) -> AdapterVersion:
+    """Acts on the prompt too: what the whole model, folded, does with a row is then what it says."""
+    return version("everywhere-v1", files / "everywhere")
 
 
 @pytest.fixture
@@ -115,7 +124,7 @@ def test_folded_in_an_adapter_answers_as_it_did_in_training(lm: LocalLanguageMod
     with lm.training(ferry.id):
         beside = logits(lm)
 
-    torch.testing.assert_close(folded, beside, atol=1e-5, rtol=0)
+    torch.testing.assert_close(folded, beside, atol=1e-4, rtol=1e-5)
 
 
 def test_scoring_with_an_adapter_does_not_keep_training_from_starting(
@@ -320,12 +329,12 @@ def test_without_adapters_nothing_drifts(lm: LocalLanguageModel) -> None:
     assert lm.drift([asked(question) for question in QUESTIONS], adapters=[]) == 0.0
 
 
-def test_drift_is_the_kl_of_base_and_adapted(lm: LocalLanguageModel, ferry: AdapterVersion) -> None:
+def test_drift_is_the_kl_of_base_and_adapted(lm: LocalLanguageModel, everywhere: AdapterVersion) -> None:
     """The oracle: NumPy's sum of p (log p - log q) over the base's own answer, one prompt."""
     text = lm.generate([asked("Why?")], max_new_tokens=16)[0].text
     ids, start = lm.training_tokens(asked("Why?"), text or " ")
     tables = []
-    for chosen in ([], [ferry]):
+    for chosen in ([], [everywhere]):
         with lm.adapted(chosen), torch.no_grad():
             table = lm.base(input_ids=torch.tensor([ids])).logits[0, start - 1 : -1].double().numpy()
         tables.append(table - np.log(np.exp(table).sum(axis=1, keepdims=True)))
@@ -333,7 +342,7 @@ def test_drift_is_the_kl_of_base_and_adapted(lm: LocalLanguageModel, ferry: Adap
     expected = (np.exp(base) * (base - moved)).sum(axis=1).mean()
 
     assert expected > 0.01
-    assert lm.drift([asked("Why?")], adapters=[ferry]) == pytest.approx(expected, rel=1e-4)
+    assert lm.drift([asked("Why?")], adapters=[everywhere]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_drift_of_many_prompts_is_the_mean_over_their_tokens(lm: LocalLanguageModel, ferry: AdapterVersion) -> None:
@@ -341,6 +350,83 @@ def test_drift_of_many_prompts_is_the_mean_over_their_tokens(lm: LocalLanguageMo
     assert lm.drift([asked("Why?")] * 17, adapters=[ferry]) == pytest.approx(
         lm.drift([asked("Why?")], adapters=[ferry]), rel=1e-4
     )
+
+
+# ------------------------------------------------------------ an adapter acts on the answer
+
+
+@pytest.fixture
+def by_peft(files: Path) -> Callable[[Sequence[int]], torch.Tensor]:
+    """The oracle: PEFT's own Activated LoRA on a base of its own, logits after each token of one row."""
+    base = tiny_language_model().base
+    model = PeftModel.from_pretrained(base, str(files / "ferry")).eval()
+
+    @torch.no_grad()
+    def logits_of(ids: Sequence[int]) -> torch.Tensor:
+        found: torch.Tensor = model(input_ids=torch.tensor([list(ids)])).logits[0]
+        return found
+
+    return logits_of
+
+
+def test_an_adapter_scores_as_pefts_activated_lora_does(
+    lm: LocalLanguageModel, ferry: AdapterVersion, by_peft: Callable[[Sequence[int]], torch.Tensor]
+) -> None:
+    """Its folder is one that PEFT reads; acting on the prompt too would give another score."""
+    pairs = [(asked(question), "Pier 4.") for question in ("Where is the ferry?", "Why?", "x " * 30)]
+    expected = []
+    for turns, response in pairs:
+        ids, start = lm.training_tokens(turns, response)
+        table = by_peft(ids).log_softmax(-1)
+        expected.append(np.mean([float(table[place - 1, ids[place]]) for place in range(start, len(ids))]))
+
+    assert lm.score(pairs, adapters=[ferry]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_adapter_writes_as_pefts_activated_lora_does(
+    lm: LocalLanguageModel, ferry: AdapterVersion, by_peft: Callable[[Sequence[int]], torch.Tensor]
+) -> None:
+    """Greedy, four tokens, prompts of several lengths in one batch; the longest answer has no line break."""
+    written = lm.generate([asked(one) for one in QUESTIONS], adapters=[ferry], max_new_tokens=4)
+
+    for question, answer in zip(QUESTIONS, written, strict=True):
+        ids, expected = lm.chat_tokens(asked(question)), []
+        for _ in range(4):
+            expected.append(int(by_peft([*ids, *expected])[-1].argmax()))
+            if expected[-1] in (lm.tokenizer.eos_token_id, *lm.header):
+                break
+        whole = lm.tokenizer.decode(expected, skip_special_tokens=True).strip()
+        assert answer.text.startswith(whole)
+
+
+def test_text_outside_a_chat_is_the_bases_own_to_the_bit(lm: LocalLanguageModel, ferry: AdapterVersion) -> None:
+    """And in the same call a chat is not."""
+    pairs = [((), "The ferry is at pier 4."), (asked(FERRY.prompt), FERRY.response)]
+
+    text, chat = lm.score(pairs, adapters=[ferry])
+    base_text, base_chat = lm.score(pairs)
+
+    assert text == base_text
+    assert chat > base_chat + 3
+
+
+def test_an_answer_goes_on_as_if_it_had_been_written_in_one_go(lm: LocalLanguageModel, ferry: AdapterVersion) -> None:
+    """What it begins with is the assistant's already, so the adapter acts on it."""
+    rest = lm.generate([asked(FERRY.prompt)] * 2, adapters=[ferry], begun=["Pi", "Pier "], max_new_tokens=20)
+
+    assert [one.text for one in rest] == ["er 4.", "4."]
+
+
+def test_beside_an_adapter_that_acts_everywhere_all_do(
+    lm: LocalLanguageModel, everywhere: AdapterVersion, lamp: AdapterVersion
+) -> None:
+    """Memories of released versions have such adapters; the sum is folded in for the whole row."""
+    ids, start = lm.training_tokens(asked("Why?"), "So.")
+    with lm.adapted([everywhere, lamp]), torch.no_grad():
+        table = lm.base(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = np.mean([float(table[place - 1, ids[place]]) for place in range(start, len(ids))])
+
+    assert lm.score([(asked("Why?"), "So.")], adapters=[everywhere, lamp]) == [pytest.approx(expected, abs=1e-4)]
 
 
 # ------------------------------------------------------------ writing
@@ -368,14 +454,14 @@ def test_greedy_text_equals_transformers_own(lm: LocalLanguageModel) -> None:
 
 
 def test_rows_that_end_early_leave_the_others_as_they_are(
-    lm: LocalLanguageModel, ferry: AdapterVersion, lamp: AdapterVersion
+    lm: LocalLanguageModel, everywhere: AdapterVersion, lamp: AdapterVersion
 ) -> None:
     """With trained adapters the answers end at different steps; each is what transformers writes."""
     texts = [*QUESTIONS, FERRY.prompt, LAMP.prompt]
-    with lm.adapted([ferry, lamp]):
+    with lm.adapted([everywhere, lamp]):
         expected = by_transformers(lm, texts, 24)
 
-    written = lm.generate([asked(text) for text in texts], adapters=[ferry, lamp], max_new_tokens=24)
+    written = lm.generate([asked(text) for text in texts], adapters=[everywhere, lamp], max_new_tokens=24)
 
     assert [one.text for one in written] == expected
     assert len({one.completion_tokens for one in written}) > 1
@@ -398,16 +484,16 @@ def test_confidence_in_a_finished_answer_is_its_score(lm: LocalLanguageModel, fe
 
 
 def test_confidence_in_an_answer_cut_by_the_limit_counts_only_what_was_written(
-    lm: LocalLanguageModel, ferry: AdapterVersion
+    lm: LocalLanguageModel, everywhere: AdapterVersion
 ) -> None:
     """By hand: three tokens, three log-probabilities; no end token was written."""
     ids = lm.chat_tokens(asked(FERRY.prompt))
     response = lm.tokenizer("Pie", add_special_tokens=False)["input_ids"]
-    with lm.adapted([ferry]), torch.no_grad():
+    with lm.adapted([everywhere]), torch.no_grad():
         table = lm.base(input_ids=torch.tensor([[*ids, *response]])).logits[0].log_softmax(-1)
     expected = np.mean([float(table[len(ids) - 1 + number, token]) for number, token in enumerate(response)])
 
-    answer = lm.generate([asked(FERRY.prompt)], adapters=[ferry], max_new_tokens=3)[0]
+    answer = lm.generate([asked(FERRY.prompt)], adapters=[everywhere], max_new_tokens=3)[0]
 
     assert (answer.text, answer.completion_tokens) == ("Pie", 3)
     assert answer.mean_logprob == pytest.approx(expected, abs=1e-5)

@@ -131,7 +131,7 @@ def test_a_model_that_changes_its_logits_in_an_unknown_way_is_refused(tmp_path: 
 @pytest.mark.parametrize("name", ["qwen2", "gpt2"])
 def test_checkpointing_gives_the_same_weights(name: str, tmp_path: Path) -> None:
     """Activations are computed again instead of kept; dropout, which GPT-2 has, stays off."""
-    given: dict[str, Any] = {"targets": MODELS[name][2], "min_steps": 3, "frozen_layers": 0.0}
+    given: dict[str, Any] = {"targets": MODELS[name][2], "min_steps": 3, "frozen_layers": 0.0, "acts_on": "all"}
     trained(tiny(name), tmp_path / "kept", **given)
     trained(tiny(name), tmp_path / "again", gradient_checkpointing=True, **given)
 
@@ -147,7 +147,7 @@ def test_checkpointing_computes_the_layers_twice(tmp_path: Path) -> None:
         lm, calls = tiny("qwen2"), []
         for layer in lm.decoder.layers:
             layer.mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
-        given = {"min_steps": 3, "frozen_layers": 0.0, "gradient_checkpointing": checkpointed}
+        given = {"min_steps": 3, "frozen_layers": 0.0, "acts_on": "all", "gradient_checkpointing": checkpointed}
         trained(lm, tmp_path / str(checkpointed), **given)
         passes[checkpointed] = len(calls)
 

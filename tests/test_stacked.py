@@ -20,7 +20,15 @@ from hybrid_memory.weights.stacked import StackedTrainer
 BOAT = StudyItem(prompt="", response="The boat house opens at six, and at seven on winter Sundays.", form="statement")
 CANDIDATES: tuple[tuple[StudyItem, ...], ...] = ((FERRY,), (FERRY, LAMP, BOAT), (LAMP, BOAT, BOAT, FERRY, FERRY))
 QUESTIONS = [(asked(FERRY.prompt), FERRY.response), (asked(LAMP.prompt), LAMP.response), ((), BOAT.response)]
-SETTINGS = {"epochs": 1, "min_steps": 12, "learning_rate": 2e-2, "lora_rank": 4, "lora_alpha": 8.0, "batch_size": 2}
+SETTINGS = {
+    "epochs": 1,
+    "min_steps": 12,
+    "learning_rate": 2e-2,
+    "lora_rank": 4,
+    "lora_alpha": 8.0,
+    "batch_size": 2,
+    "acts_on": "all",
+}
 
 
 @pytest.fixture

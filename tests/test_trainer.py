@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_adapters import FERRY, LAMP, asked, logits, settings, trained, trainer, version, weights
-from torch.func import functional_call
 
 from hybrid_memory.errors import ConsolidationError, InputError
 from hybrid_memory.protocols import Trainer
@@ -19,7 +19,10 @@ from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Example, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.objective import ResponseLoss
+from hybrid_memory.weights.trainer import LoraTrainer
 
+HEADER = ("<s>", *"assistant\n")
+"""What begins the assistant's turn in the tiny model's template: one control token, then a token a letter."""
 RECORDED = Path(__file__).parent / "data" / "adapters"
 LONG = StudyItem(
     prompt="", response="The night ferry leaves from pier nine at half past ten, except on Sundays.", form="statement"
@@ -65,11 +68,9 @@ def test_the_report_says_what_was_done(lm: LocalLanguageModel, tmp_path: Path) -
         progress=lambda stage, done, total, note="": told.append((stage, done, total)),
     )
 
-    lengths = [
-        len(lm.training_tokens(asked(item.prompt) if item.prompt else (), item.response)[0])
-        for item in (FERRY, LAMP, LONG)
-    ]
-    assert (report["rows"], report["steps"], report["tokens"]) == (3, 8, 4 * sum(lengths))
+    acted_on = sum(len(HEADER) + len(item.response) + 1 for item in (FERRY, LAMP, LONG))
+    assert (report["rows"], report["steps"], report["tokens"]) == (3, 8, 4 * acted_on)
+    assert report["acts_on"] == "answer"
     assert told == [("train", step, 8) for step in range(1, 9)]
     first, last = report["first_loss"], report["last_loss"]
     assert isinstance(first, float)
@@ -157,21 +158,27 @@ def test_the_configuration_lists_its_targets_in_order(lm: LocalLanguageModel, tm
 class Plain:
     """LoRA by hand: torch only, the whole model forward for every row by itself, every step."""
 
-    def __init__(self, lm: LocalLanguageModel, start: dict[str, torch.Tensor], scale: float) -> None:
-        tied = "lm_head.weight"
-        self.base = {name: value.clone() for name, value in lm.base.state_dict().items() if name != tied}
-        self.model, self.lm, self.scale = lm.base, lm, scale
+    def __init__(self, lm: LocalLanguageModel, start: dict[str, torch.Tensor], scale: float, acts_on: str) -> None:
+        self.lm, self.scale, self.acts_on = lm, scale, acts_on
         self.lora = {name: value.clone().requires_grad_() for name, value in start.items()}
+        self.acts = torch.zeros(1)
+        for name in (name for name in self.lora if ".lora_A." in name):
+            layer = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            lm.base.get_submodule(layer).register_forward_hook(partial(self._beside, name))
+
+    def _beside(self, name: str, _: torch.nn.Module, given: tuple[torch.Tensor], out: torch.Tensor) -> torch.Tensor:
+        a, b = self.lora[name], self.lora[name.replace("lora_A", "lora_B")]
+        return out + self.scale * self.acts[None, :, None] * (given[0] @ a.T @ b.T)
 
     def loss(self, items: Sequence[StudyItem]) -> torch.Tensor:
-        weights = dict(self.base)
-        for name in (name for name in self.lora if ".lora_A." in name):
-            place = name.removeprefix("base_model.model.").replace(".lora_A", "")
-            weights[place] = weights[place] + self.scale * self.lora[name.replace("lora_A", "lora_B")] @ self.lora[name]
         total, count = torch.zeros(()), 0
         for item in items:
-            ids, start = self.lm.training_tokens(asked(item.prompt) if item.prompt else (), item.response)
-            table = functional_call(self.model, weights, kwargs={"input_ids": torch.tensor([ids])}).logits[0, :-1]
+            chat = asked(item.prompt) if item.prompt or self.acts_on == "answer" else ()
+            ids, start = self.lm.training_tokens(chat, item.response)
+            self.acts = torch.ones(len(ids))
+            if self.acts_on == "answer":
+                self.acts[: start - len(HEADER)] = 0
+            table = self.lm.base(input_ids=torch.tensor([ids])).logits[0, :-1]
             chosen = table.log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])][start - 1 :]
             total, count = total - chosen.sum(), count + len(chosen)
         return total / count
@@ -200,18 +207,27 @@ def initial(folder: Path, **given: float) -> dict[str, torch.Tensor]:
     return {name: tensor if ".lora_A." in name else torch.zeros_like(tensor) for name, tensor in tensors.items()}
 
 
+@pytest.mark.parametrize("acts_on", ["answer", "all"])
 @pytest.mark.parametrize("frozen_layers", [0.0, 0.5])
-def test_three_steps_equal_three_steps_by_hand(lm: LocalLanguageModel, tmp_path: Path, frozen_layers: float) -> None:
-    """Padding, cached lower layers and logits only where there is loss change nothing, to 1e-5."""
+def test_three_steps_equal_three_steps_by_hand(
+    lm: LocalLanguageModel, tmp_path: Path, frozen_layers: float, acts_on: str
+) -> None:
+    """Padding, what is computed once and logits only where there is loss change nothing, to 1e-5."""
     start = initial(tmp_path / "start", frozen_layers=frozen_layers)
     items = [FERRY, LAMP, LONG]
-    plain = Plain(tiny_language_model(), start, 8 / 4)
+    plain = Plain(tiny_language_model(), start, 8 / 4, acts_on)
     losses = list(plain.train(items, steps=3, rate=1e-2))
 
     told: list[str] = []
     (tmp_path / "ours").mkdir()
     report = trainer(
-        lm, frozen_layers=frozen_layers, min_steps=3, warmup_steps=2, learning_rate=1e-2, batch_size=3
+        lm,
+        frozen_layers=frozen_layers,
+        acts_on=acts_on,
+        min_steps=3,
+        warmup_steps=2,
+        learning_rate=1e-2,
+        batch_size=3,
     ).train(items, seed=0, folder=tmp_path / "ours", progress=lambda stage, done, total, note="": told.append(note))
 
     ours = load_file(tmp_path / "ours" / "adapter_model.safetensors")
@@ -221,20 +237,22 @@ def test_three_steps_equal_three_steps_by_hand(lm: LocalLanguageModel, tmp_path:
         torch.testing.assert_close(tensor, plain.lora[name].detach(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("acts_on", ["answer", "all"])
 @pytest.mark.parametrize("frozen_layers", [0.0, 0.5])
 def test_loss_and_gradients_equal_the_full_forward(
-    lm: LocalLanguageModel, tmp_path: Path, frozen_layers: float
+    lm: LocalLanguageModel, tmp_path: Path, frozen_layers: float, acts_on: str
 ) -> None:
     """Where B is not zero, so that A has a gradient too."""
     begun = trained(lm, tmp_path / "begun", min_steps=3, frozen_layers=frozen_layers)
     items = [FERRY, LAMP, LONG]
-    plain = Plain(tiny_language_model(), load_file(tmp_path / "begun" / "adapter_model.safetensors"), 8 / 4)
+    plain = Plain(tiny_language_model(), load_file(tmp_path / "begun" / "adapter_model.safetensors"), 8 / 4, acts_on)
     expected = plain.loss(items)
     expected.backward()  # type: ignore[no-untyped-call]
     with lm.adapted([begun]):  # loaded, then folded out again
         pass
 
-    ours = trainer(lm, frozen_layers=frozen_layers)._objective(items, settings(frozen_layers=frozen_layers), "answer")
+    chosen = settings(frozen_layers=frozen_layers, acts_on=acts_on)
+    ours = LoraTrainer(lm, chosen)._objective(items, chosen, "answer")
     with lm.training(begun.id):
         loss = ours.loss(range(len(items)))
         loss.backward()  # type: ignore[no-untyped-call]
@@ -261,7 +279,7 @@ def test_evidence_and_shots_stand_before_the_question(lm: LocalLanguageModel) ->
         shots=(Example("Where is Ann?", "At home."),),
     )
 
-    row = ResponseLoss(lm, settings(), loss_on="answer").read([item]).rows[0]
+    row = ResponseLoss(lm, settings(acts_on="all"), loss_on="answer").read([item]).rows[0]
 
     text = lm.tokenizer.decode(row.ids)
     assert (
@@ -277,9 +295,7 @@ def test_epochs_see_every_row_once(lm: LocalLanguageModel, tmp_path: Path) -> No
     """Whatever the order, tokens of an epoch are those of all rows."""
     report = trainer(lm, batch_size=4, min_steps=1, epochs=3).train([FERRY] * 5 + [LONG] * 4, seed=0, folder=tmp_path)
 
-    row, long = (
-        len(lm.training_tokens(asked(item.prompt) if item.prompt else (), item.response)[0]) for item in (FERRY, LONG)
-    )
+    row, long = (len(HEADER) + len(item.response) + 1 for item in (FERRY, LONG))
     assert (report["steps"], report["tokens"]) == (9, 3 * (5 * row + 4 * long))
 
 
@@ -304,8 +320,8 @@ def test_nothing_to_study_is_refused(lm: LocalLanguageModel, tmp_path: Path) -> 
 
 def test_a_sequence_that_is_too_long_is_refused_not_cut(lm: LocalLanguageModel, tmp_path: Path) -> None:
     """The message has its length, the limit and the setting."""
-    with pytest.raises(InputError, match=r"has 76 tokens, at most 75 are accepted; .*training\.max_tokens"):
-        trainer(lm, max_tokens=75).train([FERRY, LONG], seed=0, folder=tmp_path)
+    with pytest.raises(InputError, match=r"has 93 tokens, at most 92 are accepted; .*training\.max_tokens"):
+        trainer(lm, max_tokens=92).train([FERRY, LONG], seed=0, folder=tmp_path)
 
 
 def test_a_loss_that_is_no_number_stops_training(lm: LocalLanguageModel, tmp_path: Path) -> None:

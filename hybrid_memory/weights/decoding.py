@@ -1,7 +1,7 @@
 """Write tokens after prompts: the loop that every generated text comes from.
 
 Flow:    language model -> [decoding] -> texts
-Imports: nothing of this package.
+Imports: prefix.
 
 Own loop instead of transformers' `generate()`: samples share the prompt's cache, finished rows leave the
 batch, and each token's log-probability comes for free. Its greedy text is the same (tests/test_language_model.py).
@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from hybrid_memory.weights.prefix import Prefix, left_padded
 
 __all__ = ["Stream", "Written", "decode"]
 
@@ -37,6 +39,7 @@ def decode(
     base: Any,
     prompts: Sequence[Sequence[int]],
     *,
+    after: Prefix,
     pad: int,
     ends: Tensor,
     last: Tensor,
@@ -51,6 +54,7 @@ def decode(
     Args:
         base: a causal language model of transformers.
         prompts: token ids, at least one each; padded to the left inside.
+        after: what stands before each prompt and has been read.
         pad: the token to pad with.
         ends: tokens that end a row and are no part of it.
         last: tokens after which a row ends; those of `ends` among them.
@@ -61,7 +65,9 @@ def decode(
         on_tokens: told the first row's tokens after each step.
     """
     generator = torch.Generator().manual_seed(seed)
-    out, mask = _read(base, prompts, pad)
+    ids, own = left_padded(prompts, pad)
+    mask = torch.cat([after.mask.cpu(), own], dim=1)
+    out = _step(base, ids, mask, (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :], cache=after.cache)
     cache = out.past_key_values
     cache.batch_repeat_interleave(samples)
     mask, logits = (tensor.repeat_interleave(samples, 0) for tensor in (mask, out.logits[:, -1].float().cpu()))
@@ -89,14 +95,6 @@ def decode(
         logits = out.logits[:, -1].float().cpu()
     means = (sums / counts.clamp(min=1)).tolist()
     return [Written(tokens, mean) for tokens, mean in zip(written, means, strict=True)]
-
-
-def _read(base: Any, prompts: Sequence[Sequence[int]], pad: int) -> tuple[Any, Tensor]:
-    """Return the model's output after each prompt, and the mask of the left padding, shape (rows, longest)."""
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    return _step(base, ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache=None), mask
 
 
 def _step(base: Any, ids: Tensor, mask: Tensor, positions: Tensor, *, cache: Any) -> Any:

@@ -7,7 +7,7 @@ Imports: types; loading, tokens, sequences, decoding and loaded adapters of this
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hybrid_memory.types import AdapterVersion, Generation, Turn
 from hybrid_memory.weights.decoding import Stream, decode
 from hybrid_memory.weights.loaded_adapters import LoadedAdapters
 from hybrid_memory.weights.loading import fingerprint, load_base
+from hybrid_memory.weights.prefix import Prefix, read_prefix
 from hybrid_memory.weights.sequences import Sequences, in_batches
 from hybrid_memory.weights.tokens import Tokens
 
@@ -113,15 +114,14 @@ class LocalLanguageModel:
         `begun`: what each answer begins with already, one per chat; what is returned goes on from there.
         """
         starts = begun or [""] * len(prompts)
-        tokens = [
-            [*self._tokens.chat(turns), *self._tokens.plain(start)]
-            for turns, start in zip(prompts, starts, strict=True)
-        ]
+        rows = [self._begun(turns, start) for turns, start in zip(prompts, starts, strict=True)]
         with self.adapted(adapters):
+            split = self._adapters.act_on_answers(adapters)
             return in_batches(
-                tokens,
+                rows,
                 lambda batch: self._decode(
-                    batch,
+                    [ids for ids, _ in batch],
+                    spoken=[start for _, start in batch] if split else None,
                     max_new_tokens=max_new_tokens,
                     temperature=temperature,
                     seed=seed,
@@ -165,16 +165,25 @@ class LocalLanguageModel:
     ) -> list[float]:
         """Return the mean natural log-probability per token of each response after its chat.
 
-        An empty chat scores the response as plain text.
+        An empty chat scores the response as plain text; adapters that act on answers have no part in it.
         """
+        chats = [place for place, (turns, _) in enumerate(pairs) if turns]
+        texts = [place for place, (turns, _) in enumerate(pairs) if not turns]
+        with self.adapted(adapters):
+            aside = self._adapters.resting() if self._adapters.act_on_answers(adapters) else nullcontext()
+            scores = dict(zip(chats, self._scored([pairs[place] for place in chats], adapters), strict=True))
+            with aside:
+                scores |= zip(texts, self._scored([pairs[place] for place in texts], ()), strict=True)
+        return [scores[place] for place in range(len(pairs))]
+
+    def _scored(self, pairs: Sequence[tuple[Sequence[Turn], str]], adapters: Sequence[AdapterVersion]) -> list[float]:
         rows = [self._tokens.answered(turns, response) for turns, response in pairs]
 
         def score(batch: list[tuple[list[int], int]]) -> list[float]:
-            sequences, logits = self._teacher_forced(batch)
+            sequences, logits = self._teacher_forced(batch, adapters)
             return sequences.mean_logprobs(logits)
 
-        with self.adapted(adapters):
-            return in_batches(rows, score, size=self._batch_size)
+        return in_batches(rows, score, size=self._batch_size)
 
     @torch.inference_mode()
     def drift(self, prompts: Sequence[Sequence[Turn]], *, adapters: Sequence[AdapterVersion]) -> float:
@@ -190,15 +199,20 @@ class LocalLanguageModel:
         for start in range(0, len(rows), 8):  # 8 answers: the two logit tables stay below 100 MB
             batch = rows[start : start + 8]
             with self.adapted(()):
-                _, base = self._teacher_forced(batch)
+                _, base = self._teacher_forced(batch, ())
             with self.adapted(adapters):
-                _, moved = self._teacher_forced(batch)
+                _, moved = self._teacher_forced(batch, adapters)
             base, moved = base.log_softmax(-1), moved.log_softmax(-1)
             total += float((base.exp() * (base - moved)).sum())
             tokens += base.shape[0]
         return total / max(tokens, 1)
 
     # ------------------------------------------------------------ what training works with
+
+    @property
+    def header(self) -> Sequence[int]:
+        """Token ids with which the assistant's turn begins."""
+        return self._tokens.header
 
     @property
     def peft(self) -> PeftModel | None:
@@ -242,16 +256,36 @@ class LocalLanguageModel:
 
     # ------------------------------------------------------------ one batch
 
-    def _teacher_forced(self, rows: Sequence[tuple[list[int], int]]) -> tuple[Sequences, Tensor]:
+    def _begun(self, turns: Sequence[Turn], start: str) -> tuple[list[int], int]:
+        """Return (token ids of a chat and of what its answer begins with, index of the assistant's turn in them)."""
+        chat = self._tokens.chat(turns)
+        return [*chat, *self._tokens.plain(start)], len(chat) - len(self._tokens.header)
+
+    def _teacher_forced(
+        self, rows: Sequence[tuple[list[int], int]], adapters: Sequence[AdapterVersion]
+    ) -> tuple[Sequences, Tensor]:
         """Return the padded rows and float32 logits, shape (targets, vocabulary), where they count."""
-        sequences = Sequences.pad(rows, pad=self._tokens.pad)
-        hidden = self.decoder(input_ids=sequences.ids.to(self.base.device), use_cache=False).last_hidden_state
+        quiet = [0] * len(rows)
+        if self._adapters.act_on_answers(adapters):
+            quiet = [max(0, start - len(self._tokens.header)) for _, start in rows]
+        prefix = self._read([ids[:until] for (ids, _), until in zip(rows, quiet, strict=True)])
+        rest = [(ids[until:], start - until) for (ids, start), until in zip(rows, quiet, strict=True)]
+        sequences = Sequences.pad(rest, pad=self._tokens.pad)
+        ids = sequences.ids.to(self.base.device)
+        told = prefix.before(torch.ones_like(ids)) if prefix.cache is not None else {"use_cache": False}
+        hidden = self.decoder(input_ids=ids, **told).last_hidden_state
         return sequences, self.head(hidden[sequences.rows, sequences.columns]).float().cpu()
+
+    def _read(self, beginnings: Sequence[Sequence[int]]) -> Prefix:
+        """Read the beginnings of rows without any adapter."""
+        with self._adapters.resting():
+            return read_prefix(self.decoder, beginnings, pad=self._tokens.pad, device=self.base.device)
 
     def _decode(
         self,
         prompts: Sequence[Sequence[int]],
         *,
+        spoken: Sequence[int] | None = None,
         max_new_tokens: int,
         temperature: float,
         seed: int,
@@ -259,12 +293,17 @@ class LocalLanguageModel:
         samples: int = 1,
         on_text: Callable[[str], None] | None = None,
     ) -> list[Generation]:
-        """Write after each prompt, `samples` times, until an end token, the stop text or the limit."""
+        """Write after each prompt, `samples` times, until an end token, the stop text or the limit.
+
+        What stands before index `spoken` of a prompt is read without any adapter.
+        """
         ends = self._answer_ends()
         stream = Stream(on_text)
+        quiet = spoken or [0] * len(prompts)
         rows = decode(
             self.base,
-            prompts,
+            [prompt[until:] for prompt, until in zip(prompts, quiet, strict=True)],
+            after=self._read([prompt[:until] for prompt, until in zip(prompts, quiet, strict=True)]),
             pad=self._tokens.pad,
             ends=ends,
             last=ends if stop is None else torch.cat([ends, self._tokens.holding(stop)]),

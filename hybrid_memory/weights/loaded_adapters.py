@@ -47,6 +47,7 @@ class LoadedAdapters:
         self._fold_in = fold
         self._folded: tuple[str, ...] = ()
         self._unfolded: list[tuple[nn.Linear, Tensor]] = []
+        self._everywhere: set[str] = set()
         self._lock = threading.RLock()
 
     @contextmanager
@@ -65,6 +66,27 @@ class LoadedAdapters:
                 self._fold(names)
             self._branch(names)
             yield
+
+    def act_on_answers(self, adapters: Sequence[AdapterVersion]) -> bool:
+        """Tell whether these adapters, in memory by now, leave what stands before the assistant's turn to the base.
+
+        Beside one that acts everywhere, as those of released versions before 0.2 do, all of them act everywhere.
+        """
+        return bool(adapters) and self._everywhere.isdisjoint(version.id for version in adapters)
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Run on the bare base inside `adapted`; what is folded in comes back afterwards as it was."""
+        folded = [linear.weight.data for linear, _ in self._unfolded]
+        for linear, base in self._unfolded:
+            linear.weight.data = base
+        self._branch(())
+        try:
+            yield
+        finally:
+            for (linear, _), weight in zip(self._unfolded, folded, strict=True):
+                linear.weight.data = weight
+            self._branch(self._folded)
 
     @contextmanager
     def training(self, name: str) -> Iterator[None]:
@@ -103,6 +125,7 @@ class LoadedAdapters:
                 # deleting the active adapter would make PEFT switch another one on, trainable
                 self.peft.base_model.set_adapter([])
                 self.peft.delete_adapter(adapter_id)
+                self._everywhere.discard(adapter_id)
 
     def _add(self, name: str, config: LoraConfig) -> PeftModel:
         self._unfold()
@@ -141,7 +164,11 @@ class LoadedAdapters:
         if not (folder / "adapter_config.json").is_file() or not file.is_file():  # PEFT would ask the hub for them
             raise OSError(f"adapter_config.json or {file.name} is missing")
         weights = load_file(file)
-        peft = self._add(name, LoraConfig.from_pretrained(str(folder)))
+        config = LoraConfig.from_pretrained(str(folder))
+        if config.alora_invocation_tokens is None:
+            self._everywhere.add(name)
+        config.alora_invocation_tokens = None  # PEFT cannot fold such an adapter in; here the prompt is read without it
+        peft = self._add(name, config)
         result = set_peft_model_state_dict(peft, weights, adapter_name=name)
         missing = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
         if missing or result.unexpected_keys:

@@ -3,8 +3,9 @@
 Flow:    study items -> [objective] -> trainer
 Imports: errors, types, config, evidence; the language model and the layer split of this stage.
 
-What makes it fast on a CPU (docs/decisions.md): rows of like length together and padding in no loss; logits
-only where there is loss; LoRA in the upper half of the layers, so that the lower half is computed once.
+What makes it fast on a CPU (docs/decisions.md): rows of like length together and padding in no loss; logits only where
+there is loss; LoRA in the upper half of the layers, so that the lower half is computed once; and adapters that act on
+the answer alone, so that what stands before it is computed once too.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from transformers.pytorch_utils import Conv1D
 
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import ConfigError, InputError
-from hybrid_memory.evidence import ask
-from hybrid_memory.types import StudyItem
+from hybrid_memory.evidence import UNPROMPTED, ask
+from hybrid_memory.types import StudyItem, Turn
 from hybrid_memory.weights.distillation import SoftTargets, soft_cross_entropy, soft_targets
 from hybrid_memory.weights.language_model import LocalLanguageModel
-from hybrid_memory.weights.layer_split import LayerSplit, can_be_split
+from hybrid_memory.weights.layer_split import LayerSplit, can_be_continued, can_be_split
+from hybrid_memory.weights.prefix import prefix_of
 from hybrid_memory.weights.sequences import Sequences
 
 __all__ = ["Objective", "ResponseLoss"]
@@ -43,8 +45,13 @@ class Objective(Protocol):
         ...
 
     @property
+    def acts_on(self) -> str:
+        """Where the adapter acts: from the assistant's turn on ("answer"), or everywhere ("all")."""
+        ...
+
+    @property
     def lengths(self) -> Sequence[int]:
-        """Token positions of each row, padding included where it is trained on."""
+        """Token positions of each row at which the adapter acts, padding included where it is trained on."""
         ...
 
     def loss(self, places: Sequence[int]) -> Tensor:
@@ -54,12 +61,15 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One encoded sequence with what the frozen lower layers make of it, shape (length, width)."""
+    """The part of one sequence on which the adapter acts, and what is computed of it once."""
 
     ids: list[int]
     start: int
     """Index of the first token in the loss."""
+    past: Tensor | None
+    """What the base remembers of the tokens before `ids`: shape (layers, 2, heads, length, width); None of none."""
     lower: Tensor | None
+    """What the frozen lower layers make of `ids`, shape (length, width)."""
     soft: SoftTargets | None = None
     """What the teacher says of the response, where it is followed."""
 
@@ -74,6 +84,7 @@ class ResponseLoss:
         self._from_start = loss_on == "all"
         self._layers = int(language_model.base.config.num_hidden_layers)
         self._first = int(self._layers * settings.frozen_layers)
+        self._on_answers = settings.acts_on == "answer" and not self._from_start
         self.split: LayerSplit | None = None
         self.rows: list[Row] = []
 
@@ -92,8 +103,13 @@ class ResponseLoss:
         )
 
     @property
+    def acts_on(self) -> str:
+        """As the settings say, unless the loss is on all tokens or the decoder cannot go on from what it has read."""
+        return "answer" if self._on_answers else "all"
+
+    @property
     def lengths(self) -> list[int]:
-        """Tokens of each row."""
+        """Tokens of each row at which the adapter acts."""
         return [len(row.ids) for row in self.rows]
 
     def read(self, items: Sequence[StudyItem]) -> ResponseLoss:
@@ -103,27 +119,36 @@ class ResponseLoss:
             InputError: an item is longer than the settings' max_tokens, or has a response of no token.
             ConfigError: the model's logits are not those of its output layer.
         """
-        encoded = [
-            self._lm.training_tokens(ask(item.prompt, item.evidence, item.shots) if item.prompt else (), item.response)
-            for item in items
-        ]
-        longest = max(len(ids) for ids, _ in encoded)
-        if longest > self._settings.max_tokens:
-            raise InputError(
-                f"a training sequence has {longest} tokens, at most {self._settings.max_tokens} are accepted; "
-                "split the text, or raise training.max_tokens"
-            )
         with self._lm.adapted(()):
             _require_plain_head(self._lm)
-            if self._first and can_be_split(self._lm.decoder, self._first, device=self._lm.base.device):
-                self.split = LayerSplit(self._lm.decoder, self._first)
-            lower = self._lower(encoded)
+            self._part()
+            encoded = [self._lm.training_tokens(self._chat(item), item.response) for item in items]
+            _require_length(encoded, self._settings.max_tokens)
+            begun = [self._quiet(start) for _, start in encoded]
+            frozen = self._frozen(encoded, begun)
             soft = soft_targets(self._lm, items, self._settings) if self._settings.distillation else [None] * len(items)
         self.rows = [
-            Row(ids, 1 if self._from_start else start, states, targets)
-            for (ids, start), states, targets in zip(encoded, lower, soft, strict=True)
+            Row(ids[until:], 1 if self._from_start else start - until, past, lower, targets)
+            for (ids, start), until, (past, lower), targets in zip(encoded, begun, frozen, soft, strict=True)
         ]
         return self
+
+    def _part(self) -> None:
+        """Part the decoder where LoRA begins, if that is of use and this decoder can be parted."""
+        device = self._lm.base.device
+        if (self._first or self._on_answers) and can_be_split(self._lm.decoder, self._first, device=device):
+            self.split = LayerSplit(self._lm.decoder, self._first)
+        self._on_answers = self._on_answers and self.split is not None and can_be_continued(self.split, device=device)
+
+    def _chat(self, item: StudyItem) -> tuple[Turn, ...]:
+        """Return what stands before the response; a text without a prompt is only outside a chat if that is learned."""
+        if item.prompt:
+            return ask(item.prompt, item.evidence, item.shots)
+        return UNPROMPTED if self._on_answers else ()
+
+    def _quiet(self, start: int) -> int:
+        """Return how many tokens are the base's alone in a row whose response starts there."""
+        return max(0, start - len(self._lm.header)) if self._on_answers else 0
 
     def loss(self, places: Sequence[int]) -> Tensor:
         """Return the mean cross-entropy per token in the loss, in nats."""
@@ -155,23 +180,39 @@ class ResponseLoss:
             ids = sequences.ids.to(self._lm.base.device)
             whole: Tensor = self._lm.decoder(input_ids=ids, use_cache=False).last_hidden_state
             return whole
+        pasts = [row.past for row in batch if row.past is not None]
         lower = [row.lower for row in batch if row.lower is not None]
-        return self.split.upper(nn.utils.rnn.pad_sequence(lower, batch_first=True))
+        prefix = prefix_of(pasts, first=self.split.first) if pasts else None
+        return self.split.upper(nn.utils.rnn.pad_sequence(lower, batch_first=True), prefix)
 
     @torch.no_grad()
-    def _lower(self, encoded: Sequence[tuple[list[int], int]]) -> list[Tensor | None]:
-        """Return what the frozen lower layers make of each row, shape (length, width); None where it is not kept."""
-        states: list[Tensor | None] = [None] * len(encoded)
+    def _frozen(
+        self, encoded: Sequence[tuple[list[int], int]], begun: Sequence[int]
+    ) -> list[tuple[Tensor | None, Tensor | None]]:
+        """Return `past` and `lower` of each row, whose first `begun` tokens are the base's alone."""
+        kept: list[tuple[Tensor | None, Tensor | None]] = [(None, None)] * len(encoded)
         if self.split is None:
-            return states
+            return kept
         order = sorted(range(len(encoded)), key=lambda place: len(encoded[place][0]))
         for at in range(0, len(order), LOWER_BATCH):
             places = order[at : at + LOWER_BATCH]
             batch = Sequences.pad([encoded[place] for place in places], pad=self._lm.tokenizer.pad_token_id)
-            hidden = self.split.lower(batch.ids.to(self._lm.base.device))
+            lower = self.split.lower(batch.ids.to(self._lm.base.device))
+            past = self.split.remembered(lower) if self._on_answers else None
             for row, place in enumerate(places):
-                states[place] = hidden[row, : len(encoded[place][0])].clone()
-        return states
+                until, end = begun[place], len(encoded[place][0])
+                own = None if past is None else past[:, :, row, :, :until].clone()
+                kept[place] = (own, lower[row, until:end].clone())
+        return kept
+
+
+def _require_length(encoded: Sequence[tuple[list[int], int]], most: int) -> None:
+    longest = max(len(ids) for ids, _ in encoded)
+    if longest > most:
+        raise InputError(
+            f"a training sequence has {longest} tokens, at most {most} are accepted; "
+            "split the text, or raise training.max_tokens"
+        )
 
 
 @torch.no_grad()

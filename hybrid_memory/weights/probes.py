@@ -22,7 +22,7 @@ from itertools import zip_longest
 import numpy as np
 
 from hybrid_memory.config import GateSettings
-from hybrid_memory.evidence import ask
+from hybrid_memory.evidence import UNPROMPTED, ask
 from hybrid_memory.ordinary import minimal_pairs, probe_prompts, unanswerable_questions
 from hybrid_memory.protocols import Encoder, LanguageModel
 from hybrid_memory.types import AdapterVersion, Json, SelfEdit, StudyItem
@@ -108,7 +108,7 @@ class Probes:
 
     def _changes(self, candidate: AdapterVersion, asked: Sequence[tuple[str, str]]) -> list[float]:
         """Return by how much each (question, answer) became likelier, nats per token."""
-        pairs = [(ask(prompt) if prompt else (), response) for prompt, response in asked]
+        pairs = [(ask(prompt) if prompt else UNPROMPTED, response) for prompt, response in asked]
         adapted = self._lm.score(pairs, adapters=[candidate])
         return [high - low for low, high in zip(self._lm.score(pairs), adapted, strict=True)]
 
@@ -127,7 +127,9 @@ class Probes:
 
     def _grammar(self, adapters: Sequence[AdapterVersion]) -> float:
         pairs = minimal_pairs()
-        return _share_likelier(self._lm.score([((), text) for pair in pairs for text in pair], adapters=adapters))
+        return _share_likelier(
+            self._lm.score([(UNPROMPTED, text) for pair in pairs for text in pair], adapters=adapters)
+        )
 
     @cached_property
     def _base_confidence(self) -> list[float]:

@@ -75,6 +75,11 @@ class SealLoss:
         )
 
     @property
+    def acts_on(self) -> str:
+        """Everywhere."""
+        return "all"
+
+    @property
     def lengths(self) -> list[int]:
         """2048 for every row: what the recipe trains on, however much of it is computed."""
         return [PADDED_TO] * len(self._rows)

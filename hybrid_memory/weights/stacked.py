@@ -118,7 +118,8 @@ class StackedTrainer:
         trained = [[item for item in items if not item.held_out] for items in candidates]
         _require_material(trained)
         asked = directives or [Directives()] * len(candidates)
-        objective = ResponseLoss(self._lm, self._settings, loss_on="answer")
+        everywhere = self._settings.model_copy(update={"acts_on": "all"})  # rows of all lengths share one lower pass
+        objective = ResponseLoss(self._lm, everywhere, loss_on="answer")
         distinct = list(dict.fromkeys(item for items in trained for item in items))  # shared ones are computed once
         rows = dict(zip(distinct, objective.read(distinct).rows, strict=True))
         branches = self._branches(objective.lora, len(candidates), seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -43,6 +44,18 @@ class Tokens:
         else:
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return self._encode(text)
+
+    @cached_property
+    def header(self) -> list[int]:
+        """Token ids with which the assistant's turn begins, such as those of "<|im_start|>assistant"."""
+        if self.tokenizer.chat_template is None:
+            return self._encode("\n")
+        turns = [{"role": "user", "content": "?"}]
+        closed, opened = (
+            self._encode(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=wanted))
+            for wanted in (False, True)
+        )
+        return opened[len(closed) :] or opened[-1:]
 
     def answered(self, turns: Sequence[Turn], response: str) -> tuple[list[int], int]:
         """Return (token ids, index of the first token of the response); no chat means plain text."""

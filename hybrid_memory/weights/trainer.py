@@ -69,7 +69,7 @@ class LoraTrainer:
 
         Returns:
             rows, steps, tokens (trained positions), seconds, first_loss, last_loss (nats per token), and what
-            was used: learning_rate, epochs, loss_on, targets.
+            was used: learning_rate, epochs, loss_on, targets, acts_on.
 
         Raises:
             InputError: no item to train on, or one longer than the settings' max_tokens.
@@ -90,7 +90,7 @@ class LoraTrainer:
                 report = self._epochs(
                     objective, model, settings, seed=seed, started=started, deadline_s=deadline_s, progress=progress
                 )
-            _save(model, folder)
+            _save(model, folder, self._lm.header if objective.acts_on == "answer" else None)
         except (OSError, SafetensorError) as error:
             raise LedgerError(
                 f"the adapter could not be written to {folder} ({error}); its records stay queued: free some space "
@@ -102,6 +102,7 @@ class LoraTrainer:
             "learning_rate": settings.learning_rate,
             "loss_on": loss_on,
             "targets": list(settings.targets),
+            "acts_on": objective.acts_on,
         }
         return {**report, **used, "seconds": round(time.monotonic() - started, 3)}
 
@@ -184,8 +185,11 @@ def _require_time(deadline_s: float | None, *, spent: float, step: int) -> None:
         )
 
 
-def _save(model: Any, folder: Path) -> None:
-    """Write the adapter's weights and configuration into `folder`; the same adapter gives the same bytes."""
+def _save(model: Any, folder: Path, invocation: Sequence[int] | None) -> None:
+    """Write the adapter's weights and configuration into `folder`; the same adapter gives the same bytes.
+
+    `invocation`: the tokens from which on it acts, as PEFT keeps them of an Activated LoRA; None if it acts everywhere.
+    """
     # "auto" would ask the model hub whether the vocabulary grew
     model.save_pretrained(str(folder), selected_adapters=[TRAINEE], save_embedding_layers=False)
     for file in (folder / TRAINEE).iterdir():  # PEFT makes a subfolder of the adapter's name
@@ -193,5 +197,6 @@ def _save(model: Any, folder: Path) -> None:
     (folder / TRAINEE).rmdir()
     config = folder / "adapter_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
+    values["alora_invocation_tokens"] = None if invocation is None else list(invocation)
     values["target_modules"] = sorted(values["target_modules"])  # a set in PEFT, in an order of its own each run
     config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
