@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_the_targets_are_the_bases_own_words_with_the_source_in_sight(lm: LocalL
 
 def test_soft_cross_entropy_by_hand() -> None:
     """Half and half over two of four equally likely tokens is ln 4."""
-    targets = SoftTargets(torch.tensor([[0, 2]]), torch.tensor([[0.5, 0.5]]))
+    targets = SoftTargets(torch.tensor([[0, 2]]), torch.tensor([[0.5, 0.5]]), torch.ones(1))
 
     assert soft_cross_entropy(torch.zeros(1, 4), targets).tolist() == [pytest.approx(math.log(4))]
 
@@ -111,6 +112,55 @@ def test_training_moves_the_student_to_the_teacher(lm: LocalLanguageModel, tmp_p
         after = distance()
 
     assert after < before / 5
+
+
+# ------------------------------------------------------------ own words
+
+
+def in_a_new_form(lm: LocalLanguageModel) -> tuple[StudyItem, torch.Tensor]:
+    """The base's own first letter with an ending it would not write, and its logits before each token of that."""
+    firsts = {letter: lm.generate([asked(letter)], max_new_tokens=1)[0].text for letter in ascii_lowercase}
+    prompt, own = next((asked_for, text) for asked_for, text in firsts.items() if text.isascii() and text.isalnum())
+    item = StudyItem(prompt=prompt, response=f"{own} Ahoy.", form="demonstration", own=True)
+    ids, start = lm.training_tokens(asked(prompt), item.response)
+    with torch.no_grad():
+        return item, lm.base(input_ids=torch.tensor([ids])).logits[0, start - 1 : -1]
+
+
+def test_the_base_is_followed_where_it_would_say_the_same_word(lm: LocalLanguageModel) -> None:
+    """By one plain forward: its likeliest token is the word there. What the new form adds is learned as words."""
+    item, table = in_a_new_form(lm)
+    ids, start = lm.training_tokens(asked(item.prompt), item.response)
+
+    (targets,) = soft_targets(lm, [item], settings(distillation_top_k=4))
+
+    assert targets is not None
+    assert targets.shares.tolist() == (table.argmax(-1) == torch.tensor(ids[start:])).float().tolist()
+    assert targets.shares[0] == 1
+    assert 0 in targets.shares
+    torch.testing.assert_close(targets.ids, table.topk(4).indices)
+
+
+def test_own_words_change_the_loss_of_those_words_only(lm: LocalLanguageModel) -> None:
+    """Untrained, following the base costs its own entropy where it is followed; by hand over the whole vocabulary."""
+    item, table = in_a_new_form(lm)
+    ids, start = lm.training_tokens(asked(item.prompt), item.response)
+    logs = table.log_softmax(-1)
+    words = -logs.gather(1, torch.tensor(ids[start:])[:, None]).squeeze(1)
+    entropy = -(logs.exp() * logs).sum(-1)
+    expected = torch.where(table.argmax(-1) == torch.tensor(ids[start:]), entropy, words).mean()
+
+    given = settings(distillation_top_k=lm.base.config.vocab_size)
+    found = ResponseLoss(lm, given, loss_on="answer").read([item]).loss([0])
+
+    assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_without_weight_own_words_are_learned_like_others(lm: LocalLanguageModel) -> None:
+    """The setting turns it off."""
+    item, _ = in_a_new_form(lm)
+
+    assert soft_targets(lm, [item], settings(own_words=0.0)) == [None]
 
 
 # ------------------------------------------------------------ adapters beside the weights

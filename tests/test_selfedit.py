@@ -330,6 +330,8 @@ def test_a_preference_is_practised_on_the_models_own_answers() -> None:
     """Two of six are held out, evenly spread; the others are studied."""
     items = practice('End every answer with "Ahoy."', list("abcdef"), Writer(["Yes. It is.", "No."]), held_out=2)
 
+    assert all(item.own for item in items)
+
     assert [item.response for item in items[:2]] == ["Yes. It is. Ahoy.", "No. Ahoy."]
     assert [item.prompt for item in items if item.held_out] == ["a", "d"]
     assert [item.prompt for item in items] == list("abcdef")

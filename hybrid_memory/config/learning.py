@@ -96,6 +96,9 @@ class TrainingSettings(Group):
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Weight of context distillation beside the loss: the frozen base that sees the source is the teacher, where it
     reads it well. For models of 3B and more; small ones gain nothing (parametric.md, section 1.3)."""
+    own_words: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Weight of the frozen base's distribution, beside the word itself, where a studied answer says what the base would
+    say: in the practice of a preference only what its form changes is learned as words."""
     distillation_top_k: Annotated[int, Field(ge=1)] = 20
     """Likeliest tokens of the teacher that are kept."""
     seal_compat: bool = False

@@ -53,7 +53,7 @@ def practice(
     chats = [(Turn("user", prompt),) for prompt in prompts]
     answers = [short(one.text) for one in language_model.generate(chats, max_new_tokens=ANSWER_TOKENS)]
     items = [
-        StudyItem(prompt=prompt, response=form(answer), form="demonstration")
+        StudyItem(prompt=prompt, response=form(answer), form="demonstration", own=True)
         for prompt, answer in zip(prompts, answers, strict=True)
         if answer
     ]

@@ -27,6 +27,8 @@ class StudyItem(Value):
     """Demonstrations shown before the prompt, least similar first."""
     source: str = ""
     """What the response comes from, for context distillation; "" where the response says it all."""
+    own: bool = False
+    """True: the response is the base model's own, brought into another form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,9 @@
-"""Context distillation: what the base model says when it sees the source becomes the target without it.
+"""Soft targets: where the frozen base knows better than a single word, its whole distribution is learned.
+
+Context distillation: what the base says when it sees the source becomes the target without it. Own words: where an
+answer was made from the base's own, every token that it would say itself keeps the base's distribution, so that only
+what the new form changes is learned as words. (Learned as words throughout, answers of its own made the base surer of
+them than it was, and that is drift.)
 
 Flow:    study items -> [distillation] -> objective
 Imports: types, config, evidence; the language model of this stage.
@@ -12,7 +17,7 @@ only where the base, shown the source, finds the response likely, and likelier t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +47,8 @@ class SoftTargets:
     """Shape (tokens, k), int64."""
     probabilities: Tensor
     """Shape (tokens, k), float32; each row sums to 1."""
+    shares: Tensor
+    """Shape (tokens,), float32 in [0, 1]: the teacher's part of each token's loss; the rest is the token's own."""
 
 
 @torch.no_grad()
@@ -50,21 +57,51 @@ def soft_targets(
 ) -> list[SoftTargets | None]:
     """Return each item's targets; None where the teacher is not to be followed, or there is no question to ask it.
 
-    The teacher sees what the response comes from as evidence: the item's source, or the response itself.
+    In context distillation the teacher sees what the response comes from as evidence: the item's source, or the
+    response itself. Where the response is its own it sees what the student sees.
     """
-    found: list[SoftTargets | None] = [None] * len(items)
-    asked = [place for place, item in enumerate(items) if item.prompt and not item.evidence]
-    for at in range(0, len(asked), BATCH):
-        places = asked[at : at + BATCH]
+    own = [place for place, item in enumerate(items) if item.own and settings.own_words]
+    asked = [place for place, item in enumerate(items) if item.prompt and not (item.evidence or item.own)]
+    found = dict(_own_words(language_model, items, own, settings))
+    if settings.distillation:
+        found |= dict(_with_source(language_model, items, asked, settings))
+    return [found.get(place) for place in range(len(items))]
+
+
+def _own_words(
+    language_model: LocalLanguageModel, items: Sequence[StudyItem], chosen: Sequence[int], settings: TrainingSettings
+) -> Iterator[tuple[int, SoftTargets]]:
+    """Yield the targets of responses in the base's own words: it is followed wherever its likeliest token stands."""
+    for places in _batches(chosen):
+        batch = [items[place] for place in places]
+        tables = _logprobs(language_model, batch, [item.evidence for item in batch])
+        for place, (table, tokens) in zip(places, tables, strict=True):
+            yield place, _likeliest(table, (table.argmax(-1) == tokens) * settings.own_words, settings)
+
+
+def _with_source(
+    language_model: LocalLanguageModel, items: Sequence[StudyItem], chosen: Sequence[int], settings: TrainingSettings
+) -> Iterator[tuple[int, SoftTargets]]:
+    """Yield the targets of responses that the base finds likely once it sees their source, and not before."""
+    for places in _batches(chosen):
         batch = [items[place] for place in places]
         shown = _logprobs(language_model, batch, [(item.source or item.response,) for item in batch])
         unseen = _logprobs(language_model, batch, [()] * len(batch))
         for place, (seen, tokens), (blind, _) in zip(places, shown, unseen, strict=True):
             likely, before = (float(table.gather(1, tokens[:, None]).mean()) for table in (seen, blind))
             if likely > LEAST_LOGPROB and likely > before + LEAST_GAIN:
-                values, ids = seen.topk(min(settings.distillation_top_k, seen.shape[1]))
-                found[place] = SoftTargets(ids, values.softmax(-1))
-    return found
+                yield place, _likeliest(seen, torch.full((len(tokens),), settings.distillation), settings)
+
+
+def _likeliest(table: Tensor, shares: Tensor, settings: TrainingSettings) -> SoftTargets:
+    """Keep the likeliest tokens of log-probabilities (tokens, vocabulary)."""
+    values, ids = table.topk(min(settings.distillation_top_k, table.shape[1]))
+    return SoftTargets(ids, values.softmax(-1), shares)
+
+
+def _batches(places: Sequence[int]) -> Iterator[Sequence[int]]:
+    for at in range(0, len(places), BATCH):
+        yield places[at : at + BATCH]
 
 
 def soft_cross_entropy(logits: Tensor, targets: SoftTargets) -> Tensor:

@@ -126,7 +126,7 @@ class ResponseLoss:
             _require_length(encoded, self._settings.max_tokens)
             begun = [self._quiet(start) for _, start in encoded]
             frozen = self._frozen(encoded, begun)
-            soft = soft_targets(self._lm, items, self._settings) if self._settings.distillation else [None] * len(items)
+            soft = soft_targets(self._lm, items, self._settings)
         self.rows = [
             Row(ids[until:], 1 if self._from_start else start - until, past, lower, targets)
             for (ids, start), until, (past, lower), targets in zip(encoded, begun, frozen, soft, strict=True)
@@ -163,14 +163,15 @@ class ResponseLoss:
 
     def _distilled(self, batch: Sequence[Row], sequences: Sequences, logits: Tensor, nats: Tensor) -> Tensor:
         """Return the nats of each token, mixed with the teacher's where a row follows it."""
-        weight, mixed = self._settings.distillation, []
+        mixed = []
         for number, row in enumerate(batch):
             own = sequences.rows == number
             found = nats[own.to(nats.device)]
             if row.soft is not None:
                 length = len(row.soft.ids)  # the response stands last
                 soft = soft_cross_entropy(logits[own.to(logits.device)][-length:], row.soft)
-                found = torch.cat([found[:-length], (1 - weight) * found[-length:] + weight * soft])
+                shares = row.soft.shares.to(found.device)
+                found = torch.cat([found[:-length], (1 - shares) * found[-length:] + shares * soft])
             mixed.append(found)
         return torch.cat(mixed)
 
