@@ -150,7 +150,7 @@ def test_words_that_follow_one_another_as_in_the_question_count_more() -> None:
     assert found[2] == found[5] > found[1]
     # idf of a word in three of five passages; both passages have ten terms, the mean is 32 / 5.
     idf, length = math.log1p((5 - 3 + 0.5) / (3 + 0.5)), 0.9 * (1 - 0.4 + 0.4 * 9 / (29 / 5))
-    assert found[2] - found[1] == pytest.approx(0.2 * idf * 1.9 / (1 + length), rel=1e-5)
+    assert found[2] - found[1] == pytest.approx(0.3 * idf * 1.9 / (1 + length), rel=1e-5)
 
 
 def test_a_pair_does_not_reach_from_one_passage_into_the_next() -> None:
@@ -180,6 +180,25 @@ def test_a_term_counts_as_often_as_the_question_says_it() -> None:
     )
 
     assert twice == pytest.approx({key: 2 * score for key, score in once.items()})
+
+
+def test_a_function_word_weighs_a_quarter_of_another_word() -> None:
+    """BM25 of "the", worked out by the formula, and of that a quarter."""
+    words = [["the", "ferry", "leaves", "at", "nine"], ["the", "pier", "is", "closed"]]
+    words += [["ferry", "tickets", "ferry", "times"], ["a", "map", "of", "the", "town"]]
+
+    found = dict(index_of(TEXTS).search("The", selection=every(), top_k=10))
+
+    assert found == pytest.approx({place + 1: 0.25 * bm25(words, ["the"], place) for place in (0, 1, 3)})
+
+
+def test_what_a_question_is_about_counts_more_than_how_it_is_put() -> None:
+    """The first passage has four words of the question, the second has one."""
+    texts = ["what should I do if I am ill", "an anchor", "the pier", "tickets", "the town", "a map", "nine"]
+
+    found = index_of(texts).search("What should I do about the anchor?", selection=every(len(texts)), top_k=10)
+
+    assert found[0][0] == 2
 
 
 def test_common_words_are_passed_over_in_a_large_index_unless_there_are_no_others() -> None:

@@ -1,7 +1,7 @@
 """Cut text into the terms that are compared: words without case, accents and endings.
 
 Flow:    passage or question -> [count_terms] -> word index
-Imports: standard library.
+Imports: retrieval.function_words.
 
 SQLite's own tokenizer does it ("porter unicode61": Porter 1980, Unicode 6.1 categories), through an FTS5 table in
 memory, so no stemmer has to be written or depended on.
@@ -13,6 +13,8 @@ import re
 import sqlite3
 import threading
 from collections.abc import Sequence
+
+from hybrid_memory.retrieval.function_words import FUNCTION_WORDS, FUNCTION_WORTH
 
 __all__ = ["TermCounter"]
 
@@ -28,6 +30,7 @@ class TermCounter:
         self._table = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         self._table.execute("CREATE VIRTUAL TABLE page USING fts5(text, content='', tokenize='porter unicode61')")
         self._table.execute("CREATE VIRTUAL TABLE term USING fts5vocab(page, 'instance')")
+        self._function_terms = {term for term, _, _ in self.count([" ".join(FUNCTION_WORDS)])}
 
     def count(self, texts: Sequence[str]) -> list[tuple[str, int, int]]:
         """Return (term, place of the text, how often) for every term of every text, by term.
@@ -36,6 +39,18 @@ class TermCounter:
         [('price', 0, 1), ('price', 1, 2), ('the', 1, 2), ('two', 0, 1)]
         """
         return self._read(texts, "SELECT term, doc - 1, count(*) FROM term GROUP BY term, doc")
+
+    def asked(self, question: str) -> dict[str, float]:
+        """Return what each term of a question weighs, rarity aside: how often it is said, function words less.
+
+        >>> TermCounter().asked("What is the price of a price list?")["price"]
+        2.0
+        """
+        return {term: said * self.worth(term) for term, _, said in self.count([question])}
+
+    def worth(self, term: str) -> float:
+        """Return what a term weighs beside another of the same rarity: 1, and less for a function word."""
+        return FUNCTION_WORTH if term in self._function_terms else 1.0
 
     def places(self, texts: Sequence[str]) -> list[tuple[str, int, int]]:
         """Return (term, place of the text, how many terms stand before it there) for every term said, by term.
