@@ -76,7 +76,7 @@ def test_the_last_month_of_a_long_month_ends_where_it_must() -> None:
 # ---------------------------------------------------------------- over a ledger
 
 TABLE = {"question": [1, 0, 0, 0], "question last week": [1, 0, 0, 0]}
-TABLE |= {f"p{number}": [1, 0.01 * number, 0, 0] for number in range(6)}
+TABLE |= {f"p{number}": [1, 0.01 * number, 0, 0] for number in range(6)} | {"far": [0, 1, 0, 0]}
 
 
 class Bench:
@@ -166,7 +166,7 @@ def test_an_explained_hit_says_where_its_score_came_from(tmp_path: Path) -> None
     """One sentence a part, with the raw figure; without asking there is none."""
     bench = Bench(tmp_path, ranking=Ranking(trust_weight=1.0))
     bench.put("p0")
-    bench.put("p5")
+    bench.put("far")
 
     assert bench.ask(explain=True)[0].explanation == ("+1.000 meaning, cosine 1.000", "+0.500 trust, user")
     assert bench.ask()[0].explanation == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -227,6 +228,12 @@ def test_scores_that_are_all_alike_tell_nothing() -> None:
     assert normalised({"a": 0.7, "b": 0.7}) == {"a": 0.0, "b": 0.0}
 
 
+def test_scores_that_lie_close_together_are_not_stretched() -> None:
+    """0.1 of at least 0.4 is a quarter; a wider spread is scaled as ever."""
+    assert normalised({"a": 0.5, "b": 0.6}, width=0.4) == pytest.approx({"a": 0, "b": 0.25})
+    assert normalised({"a": 0.0, "b": 0.8}, width=0.4) == {"a": 0.0, "b": 1.0}
+
+
 def test_the_fused_score_is_the_sum_of_the_parts() -> None:
     """b has 0.5 and 0.4; an item that a part does not know gets nothing from it."""
     assert weighted_sum({"dense": {"a": 0.6, "b": 0.5}, "lexical": {"b": 0.4}}) == {"b": 0.9, "a": 0.6}
@@ -397,6 +404,18 @@ def test_a_hit_tells_where_its_score_came_from(tmp_path: Path) -> None:
     assert hit.scores == {"dense": pytest.approx(2.0), "lexical": pytest.approx(3.0)}
     assert hit.score == pytest.approx(5.0)
     assert hit.similarity == pytest.approx(1.0)
+
+
+def test_words_weigh_in_full_only_where_half_of_the_question_is_said(tmp_path: Path) -> None:
+    """Of "red zeppelin anchor kite" the best passage says "red", worth ln 2 of ln 2 + 3 ln 6; half is asked for."""
+    question = "red zeppelin anchor kite"
+    store = bench(tmp_path, {"red": [1, 0], "blue": [0, 1], question: [0, 1], "red kite": [1, 0]}, lexical_weight=3.0)
+    store.ledger.put("blue", "red")
+
+    hits = {hit.text: hit for hit in store.ask(question, top_k=2)}
+
+    assert hits["red"].scores["lexical"] == pytest.approx(3 * math.log(2) / (0.5 * (math.log(2) + 3 * math.log(6))))
+    assert store.ask("red kite", top_k=1)[0].scores["lexical"] < 3 == store.ask("red", top_k=1)[0].scores["lexical"]
 
 
 def test_a_record_with_two_passages_is_one_hit(tmp_path: Path) -> None:

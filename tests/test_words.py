@@ -201,6 +201,16 @@ def test_what_a_question_is_about_counts_more_than_how_it_is_put() -> None:
     assert found[0][0] == 2
 
 
+@pytest.mark.parametrize(("said", "unknown"), [("ferry", 0), ("the ferry", 0), ("ferry zeppelin", 1)])
+def test_the_reach_of_a_question_is_what_a_passage_with_all_its_words_gets(said: str, unknown: int) -> None:
+    """In four texts "ferry" stands twice and "the" three times; a word of no text is rarer than any other."""
+    ferry, the, none = math.log(1 + 2.5 / 2.5), math.log(1 + 1.5 / 3.5), math.log(1 + 4.5 / 0.5)
+
+    reach = index_of(TEXTS).reach(said)
+
+    assert reach == pytest.approx(ferry + 0.25 * the * ("the" in said.split()) + unknown * none)
+
+
 def test_common_words_are_passed_over_in_a_large_index_unless_there_are_no_others() -> None:
     """A word of every passage adds time and tells nothing; alone it is all there is."""
     texts = [f"note {number}" for number in range(LARGE)]

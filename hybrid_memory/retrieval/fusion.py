@@ -14,8 +14,10 @@ __all__ = ["normalised", "weighted_sum"]
 Item = TypeVar("Item")
 
 
-def normalised(scores: Mapping[Item, float], *, least: float | None = None) -> dict[Item, float]:
+def normalised(scores: Mapping[Item, float], *, least: float | None = None, width: float = 0.0) -> dict[Item, float]:
     """Scale scores to [0, 1]: the least to 0, the greatest to 1; all 0 when they are all alike.
+
+    Scores that lie closer together than `width` are not stretched so far: their differences say little.
 
     Source: Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", TOIS 2023: a convex
     combination of scores scaled like this beats reciprocal rank fusion, in and out of domain.
@@ -23,14 +25,17 @@ def normalised(scores: Mapping[Item, float], *, least: float | None = None) -> d
     Args:
         scores: item -> score, any unit.
         least: the score that becomes 0; None takes the least there is.
+        width: the least distance from there that becomes 1, in the unit of the scores.
 
     >>> normalised({"a": 3.0, "b": 1.0, "c": 2.0})
     {'a': 1.0, 'b': 0.0, 'c': 0.5}
+    >>> normalised({"a": 3.0, "b": 1.0, "c": 2.0}, width=4.0)
+    {'a': 0.5, 'b': 0.0, 'c': 0.25}
     """
     if not scores:
         return {}
     low = min(scores.values()) if least is None else least
-    span = max(scores.values()) - low
+    span = max(max(scores.values()) - low, width)
     return {item: (score - low) / span if span > 0 else 0.0 for item, score in scores.items()}
 
 

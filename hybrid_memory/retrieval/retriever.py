@@ -37,6 +37,13 @@ __all__ = ["HybridRetriever"]
 OFF = Ranking()
 WORDS = "words"
 """The folder of the word index, beside that of the vectors."""
+ALIKE = 0.3
+"""Cosines of candidates that all lie within this are not stretched to [0, 1]: in a list of likes every line is as
+near as the next. Tuning half of LIMIT-small, nDCG@10: 0.991 -> 0.993; elsewhere they spread 0.27 to 0.7."""
+COVERED = 0.5
+"""Share of a question's words, by rarity, that the best passage must say for words to weigh in full: when a question is
+put in other words, its best match of words is a chance one. nDCG@10 of the tuning halves and the development company:
+the company 0.585 -> 0.742, FeedbackQA 0.687 -> 0.693, LoCoMo 0.574 -> 0.571."""
 BATCH = 512
 """Passages embedded at a time, so that progress is seen and lengths can be sorted."""
 
@@ -138,11 +145,7 @@ class HybridRetriever:
         if selection.size == 0:
             return []
         similarity, words = self._scored(question, vector, selection, max(self._candidates, top_k))
-        parts = {
-            "dense": _weighted(normalised(similarity), self._weights["dense"]),
-            # Of a pasted page most words are beside the point: what is not searched for does not weigh either.
-            "lexical": _weighted(normalised(words, least=0.0), self._weights["lexical"] * self._words.share(question)),
-        }
+        parts = self._parts(question, similarity, words)
         if self._ranking.needs_records:
             ids = list(weighted_sum(parts))
             records = {passage.id: record for passage, record in self._ledger.passages(ids)}
@@ -223,6 +226,18 @@ class HybridRetriever:
         if self._weights["dense"]:
             similarity |= self._dense.similarities(vector, [key for key in words if key not in similarity])
         return similarity, words
+
+    def _parts(
+        self, question: str, similarity: Mapping[int, float], words: Mapping[int, float]
+    ) -> dict[str, dict[int, float]]:
+        """Return what meaning and words give: each its weight to its best, unless its best says little."""
+        # Of a pasted page most words are beside the point: what is not searched for does not weigh either.
+        share = self._words.share(question)
+        covered = COVERED * share * self._words.reach(question) if words else 0.0
+        return {
+            "dense": _weighted(normalised(similarity, width=ALIKE), self._weights["dense"]),
+            "lexical": _weighted(normalised(words, least=0.0, width=covered), self._weights["lexical"] * share),
+        }
 
     def _read_again(
         self, question: str, parts: Mapping[str, Mapping[int, float]], reranker: Reranker

@@ -57,6 +57,11 @@ class WordMirror:
         """Return the share of the question's terms that a search looks for: see `WordIndex.share`."""
         return self._index.share(question)
 
+    def reach(self, question: str) -> float:
+        """Return what a passage may get that says every word of the question: see `WordIndex.reach`."""
+        with self._lock:
+            return self._index.reach(question)
+
     def catch_up(self) -> None:
         """Take out what was removed from the ledger, then take in what the index lacks."""
         with self._lock:

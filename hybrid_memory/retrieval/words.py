@@ -170,6 +170,17 @@ class WordIndex:
             return 1.0
         return min(1.0, MOST_TERMS / max(1, len(self._counter.count([question]))))
 
+    def reach(self, question: str) -> float:
+        """Return the score of a passage of mean length that says each term once that a search looks for.
+
+        A term that no passage has counts as the rarest there could be: what is not here is asked for all the same.
+        """
+        unknown = [
+            said * self._rarity(0) for term, said in self._counter.asked(question).items() if not self._idf(term)
+        ]
+        known = [weight for _, weight in self._asked(question)]
+        return sum(sorted([*unknown, *known], reverse=True)[:MOST_TERMS])
+
     def holds(self, passage_id: int, text: str) -> bool:
         """Tell whether a passage is in here with just as many terms as this text has, each of them its own."""
         counted = self._counter.count([text])
