@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -631,7 +632,17 @@ def test_search_writes_json_that_every_parser_reads(memory: FakeMemory) -> None:
     result = run("search", "x", "--json", "-k", "3", "--as-of", "2026-03-01T12:00:00Z")
 
     assert data(result)["hits"][0]["similarity"] is None
-    assert memory.calls == [("search", ("x",), {"top_k": 3, "as_of": NOON})]
+    assert memory.calls == [("search", ("x",), {"top_k": 3, "as_of": NOON, "explain": False})]
+
+
+def test_search_says_where_a_score_comes_from_when_asked(memory: FakeMemory) -> None:
+    """Under the score, a line for each part of it."""
+    memory.found["search"] = [replace(hit("r1", "x"), explanation=("+0.500 meaning, cosine 0.750",))]
+
+    result = run("search", "x", "--explain")
+
+    assert "+0.500 meaning" in result.stdout
+    assert memory.calls == [("search", ("x",), {"top_k": 10, "explain": True})]
 
 
 ANSWER = Answer(

@@ -48,13 +48,20 @@ def search(
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many.")] = 10,
     filters: Filter = None,
     as_of: AsOf = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say where each score comes from.")] = False,
 ) -> Output:
     """Show the passages closest to a text; no language model is loaded."""
     conditions = {"filters": read_filter(filters), "as_of": read_time("--as-of", as_of), **who.given()}
     with here.open() as memory:
-        hits = memory.search(text, top_k=top_k, **conditions)
+        hits = memory.search(text, top_k=top_k, explain=explain, **conditions)
     rows = [
-        (hit.id, f"{hit.score:.4f}", f"{hit.record.valid_from:%Y-%m-%d}", hit.record.source, hit.passage.text)
+        (
+            hit.id,
+            "\n".join((f"{hit.score:.4f}", *hit.explanation)),
+            f"{hit.record.valid_from:%Y-%m-%d}",
+            hit.record.source,
+            hit.passage.text,
+        )
         for hit in hits
     ]
     shown = table(("id", "score", "valid from", "source", "text"), rows) if rows else "nothing found"
