@@ -7,8 +7,8 @@ Imports: hybrid_memory (its public API), and the modules beside it
 
 Every row is the product itself: the same memory opened with other `retrieval` settings. Several passages of one
 document count once, at the place of its best. Settings were tuned on `--part tune` (half of the questions of LoCoMo,
-SciFact, FeedbackQA, LIMIT-small and the banking tasks); `--part report`, the default, has the other half, and all
-questions of the other sets.
+SciFact, FeedbackQA, LIMIT-small and the banking tasks, and the company `dev`); `--part report`, the default, has the
+other half, the other companies, and all questions of the other sets.
 """
 
 from __future__ import annotations
