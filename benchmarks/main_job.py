@@ -1,13 +1,13 @@
 """Does the hybrid beat both of its halves on the main job? Facts, tickets, a preference, prices.
 
-    python -m benchmarks.main_job [--companies juniper halden ostrava] [--seeds 0 1 2] [--smoke]
+    python -m benchmarks.main_job [--companies juniper halden ostrava] [--seeds 0 1 2] [--run-dir FOLDER] [--smoke]
 
 One memory per company learns 24 statements, 72 labelled tickets and one preference, and is told 8 prices that
 change twice. Then it is asked, in four ways, questions nobody trained on: each fact once in plain and once in hard
 phrasing (few words in common), 64 unseen tickets, 24 questions for the preference, 8 prices; the plain answers
 about facts are also looked at for the preference. Companies and seeds go
 in pairs (first company with the first seed, …); intervals are a paired bootstrap over the questions. "dev" is for
-tuning only.
+tuning only. What a company came to is kept in --run-dir and not measured again: companies may be run apart, one a core.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.company_data import REPORTED_COMPANIES, Company, load_company
 from hybrid_memory import Example, Fact, HybridMemory, Mode, Preference, Settings, Trust
+from hybrid_memory.durable import write_text
 from hybrid_memory.grading import said
 
 RESULTS = Path(__file__).parent / "results"
@@ -132,6 +133,13 @@ def check_prices(memory: HybridMemory, company: Company) -> dict[str, int]:
     }
 
 
+def measured(company: Company, seed: int, file: Path) -> Run:
+    """Return what a company came to: read from the file, or measured and written there."""
+    if not file.exists():
+        write_text(file, json.dumps(asdict(run_company(company, seed))))
+    return Run(**json.loads(file.read_text(encoding="utf-8")))
+
+
 def run_company(company: Company, seed: int) -> Run:
     """Teach one company to a fresh memory and ask in every mode."""
     run = Run()
@@ -209,13 +217,16 @@ def main() -> None:
     parser.add_argument("--companies", nargs="+", default=list(REPORTED_COMPANIES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--smoke", action="store_true", help="a fifth of one company, under 2 minutes; proves nothing")
+    parser.add_argument("--run-dir", type=Path, default=None, help="where each company's answers are kept")
     options = parser.parse_args()
+    folder = options.run_dir or Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
     names = options.companies[:1] if options.smoke else options.companies
     runs = []
     for name, seed in zip(names, options.seeds, strict=False):
-        company = load_company(name)
+        company = load_company(name).part(5) if options.smoke else load_company(name)
         started = time.monotonic()
-        runs.append(run_company(company.part(5) if options.smoke else company, seed))
+        runs.append(measured(company, seed, folder / f"{name}-{seed}{'-smoke' if options.smoke else ''}.json"))
         print(f"\n{name}, seed {seed}, {time.monotonic() - started:.0f} s: {runs[-1].facts} {runs[-1].ledger}")
         print(table(runs[-1:]), flush=True)
         if not options.smoke and "dev" not in names:  # kept after each company: a long run may be cut short
