@@ -360,10 +360,11 @@ def labelled(bench: Bench) -> list[str]:
 def test_a_label_is_voted_for_without_asking_the_model(bench: Bench) -> None:
     """At 1 degree B has a weight of e^10, at 9 and 121 degrees the two A have less: B, and no token is spent."""
     labelled(bench)
+    bench.learn(bench.write(RULE, kind=Kind.PREFERENCE), shard="behaviour-1", group="behaviour")
 
     answer = bench.ask("Hello!", min_similarity=-1.0)[0]
 
-    assert (answer.text, answer.prompt_tokens, bench.lm.batches) == ("B", 0, [])
+    assert (answer.text, answer.prompt_tokens, bench.lm.batches, answer.adapters) == ("B", 0, [], ())
     assert len(answer.sources) == 3
     assert "label B" in answer.trace[-1]
 
@@ -417,7 +418,7 @@ def test_an_adapter_that_learned_the_labels_weighs_in(bench: Bench) -> None:
 
     answer = bench.ask("Hello!", min_similarity=-1.0)[0]
 
-    assert answer.text == "A"
+    assert (answer.text, answer.adapters) == ("A", (version,))
     assert bench.lm.batches == [(2, (version,))]
 
 
@@ -431,6 +432,7 @@ def test_behaviour_has_the_last_word_after_a_fact(bench: Bench) -> None:
     assert bench.lm.batches == [(1, (facts,)), (1, (rule,))]
     assert bench.lm.begun == [("It is so.",)]
     assert (answer.text, answer.completion_tokens) == ("It is so. It is so.", 2)
+    assert answer.adapters == (facts, rule)
 
 
 def test_behaviour_has_no_word_in_what_a_shard_of_examples_answers(bench: Bench) -> None:

@@ -88,6 +88,10 @@ class AdapterChooser:
         similarities = vectors @ keys.vectors.T
         return [self._pick(keys, row, groups) for row, groups in zip(similarities, passed_by, strict=True)]
 
+    def behaviour(self, scope: Scope) -> tuple[AdapterVersion, ...]:
+        """Return the behaviour adapters that serve in a scope."""
+        return self._current(scope).always
+
     def _pick(self, keys: _Keys, similarities: FloatArray, passed_by: frozenset[str]) -> Choice:
         for place in np.argsort(-similarities, kind="stable").tolist():
             similarity, owner = float(similarities[place]), keys.owners[place]

@@ -140,7 +140,8 @@ class Answerer:
         Raises:
             AdapterError: a version it was written with is deleted since.
         """
-        rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None), adapters)
+        serving = [*adapters, *self._chooser.behaviour(scope)]
+        rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None), serving)
         hits = [as_hit(record) for record in records]
 
         def chat(shown: Sequence[Hit]) -> tuple[Turn, ...]:
@@ -272,7 +273,7 @@ class Answerer:
             text=UNKNOWN if silent else written.text,
             mode=mode,
             sources=case.hits,
-            adapters=tuple(version.id for version in case.choice.adapters),
+            adapters=tuple(version.id for version in case.spoke),
             abstained=silent,
             trace=tuple(case.trace),
             prompt_tokens=written.prompt_tokens,

@@ -38,6 +38,8 @@ class Case:
     choice: Choice = field(default_factory=lambda: Choice((), (), (), -1.0, "weights are left out"))
     turns: tuple[Turn, ...] = ()
     trace: list[str] = field(default_factory=list)
+    spoke: tuple[AdapterVersion, ...] = ()
+    """The adapters that had a part in the answer, in the order in which they spoke."""
 
 
 def write(
@@ -73,6 +75,8 @@ def write(
                 on_text=on_text,
             )
             written |= zip(free, texts, strict=True)
+            for place in free:
+                cases[place].spoke = adapters
         if progress is not None:
             progress("answer", len(written), len(cases))
     if on_text is not None and len(cases) == 1 and shares[0]:
@@ -101,6 +105,7 @@ def _labels(
     chosen: dict[int, Generation] = {}
     for place in places:
         scores = {label: next(scored) for label in shares[place]} if place in asked else {}
+        cases[place].spoke = adapters if scores else ()
         label, probability = choose(shares[place], scores, trust=trust)
         cases[place].trace.append(
             f"label {label} ({probability:.2f}): the {len(cases[place].hits)} nearest examples give it "
@@ -134,7 +139,9 @@ def _last_words(
             max_new_tokens=LAST_WORDS,
             on_text=None if on_text is None else _spaced(on_text),
         )
-        whole |= {place: _joined(written[place], rest) for place, rest in zip(group, rests, strict=True)}
+        for place, rest in zip(group, rests, strict=True):
+            whole[place] = _joined(written[place], rest)
+            cases[place].spoke += always
     return whole
 
 

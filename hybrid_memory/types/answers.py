@@ -72,6 +72,7 @@ class Answer(Value):
     mode: Mode
     sources: tuple[Hit, ...]
     adapters: tuple[str, ...]
+    """Adapter versions that had a part in the text, in the order in which they spoke."""
     abstained: bool
     trace: tuple[str, ...]
     prompt_tokens: int
