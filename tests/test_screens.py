@@ -217,6 +217,31 @@ def test_detect_secrets_finds_what_it_knows_and_leaves_prose_alone() -> None:
     assert screen.screen("Refunds above 80 euros need a signature.\nThe lift is broken.") == ()
 
 
+@pytest.mark.parametrize("mark", ["# pragma: allowlist secret", "// pragma: allowlist secret"])
+def test_a_text_cannot_talk_detect_secrets_out_of_looking(mark: str) -> None:
+    """Its marks for accepted lines are meant for a project's own files, not for what others hand in."""
+    pytest.importorskip("detect_secrets")
+    from hybrid_memory.routing.extra_screens import DetectSecretsScreen
+
+    (finding,) = DetectSecretsScreen().screen("the key is AKIA" + f"IOSFODNN7EXAMPLX {mark}")
+
+    assert finding.screen == "secret"
+
+
+def test_detect_secrets_sees_the_same_from_several_threads() -> None:
+    """Its settings are global to the process; screens must not disturb each other."""
+    pytest.importorskip("detect_secrets")
+    from concurrent.futures import ThreadPoolExecutor
+
+    from hybrid_memory.routing.extra_screens import DetectSecretsScreen
+
+    screen, text = DetectSecretsScreen(), "AKIA" + "IOSFODNN7EXAMPLX"
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(screen.screen, [text] * 40))
+
+    assert {findings[0].detail for findings in found} == {"AWS Access Key (detect-secrets)"}
+
+
 def test_presidio_counts_identifiers_only_from_the_least_score_on() -> None:
     """A recorded answer of its analyzer: a name, a weak phone number, a mail address seen twice."""
     from types import SimpleNamespace

@@ -6,6 +6,7 @@ Imports: errors, types; the libraries when a screen is made.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Final
 
 from hybrid_memory.errors import MissingExtraError
@@ -19,6 +20,11 @@ IDENTIFIERS: Final = frozenset(
     "AU_TFN IN_PAN IN_AADHAAR".split()
 )
 """What identifies a person. Names, places and dates do not count: a memory is full of them."""
+
+ALLOWLIST: Final = "detect_secrets.filters.allowlist.is_line_allowlisted"
+"""Its filter for lines marked "pragma: allowlist secret": whoever writes a text may not decide that it is screened."""
+_ONE_AT_A_TIME = threading.Lock()
+"""detect-secrets keeps its settings in module globals."""
 
 
 class DetectSecretsScreen:
@@ -42,7 +48,8 @@ class DetectSecretsScreen:
         from detect_secrets.core.scan import scan_line
         from detect_secrets.settings import transient_settings
 
-        with transient_settings({"plugins_used": self._plugins}):
+        with _ONE_AT_A_TIME, transient_settings({"plugins_used": self._plugins}) as settings:
+            settings.disable_filters(ALLOWLIST)
             kinds = dict.fromkeys(found.type for line in text.splitlines() for found in scan_line(line))
         return tuple(Finding(screen="secret", detail=f"{kind} (detect-secrets)") for kind in kinds)
 
