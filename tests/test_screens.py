@@ -257,6 +257,45 @@ def test_presidio_counts_identifiers_only_from_the_least_score_on() -> None:
     assert screen.screen("x") == (Finding(screen="personal", detail="EMAIL_ADDRESS (Presidio)", score=1.0),)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("My phone number is 212-555-0198.", "PHONE_NUMBER"),
+        ("Charge it to 4111 1111 1111 1111, please.", "CREDIT_CARD"),
+        ("The account is DE89370400440532013000.", "IBAN_CODE"),
+        ("My medical license is BB1388568.", "MEDICAL_LICENSE"),
+        ("It answers at 84.23.4.5 only.", "IP_ADDRESS"),
+    ],
+)
+def test_presidio_sees_identifiers_without_a_language_model(
+    text: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patterns, checksums and the words beside a number are enough; nothing is asked of the network."""
+    pytest.importorskip("presidio_analyzer")
+    import socket
+
+    from hybrid_memory.routing.extra_screens import PresidioScreen
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a screen must not use the network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+    assert f"{kind} (Presidio)" in [finding.detail for finding in PresidioScreen().screen(text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Anna moved to Leeds in May.", "The desk costs $1,299.", "Refunds above 80 euros need a signature.", "1914-1918"],
+)
+def test_presidio_leaves_names_prices_and_years_alone(text: str) -> None:
+    """A memory is full of them."""
+    pytest.importorskip("presidio_analyzer")
+    from hybrid_memory.routing.extra_screens import PresidioScreen
+
+    assert PresidioScreen().screen(text) == ()
+
+
 @pytest.mark.parametrize("name", ["presidio", "detect-secrets"])
 def test_a_screen_that_is_not_installed_names_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for in the settings, missing on the machine."""
@@ -265,7 +304,7 @@ def test_a_screen_that_is_not_installed_names_its_extra(name: str, monkeypatch: 
     from hybrid_memory.build import default_screens
     from hybrid_memory.errors import MissingExtraError
 
-    for package in ("presidio_analyzer", "detect_secrets.core.plugins.util"):
+    for package in ("presidio_analyzer", "spacy", "detect_secrets.core.plugins.util"):
         monkeypatch.setitem(sys.modules, package, None)
 
     with pytest.raises(MissingExtraError, match=r"pip install 'hybrid-memory-sdk\[(secrets|personal-data)\]'"):

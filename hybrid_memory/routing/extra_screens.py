@@ -23,6 +23,10 @@ IDENTIFIERS: Final = frozenset(
 
 ALLOWLIST: Final = "detect_secrets.filters.allowlist.is_line_allowlisted"
 """Its filter for lines marked "pragma: allowlist secret": whoever writes a text may not decide that it is screened."""
+NETWORKED: Final = ("EmailRecognizer", "UrlRecognizer")
+"""Presidio's recognizers that ask the network for a list of domains; mail addresses are seen by PersonalScreen."""
+WORDS: Final = "hybrid_memory_words_as_lemmas"
+"""Name of our step in spaCy's register."""
 _ONE_AT_A_TIME = threading.Lock()
 """detect-secrets keeps its settings in module globals."""
 
@@ -55,20 +59,23 @@ class DetectSecretsScreen:
 
 
 class PresidioScreen:
-    """Identifiers of persons by Microsoft Presidio, which needs a language model of its own."""
+    """Identifiers of persons by the patterns and checksums of Microsoft Presidio.
+
+    The engine that is made by default knows no names and no places, so it needs no language model and no network.
+    """
 
     def __init__(self, analyzer: Any = None, *, least: float = 0.5, language: str = "en") -> None:
         """Take an AnalyzerEngine, or make the default one.
 
         Args:
-            analyzer: a presidio_analyzer.AnalyzerEngine; None makes one.
+            analyzer: a presidio_analyzer.AnalyzerEngine; None makes one without a language model.
             least: least score of a result that counts, in [0, 1].
             language: of the texts, as Presidio names it.
 
         Raises:
             MissingExtraError: presidio-analyzer is not installed.
         """
-        self._analyzer = _presidio() if analyzer is None else analyzer
+        self._analyzer = _presidio(language) if analyzer is None else analyzer
         self._least = least
         self._language = language
 
@@ -84,12 +91,30 @@ class PresidioScreen:
         )
 
 
-def _presidio() -> Any:
+def _presidio(language: str) -> Any:
+    """Make an AnalyzerEngine of patterns alone; by default it would download a language model of 400 MB."""
     try:
+        import spacy
         from presidio_analyzer import AnalyzerEngine
+        from presidio_analyzer.nlp_engine import SpacyNlpEngine
     except ImportError as error:
         raise _missing("presidio-analyzer", "personal-data") from error
-    return AnalyzerEngine()
+    spacy.language.Language.component(WORDS, func=_words_as_lemmas)
+    pipeline = spacy.blank(language)
+    pipeline.add_pipe(WORDS)
+    engine = SpacyNlpEngine()
+    engine.nlp = {language: pipeline}  # loaded, as Presidio's documentation has it for pipelines of one's own
+    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=[language])
+    for name in NETWORKED:
+        analyzer.registry.remove_recognizer(name)
+    return analyzer
+
+
+def _words_as_lemmas(doc: Any) -> Any:
+    """Let Presidio find the words beside a number, such as "phone"; it looks for them among lemmas."""
+    for token in doc:
+        token.lemma_ = token.lower_
+    return doc
 
 
 def _missing(package: str, extra: str) -> MissingExtraError:
