@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from hybrid_memory.config import home
 from hybrid_memory.errors import IndexMismatchError, ModelError
@@ -47,6 +48,10 @@ def no_vectors(count: int) -> FloatArray:
         ("ok thanks", "thanks"),
         ('{"sku": 4}', "json"),
         ("Q: Who? A: Me", "qa"),
+        ('{"sku": 4, "unit_price": 3.20}', "offer_field"),
+        ("seats=4; fare=80", "offer_field"),
+        ("gauge 7,2024-05-01,3.18", "dated_value"),
+        ("gauge 7: 3.18 m on 2024-05-01", "dated_value"),
     ],
 )
 def test_a_cue_is_seen(text: str, cue: str) -> None:
@@ -56,7 +61,14 @@ def test_a_cue_is_seen(text: str, cue: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "cue"),
-    [("$49.99", "clock"), ("The user said so.", "imperative"), ("nextdoor", "next"), ("1,204 people", "year_old")],
+    [
+        ("$49.99", "clock"),
+        ("The user said so.", "imperative"),
+        ("nextdoor", "next"),
+        ("1,204 people", "year_old"),
+        ("It was signed on 2024-05-01. Five people came.", "dated_value"),
+        ("The price: a secret", "json"),
+    ],
 )
 def test_a_cue_is_not_seen_in_its_look_alike(text: str, cue: str) -> None:
     """Parts of words and of numbers do not count."""
@@ -91,20 +103,40 @@ def test_the_expected_lifetime_lies_between_those_of_the_classes() -> None:
     assert judgement.lifetime_days == pytest.approx((30 * 1100) ** 0.5)
 
 
-def test_questions_and_statements_are_cooled_apart() -> None:
-    """Twice the temperature halves the log-odds; which one counts is in the form of the text."""
+def drawn_heads(width: int, phrases: list[str]) -> DurabilityClassifier:
+    """A classifier for vectors of `width` numbers with weights drawn at random, the same at every call."""
+    rng = np.random.default_rng(0)
+    sizes = {"question": width, "statement": width, "surface": 0}
     tensors = {
-        "full": np.zeros((2, 10), np.float32),
-        "full.bias": np.zeros(10, np.float32),
-        "cues": np.zeros((len(CUE_NAMES), 10), np.float32),
-        "cues.bias": np.array([0, 0, 0, 2.0, *[0] * 6], np.float32),
+        name: rng.normal(size=(size + len(CUE_NAMES) + len(phrases), 10)).astype(np.float32)
+        for name, size in sizes.items()
     }
-    description = {"encoder": "test", "temperatures": {"question": {"behaviour": 2.0}, "statement": {"behaviour": 1.0}}}
+    tensors |= {f"{name}.bias": rng.normal(size=10).astype(np.float32) for name in sizes}
+    return DurabilityClassifier(tensors, {"encoder": "test", "phrases": phrases})
 
-    asked, told = DurabilityClassifier(tensors, description).judge(["Who left?", "Somebody left."], no_vectors(2))
 
-    assert asked.behaviour == pytest.approx(1 / (1 + np.exp(-1)), rel=1e-5)
-    assert told.behaviour == pytest.approx(1 / (1 + np.exp(-2)), rel=1e-5)
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("Who left the office?", "question"),
+        ("who won the cup last year", "question"),
+        ("Q: Who won? A: Nobody", "question"),
+        ("Somebody left the office.", "statement"),
+        ("Do not ask who left.", "statement"),
+        ("When a guest leaves, lock the door", "statement"),
+        ("Read the page aloud. " * 12 + "Would you read on?", "statement"),
+    ],
+)
+def test_questions_and_statements_are_judged_by_heads_of_their_own(text: str, head: str) -> None:
+    """A search without a question mark is a question; a rule that begins like one, or a page that ends so, is none."""
+    assert drawn_heads(3, []).heads_of([text], np.zeros((1, 3), np.float32)) == [head]
+
+
+def test_vectors_of_another_length_are_left_to_the_spare_head() -> None:
+    """It sees the surface only."""
+    heads = drawn_heads(3, []).heads_of(["Who left?", "Somebody left."], no_vectors(2))
+
+    assert heads == ["surface", "surface"]
 
 
 def test_a_cue_in_one_of_four_sentences_counts_a_quarter() -> None:
@@ -121,22 +153,17 @@ def test_the_answer_to_a_question_shows_no_cues() -> None:
     assert not seen & {"current", "year_2020s", "office"}
 
 
-def test_inference_equals_the_softmax_of_one_matrix_product() -> None:
-    """The oracle: the formula written out, with weights the test drew."""
-    rng = np.random.default_rng(0)
-    width = 3 + len(CUE_NAMES)
-    tensors = {
-        "full": rng.normal(size=(width, 10)).astype(np.float32),
-        "full.bias": rng.normal(size=10).astype(np.float32),
-        "cues": np.zeros((len(CUE_NAMES), 10), dtype=np.float32),
-        "cues.bias": np.zeros(10, dtype=np.float32),
-    }
-    vector = rng.normal(size=(1, 3)).astype(np.float32)
-    text = "Use tabs, never spaces."
+@pytest.mark.parametrize("text", ["Use tabs, never spaces.", "Is it tabs or spaces?"])
+def test_inference_equals_the_softmax_of_one_matrix_product(text: str) -> None:
+    """The oracle: the formula written out, with weights the test drew and two phrases of which one is in the text."""
+    classifier = drawn_heads(3, ["spaces", "unseen phrase"])
+    vector = np.array([[0.6, 0.0, 0.8]], np.float32)
 
-    judgement = DurabilityClassifier(tensors, {"encoder": "test"}).judge([text], vector)[0]
+    judgement = classifier.judge([text], vector)[0]
 
-    scores = np.concatenate([vector[0], cue_features([text])[0]]) @ tensors["full"] + tensors["full.bias"]
+    head = "question" if text.endswith("?") else "statement"
+    seen = np.concatenate([vector[0], cue_features([text])[0], [1.0, 0.0]])
+    scores = seen @ classifier.tensors[head] + classifier.tensors[f"{head}.bias"]
     shares = np.exp(scores[:3]) / np.exp(scores[:3]).sum()
     assert [judgement.never, judgement.slow, judgement.fast] == pytest.approx(shares, rel=1e-4)
     assert judgement.behaviour == pytest.approx(1 / (1 + np.exp(-scores[3])), rel=1e-4)
@@ -176,6 +203,16 @@ def test_heads_trained_with_other_cues_are_refused(tmp_path: Path) -> None:
     copy.with_suffix(".json").write_text(json.dumps(description), encoding="utf-8")
 
     with pytest.raises(ModelError, match=r"other cues \(now, smell\); run scripts/train_durability\.py"):
+        DurabilityClassifier.load(copy)
+
+
+def test_heads_of_an_older_make_are_refused(tmp_path: Path) -> None:
+    """A policy fitted with an earlier version names what is missing and how to make it again."""
+    copy = tmp_path / SHIPPED.name
+    save_file({"full": np.zeros((2, 10), np.float32)}, copy)
+    shutil.copy(SHIPPED.with_suffix(".json"), copy.with_suffix(".json"))
+
+    with pytest.raises(ModelError, match=r"older make \(no question, statement, surface\); run .* `hybrid-memory pol"):
         DurabilityClassifier.load(copy)
 
 

@@ -20,6 +20,8 @@ from hybrid_memory.types import FloatArray
 __all__ = ["CUE_NAMES", "cue_features", "is_question"]
 
 MAX_SENTENCES = 16
+LONGEST_QUESTION = 40
+"""Words, of a question with its answer."""
 MAX_CHARS = 2000
 """Only the beginning is read: the cues of a long document are in its first paragraphs."""
 
@@ -29,6 +31,8 @@ _MONEY = (
     r"[$€£¥₹]\s?\d|\b\d[\d.,]*\s?(?:€|£|dollars|euros?|pounds|usd|eur|gbp|chf|kr|cents)\b"
     r"|\b(?:usd|eur|gbp|chf)\s?\d"
 )
+_ISO = r"\b(?:19|20)\d\d-\d\d(?:-\d\d)?\b"
+_VALUE = r"[ ,;:|\"]-?\d+(?:\.\d+)?\b"
 _RULE_VERBS = (
     r"use|write|keep|avoid|prefer|follow|ensure|implement|create|add|do|don't|never|always|please|ask|check|make|put|"
     r"answer|reply|start|begin|give|include|explain|handle|name|store|run|install|tell|offer|log|enter|select|wait|"
@@ -155,6 +159,11 @@ _WORDING: Final[dict[str, str]] = {
 _FORM: Final[dict[str, str]] = {
     "record_line": r"^[\w/.+ -]+,\d{4}-\d\d|^[\w/. -]+(?:[,;|][^,;|]{0,30}){2,}$",
     "json": r"^\s*[\[{].*[\]}]\s*$",
+    "offer_field": (
+        r"(?i:(?:^|[\"'\w ])(?:price|cost|fare|rate|avail\w*|stock|qty|quantity|seats|left|status|state)\w*"
+        r"[\"']?\s?[:=](?!/))"
+    ),
+    "dated_value": rf"^[^.!?\n]*(?:{_ISO}[^.!?\n]*{_VALUE}|{_VALUE}[^.!?\n]*{_ISO})",
     "question": r"\?\s*$|\?\s+A:",
     "qa": r"^\s*Q:.*\bA:",
     "wire": r"\b(?:AP|Reuters|AFP)\b|\((?:AP|Reuters|AFP)\)|^[A-Z][A-Z ,.]+(?:--| - )",
@@ -164,7 +173,9 @@ _FORM: Final[dict[str, str]] = {
 }
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ANSWERED = re.compile(r"^\s*(?:Q(?:uestion)?|User):\s*([^\n]+?\?)\s+(?:A(?:nswer)?|Assistant):", re.IGNORECASE)
-_ASKS = re.compile(f"{_FORM['question']}|{_FORM['qa']}|{_WORDING['wh_start']}", re.DOTALL | re.IGNORECASE)
+_ASKS = re.compile(f"{_FORM['question']}|{_FORM['qa']}", re.DOTALL)
+_SEARCH = re.compile(rf"{_WORDING['wh_start']}(?!.*(?:[,;:!]\s|[.;:!]$|\.\s+[A-Z]))", re.DOTALL | re.IGNORECASE)
+"""A question as it is typed into a search box; "when a guest leaves, lock the door" and "Do not ask." are none."""
 _BY_SENTENCE: Final = [re.compile(pattern, re.DOTALL | re.IGNORECASE) for pattern in _WORDING.values()]
 _WHOLE: Final = [re.compile(pattern, re.DOTALL) for pattern in _FORM.values()]
 
@@ -184,10 +195,14 @@ CUE_NAMES: Final[tuple[str, ...]] = (*_WORDING, *_FORM, *_SIZES)
 def is_question(text: str) -> bool:
     """Tell whether a text asks, with or without a question mark, or is a question with its answer.
 
-    >>> is_question("who won the cup last year"), is_question("The cup was won last year.")
+    A page that ends with a question is none.
+
+    >>> is_question("who won the cup last year"), is_question("Do not ask who won the cup.")
     (True, False)
     """
-    return _ASKS.search(text[:MAX_CHARS]) is not None
+    if len(text.split()) > LONGEST_QUESTION:
+        return False
+    return _ASKS.search(text) is not None or _SEARCH.search(text.strip()) is not None
 
 
 def cue_features(texts: Sequence[str]) -> FloatArray:

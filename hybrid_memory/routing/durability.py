@@ -1,6 +1,6 @@
 """Judge how long a text stays true, and whether it should shape behaviour.
 
-Flow:    text, embedding -> cues -> [three linear heads] -> Judgement -> router.
+Flow:    text, embedding -> cues, phrases -> [linear heads] -> Judgement -> router.
 Imports: errors, types; numpy and safetensors (the heads were trained elsewhere:
          scripts/train_durability.py, docs/model-card-durability.md).
 """
@@ -20,12 +20,16 @@ from safetensors.numpy import load_file
 
 from hybrid_memory.errors import IndexMismatchError, ModelError
 from hybrid_memory.routing.cues import CUE_NAMES, cue_features, is_question
+from hybrid_memory.routing.phrases import PhraseTable
 from hybrid_memory.types import FloatArray, Kind, Value
 
-__all__ = ["SHIPPED", "Classifier", "DurabilityClassifier", "Judgement"]
+__all__ = ["HEADS", "SHIPPED", "Classifier", "DurabilityClassifier", "Judgement"]
 
 SHIPPED = Path(__file__).with_name("durability.safetensors")
-"""The heads in the package; their description is the .json file beside it."""
+"""The weights in the package; their description is the .json file beside it."""
+
+HEADS = ("question", "statement", "surface")
+"""Names of the heads: by the form of the text, and for vectors of another length."""
 
 SLOW_SHARE = 0.5
 """How much of P(slow) counts as durable: "slow" means that the answer changes every few years."""
@@ -80,23 +84,22 @@ class Classifier(Protocol):
 
 
 class DurabilityClassifier:
-    """Linear heads on [embedding ; cues], with a spare set on the cues alone.
+    """Linear heads on [embedding ; cues ; phrases]: one for questions, one for statements, a spare for both.
 
-    The heads fit one encoder. With vectors of another length (another encoder, a test's
-    table), the cues-only heads judge, less exactly (docs/model-card-durability.md has both figures).
+    The first two fit one encoder. With vectors of another length (another encoder, a test's table), the spare
+    judges by cues and phrases alone, less exactly (docs/model-card-durability.md has both figures).
     """
 
     def __init__(self, tensors: Mapping[str, FloatArray], description: Mapping[str, Any]) -> None:
+        """Take weights and description as `load` reads them."""
         self.tensors = tensors
-        """Weights and biases: full, full.bias, cues, cues.bias."""
+        """Weights and biases: each of HEADS, and the same with ".bias"."""
         self.description = description
         """What the .json file beside the weights says."""
-        self._full = tensors["full"]
-        self._cues = tensors["cues"]
-        self._bias = {"full": tensors["full.bias"], "cues": tensors["cues.bias"]}
-        self._cooling = {form: _columns(description, form) for form in ("question", "statement")}
+        self.phrases = PhraseTable(description["phrases"])
+        """The phrases that the last rows of the weights stand for."""
         self.encoder = str(description["encoder"])
-        """Name of the encoder whose vectors the full heads understand."""
+        """Name of the encoder whose vectors the first two heads understand."""
 
     @classmethod
     def load(cls, path: Path = SHIPPED) -> DurabilityClassifier:
@@ -119,6 +122,11 @@ class DurabilityClassifier:
                 f"the durability classifier {path} was trained with other cues ({', '.join(differing) or 'order'}); "
                 "run scripts/train_durability.py"
             )
+        if missing := sorted({*HEADS, "phrases"} - {*tensors, *description}):
+            raise ModelError(
+                f"the durability classifier {path} is of an older make (no {', '.join(missing)}); "
+                "run scripts/train_durability.py, or `hybrid-memory policy fit` if it was fitted to your examples"
+            )
         return cls(tensors, description)
 
     def judge(self, texts: Sequence[str], vectors: FloatArray) -> list[Judgement]:
@@ -133,24 +141,33 @@ class DurabilityClassifier:
         """
         if vectors.ndim != 2 or len(vectors) != len(texts):
             raise IndexMismatchError(f"expected one vector per text, shape ({len(texts)}, dim), got {vectors.shape}")
+        heads, dense = self.heads_of(texts, vectors), self.dense_of(texts, vectors)
+        return [_judgement(self._scores(*one)) for one in zip(texts, heads, dense, strict=True)]
+
+    def heads_of(self, texts: Sequence[str], vectors: FloatArray) -> list[str]:
+        """Return the name of the head that judges each text."""
+        if not self._fits(vectors):
+            return ["surface"] * len(texts)
+        return ["question" if is_question(text) else "statement" for text in texts]
+
+    def dense_of(self, texts: Sequence[str], vectors: FloatArray) -> FloatArray:
+        """Return what the heads see of each text before its phrases: embedding (if it fits) and cues."""
         cues = cue_features(texts)
-        if vectors.shape[1] + cues.shape[1] == len(self._full):
-            scores = np.hstack([vectors, cues]) @ self._full + self._bias["full"]
-        else:
-            scores = cues @ self._cues + self._bias["cues"]
-        forms = ["question" if is_question(text) else "statement" for text in texts]
-        return [_judgement(row / self._cooling[form]) for form, row in zip(forms, scores, strict=True)]
+        return np.hstack([vectors, cues]) if self._fits(vectors) else cues
+
+    def _fits(self, vectors: FloatArray) -> bool:
+        return bool(vectors.shape[1] + len(CUE_NAMES) + len(self.phrases) == len(self.tensors["question"]))
+
+    def _scores(self, text: str, head: str, dense: FloatArray) -> FloatArray:
+        """Equal to PhraseTable.features in the last rows, without making that wide and empty matrix."""
+        weights, numbers = self.tensors[head], self.phrases.numbers(text) + len(dense)
+        scores: FloatArray = dense @ weights[: len(dense)] + self.tensors[f"{head}.bias"]
+        scores += weights[numbers].sum(axis=0) * max(1, len(numbers)) ** -0.5
+        return scores
 
 
 KINDS = tuple(Kind)
-"""Order of the kind head's columns."""
-
-
-def _columns(description: Mapping[str, Any], form: str) -> FloatArray:
-    """Return the temperature of every column for one form of text; 1 where the description has none."""
-    given: Mapping[str, float] = description.get("temperatures", {}).get(form, {})
-    heads = ["volatility"] * 3 + ["behaviour"] + ["kind"] * len(KINDS)
-    return np.array([given.get(head, 1.0) for head in heads], dtype=np.float32)
+"""Order of the last columns."""
 
 
 def _judgement(scores: FloatArray) -> Judgement:

@@ -3,6 +3,7 @@
 Flow:    examples, vectors -> [fit_heads] -> heads near the shipped ones -> `classifier` of a policy.
 Imports: the classifier and cues beside it; numpy.
 
+Questions teach the head for questions, statements that for statements, and both the spare one.
 The new weights maximise the likelihood of the examples under a Gaussian prior around the shipped weights
 (MAP adaptation as in Chelba & Acero 2006, "Adaptation of Maximum Entropy Capitalizer"), so that without examples
 nothing moves, and ten of them cannot unlearn what thousands taught.
@@ -16,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from hybrid_memory.routing.cues import cue_features
-from hybrid_memory.routing.durability import DurabilityClassifier
+from hybrid_memory.routing.durability import HEADS, DurabilityClassifier
 from hybrid_memory.routing.examples import Case
 from hybrid_memory.types import FloatArray, Route
 
@@ -40,12 +41,16 @@ def fit_heads(
         vectors: shape (len(cases), dim), the embeddings of their texts.
         variance: of the prior; larger follows the examples further.
     """
-    cues = cue_features([case.text for case in cases])
+    texts = [case.text for case in cases]
+    own = classifier.heads_of(texts, vectors)
+    cues, phrases = cue_features(texts), classifier.phrases.features(texts)
+    inputs = dict.fromkeys(HEADS, np.hstack([classifier.dense_of(texts, vectors), phrases]))
+    inputs["surface"] = np.hstack([cues, phrases])
     tensors = {name: tensor.copy() for name, tensor in classifier.tensors.items()}
-    full = vectors.shape[1] + cues.shape[1] == len(tensors["full"])
-    parts = [("full", np.hstack([vectors, cues]))] if full else []
-    for name, features in [*parts, ("cues", cues)]:
-        _adapt(tensors, name, features, cases, variance)
+    for head, features in inputs.items():
+        chosen = [row for row in range(len(cases)) if head in (own[row], "surface")]
+        if chosen:
+            _adapt(tensors, head, features[chosen], [cases[row] for row in chosen], variance)
     return tensors
 
 
