@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.routing_costs import expected_costs
+from benchmarks.routing_latency import latency
 from benchmarks.routing_measures import auc, classes, coverage, share
 from benchmarks.routing_screens import screens
 from benchmarks.routing_sets import Row, by_source, fact_statements, memories, questions, routing_mix
@@ -31,6 +32,8 @@ from hybrid_memory.build import router_of
 from hybrid_memory.config import Settings, home
 from hybrid_memory.protocols import Router
 from hybrid_memory.routing.durability import DurabilityClassifier, Judgement
+from hybrid_memory.routing.policy import load_policy
+from hybrid_memory.routing.policy_tables import Costs
 from hybrid_memory.testing import draft_of
 from hybrid_memory.types import Decision, FloatArray, Route, Trust
 
@@ -53,15 +56,16 @@ def main() -> None:
 
     figures: Row = {
         "volatility": _volatility(data, judged),
-        "routes": _routes(data, encode, router),
+        "routes": _routes(data, encode, router, load_policy(arguments.policy).costs),
         "screens": screens(data, arguments.policy, encode),
         "admission": _admission(data, encode),
         "paraphrases": _paraphrases(encode, router),
         "curve": _curve(data, judged),
     }
     if arguments.latency:
-        figures["latency"] = _latency(data, arguments.encoder, router)
+        figures["latency"] = latency(data, arguments.encoder, router)
     figures |= {
+        "classifier": {name: classifier.description[name] for name in ("statements", "domains", "held_out")},
         "policy": router.name,
         "part": arguments.data_dir.name,
         "seed": None,
@@ -185,7 +189,7 @@ def _decided(texts: Sequence[str], encode: Encode, router: Router, *, trust: Tru
     return router.route(drafts, encode(texts), [()] * len(texts), [0] * len(texts))
 
 
-def _routes(data: Path, encode: Encode, router: Router) -> Row:
+def _routes(data: Path, encode: Encode, router: Router, costs: Costs) -> Row:
     learned: dict[str, list[bool]] = {}
     kinds: dict[str, str] = {}
     for name, (kind, texts) in by_source(data).items():
@@ -195,13 +199,15 @@ def _routes(data: Path, encode: Encode, router: Router) -> Row:
         kind: [flag for name, flags in learned.items() if kinds[name] == kind for flag in flags]
         for kind in ("volatile", "behaviour", "stable")
     }
+    shares = {kind: share(flags) for kind, flags in pooled.items()}
     return {
         "learned": {
             name: {"n": len(flags), "is": kinds[name], "share": share(flags)} for name, flags in learned.items()
         },
-        "false_durable": share(pooled["volatile"]),
-        "behaviour_learned": share(pooled["behaviour"]),
-        "false_volatile": round(1 - share(pooled["behaviour"]), 4),
+        "false_durable": shares["volatile"],
+        "behaviour_learned": shares["behaviour"],
+        "false_volatile": round(1 - shares["behaviour"], 4),
+        "per_1000_records": expected_costs(shares, costs),
     }
 
 
@@ -250,44 +256,6 @@ def _curve(data: Path, judged: Judged) -> list[dict[str, float]]:
     )
 
 
-# ---------------------------------------------------------------- cost
-
-
-def _latency(data: Path, folder: Path, router: Router) -> Row:
-    """Time decisions (encoder, screens, cues, heads, rules) beside the encoder alone: single and in batches of 64."""
-    from hybrid_memory.build import default_screens
-    from hybrid_memory.retrieval.encoder import SentenceEncoder
-
-    encoder, looks = SentenceEncoder(folder), default_screens()
-    texts = [row["text"] for row in routing_mix(data, everything=False)][:192]
-
-    def encoded(some: Sequence[str]) -> None:
-        encoder.encode(some)
-
-    def routed(some: Sequence[str]) -> None:
-        found = [tuple(finding for screen in looks for finding in screen.screen(text)) for text in some]
-        router.route([draft_of(text) for text in some], encoder.encode(some), found, [0] * len(some))
-
-    encoded(texts[:8])
-    single = {name: float(np.median([_ms(work, [text]) for text in texts[:96]])) for name, work in
-              (("encoder", encoded), ("decision", routed))}  # fmt: skip
-    batches = [texts[start : start + 64] for start in range(0, len(texts), 64)]
-    whole = {name: sum(_ms(work, batch) for batch in batches) for name, work in
-             (("encoder", encoded), ("decision", routed))}  # fmt: skip
-    return {
-        "p50_ms": {name: round(value, 2) for name, value in single.items()},
-        "p50_ratio": round(single["decision"] / single["encoder"], 3),
-        "texts_per_s": {name: round(1000 * len(texts) / value, 1) for name, value in whole.items()},
-        "throughput_ratio": round(whole["encoder"] / whole["decision"], 3),
-    }
-
-
-def _ms(work: Callable[[Sequence[str]], None], texts: Sequence[str]) -> float:
-    started = time.perf_counter()
-    work(texts)
-    return 1000 * (time.perf_counter() - started)
-
-
 # ---------------------------------------------------------------- report
 
 
@@ -303,6 +271,8 @@ def _table(figures: Row) -> str:
     lines += ["", "| source | is | n | learned |", "|---|---|---|---|"]
     lines += [f"| {name} | {r['is']} | {r['n']} | {r['share']} |" for name, r in figures["routes"]["learned"].items()]
     lines += ["", *(f"{name}: {figures['routes'][name]}" for name in ("false_durable", "behaviour_learned"))]
+    for name, errors in figures["routes"]["per_1000_records"].items():
+        lines += [f"per 1,000 records, {name}: {json.dumps(errors)}"]
     for name in ("screens", "admission", "paraphrases", "latency"):
         lines += [f"{name}: {json.dumps(figures.get(name))}"]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Write the tables of README and docs/results.md from benchmarks/results/*.json: no figure is copied by hand.
+"""Write the tables of README, docs/results.md and the model card from benchmarks/results/*.json: none is copied.
 
 python scripts/write_results_table.py
 """
@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from routing_table import routing
 
 ROOT = Path(__file__).parent.parent
 END = "<!-- /results -->"
@@ -215,6 +217,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "inner_loop_speed": ("docs/results.md", inner_loop_speed),
     "knowledge_incorporation": ("docs/results.md", knowledge_incorporation),
     "outer_loop": ("docs/results.md", outer_loop),
+    "routing": ("docs/model-card-durability.md", routing),
 }
 """Result file -> the page that shows it, and how."""
 
