@@ -55,8 +55,10 @@ def near_hash(text: str, examples: Sequence[Example] = ()) -> str:
 
 def same_content(draft: Draft) -> tuple[str, str, str]:
     """Return the draft's content hash, the hash of its bare text, and its near hash: forgetting must know all three."""
-    full = content_hash(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
-    return full, text_hash(draft.text), near_hash(draft.text, draft.examples)
+    bare = full = text_hash(draft.text)
+    if draft.slot is not None or draft.examples:
+        full = content_hash(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
+    return full, bare, near_hash(draft.text, draft.examples)
 
 
 def text_hash(text: str) -> str:

@@ -6,8 +6,6 @@ Imports: errors, types, and clock, content, selection, standing, tables of the l
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +21,7 @@ from hybrid_memory.ledger.content import same_content, tombstone
 from hybrid_memory.ledger.selection import in_parts, scope_key
 from hybrid_memory.ledger.standing import Standing, load
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
-from hybrid_memory.types import Draft, Entry, Status
+from hybrid_memory.types import Draft, Entry, Json, Status, plain
 
 __all__ = ["SALT", "Known", "Stamped", "load_known", "stamped"]
 
@@ -37,6 +35,8 @@ class Stamped:
 
     entry: Entry
     draft: Draft
+    examples: Json
+    metadata: Json
     scope_key: str
     content_hash: str
     text_hash: str
@@ -65,7 +65,8 @@ def stamped(entry: Entry) -> Stamped:
             beginning, or vectors that do not belong to the passages.
     """
     draft = entry.draft
-    _check_text(draft)
+    examples, metadata = plain(draft.examples), plain(draft.metadata)
+    _check_text(draft, examples, metadata)
     _check_vectors(entry)
     content, text, near = same_content(draft)
     begin, end = to_micros(draft.valid_from, "valid_from"), draft.valid_to
@@ -75,6 +76,8 @@ def stamped(entry: Entry) -> Stamped:
     return Stamped(
         entry=entry,
         draft=draft,
+        examples=examples,
+        metadata=metadata,
         scope_key=scope_key(draft.scope),
         content_hash=content,
         text_hash=text,
@@ -94,11 +97,13 @@ def _expiry(entry: Entry) -> int | None:
     return to_micros(entry.draft.observed_at + timedelta(seconds=entry.decision.ttl_s), "observed_at")
 
 
-def _check_text(draft: Draft) -> None:
+def _check_text(draft: Draft, examples: Json, metadata: Json) -> None:
     if not draft.text.strip():
         raise InputError("a record needs text, got nothing but spaces; leave empty inputs out")
-    # In JSON a NUL is \\u0000, and a backslash that somebody wrote is two.
-    if re.search(r"(?<!\\)(?:\\\\)*\\u0000", json.dumps(draft.to_json())):
+    slot = () if draft.slot is None else (draft.slot.subject, draft.slot.attribute)
+    keys = (draft.supersedes, draft.idempotency_key)
+    said = (draft.text, draft.source, draft.value, *draft.passages, *draft.scope.values(), *slot, *keys)
+    if any(map(_has_nul, (*said, examples, metadata))):
         raise InputError(
             "text, source, scope or metadata has a NUL character in it, which PostgreSQL cannot keep; remove it"
         )
@@ -110,6 +115,14 @@ def _check_text(draft: Draft) -> None:
             f"the text has a lone surrogate at character {error.start}, which is not Unicode; "
             "decode the input with the right encoding"
         ) from error
+
+
+def _has_nul(value: Json) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(map(_has_nul, value))
 
 
 def _check_vectors(entry: Entry) -> None:
@@ -173,7 +186,7 @@ class Known:
 
     def forgotten_at(self, item: Stamped) -> int | None:
         """Return when the item's content was forgotten in its scope, or None."""
-        for hashed in item.hashes:
+        for hashed in item.hashes if self.buried else ():
             if (at := self.buried.get((item.scope_key, tombstone(self.salt, hashed)))) is not None:
                 return at
         return None

@@ -10,6 +10,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, FromClause, Table, and_, exists, or_, true
@@ -28,6 +29,7 @@ _T = TypeVar("_T")
 _WAS_EVIDENCE = (Status.ACTIVE, Status.SUPERSEDED, Status.EXPIRED)
 
 
+@lru_cache(maxsize=4096)
 def scope_key(scope: Scope) -> str:
     """Return the one text that names a scope in the ledger.
 

@@ -57,7 +57,7 @@ def engine(url: URL, *, lock_timeout_s: float) -> Engine:
     made = create_engine(
         url,
         max_overflow=-1,  # a reader never waits for another reader to give its connection back
-        json_serializer=lambda value: json.dumps(value, ensure_ascii=False, allow_nan=False),
+        json_serializer=json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode,
     )
 
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -2,7 +2,7 @@
 
 Flow:    writing, changes and forgetting turn one `Standing` into another; `save` then writes the difference:
          the row, the queue, the shard's dirty flag and the events, so that these can never disagree.
-Imports: types, and freshness, selection, tables of the ledger.
+Imports: types, and bulk, freshness, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
+from hybrid_memory.ledger.bulk import insert_rows
 from hybrid_memory.ledger.freshness import mark_dirty, refresh
 from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.tables import events, queue, records
@@ -119,8 +120,7 @@ def event_row(name: str, record_id: str | None, *, now: int, **detail: Json) -> 
 
 def add_events(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append to the history."""
-    if rows:
-        connection.execute(insert(events), rows)
+    insert_rows(connection, events, rows)
 
 
 def _enters(before: Standing, after: Standing, learning: Learning) -> bool:

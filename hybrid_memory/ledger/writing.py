@@ -1,7 +1,7 @@
 """Write entries: recognise what is known, place slots, store what is new, all in one transaction.
 
 Flow:    SqlLedger.write -> known.load_known -> Batch.add for each entry, in memory -> Batch.store, a few statements.
-Imports: errors, types, and content, dialects, known, rows, slots, standing, tables of the ledger.
+Imports: errors, types, and bulk, content, ids, known, rows, slots, standing, tables of the ledger.
 
 Entries of one batch see each other, so a batch gives the same ledger as its entries one by one.
 """
@@ -12,18 +12,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, update
-from ulid import ULID
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, update
 
 from hybrid_memory.errors import InputError, NotFoundError
+from hybrid_memory.ledger.bulk import insert_rows
 from hybrid_memory.ledger.clock import from_micros
 from hybrid_memory.ledger.content import tombstone
+from hybrid_memory.ledger.ids import ascending
 from hybrid_memory.ledger.known import Known, Stamped, load_known, stamped
 from hybrid_memory.ledger.rows import read_decision, scope_row, vector_bytes
 from hybrid_memory.ledger.slots import current, displaced, placed
 from hybrid_memory.ledger.standing import Standing, add_events, event_row, follow, save
 from hybrid_memory.ledger.tables import passages, records, sources, tombstones
-from hybrid_memory.types import Entry, IngestReceipt, Learning, Route, Status, Trust
+from hybrid_memory.types import Decision, Entry, IngestReceipt, Learning, Route, Status, Trust
 
 __all__ = ["write"]
 
@@ -48,6 +49,7 @@ class _Batch:
     def __init__(self, known: Known, *, now: int) -> None:
         self._known = known
         self._now = now
+        self._ids = ascending(known.last_id)
         self._before = dict(known.standings)
         self._new: dict[str, Stamped] = {}
         self._voices: list[dict[str, Any]] = []
@@ -81,12 +83,14 @@ class _Batch:
         receipt = self._receipt(record_id, superseded=self._known.replaced[record_id])
         return replace(receipt, duplicate=True)
 
-    def _receipt(self, record_id: str, *, superseded: Sequence[str] = ()) -> IngestReceipt:
+    def _receipt(
+        self, record_id: str, *, superseded: Sequence[str] = (), decision: Decision | None = None
+    ) -> IngestReceipt:
         standing = self._known.standings[record_id]
         return IngestReceipt(
             record_id=record_id,
             route=standing.route,
-            decision=read_decision(standing.decision),
+            decision=decision or read_decision(standing.decision),
             superseded=tuple(superseded),
             superseded_by=standing.superseded_by if standing.status is Status.SUPERSEDED else None,
         )
@@ -177,7 +181,7 @@ class _Batch:
         self._hear(standing.id, item.draft.source, vouched=_vouched(item))
         for source, vouched in sorted(said_before.items()):
             self._hear(standing.id, source, vouched=vouched)
-        receipt = self._receipt(standing.id, superseded=superseded)
+        receipt = self._receipt(standing.id, superseded=superseded, decision=item.entry.decision)
         self._events.append(
             event_row(
                 "ingested",
@@ -224,7 +228,7 @@ class _Batch:
         decision = item.entry.decision
         slot_values = [] if item.slot_key is None else self._known.values(item.scope_key, item.slot_key)
         return Standing(
-            id=self._next_id(),
+            id=next(self._ids),
             scope_key=item.scope_key,
             slot_key=item.slot_key,
             content_hash=item.content_hash,
@@ -244,14 +248,6 @@ class _Batch:
             learning_detail="",
             shard_id=None,
         )
-
-    def _next_id(self) -> str:
-        """Return an id greater than any in the ledger, even when the clock was set back."""
-        fresh = str(ULID())
-        if fresh <= self._known.last_id:
-            fresh = str(ULID.from_int(int(ULID.from_str(self._known.last_id)) + 1))
-        self._known.last_id = fresh
-        return fresh
 
     def _place(self, standing: Standing) -> list[str]:
         """Place the values of the record's slot again; return the ids of those that were superseded by it."""
@@ -273,26 +269,22 @@ class _Batch:
         self._insert_rows(connection)
         add_events(connection, self._events)
         save(connection, [(before, standings[before.id]) for before in self._before.values()], now=self._now)
-        new = [standings[record_id] for record_id in self._new]
+        # Most arrive like every other: nothing follows from them, and comparing them would cost more than storing.
+        new = [standings[record_id] for record_id in self._new if not _plainly_arrived(standings[record_id])]
         follow(connection, [(_arrived(standing), standing) for standing in new], now=self._now)
         for item in self._unearthed:
             connection.execute(delete(tombstones).where(self._graves(item)))
 
     def _insert_rows(self, connection: Connection) -> None:
-        if self._new:
-            rows = [self._record_row(record_id, item) for record_id, item in self._new.items()]
-            connection.execute(insert(records), rows)
-        if self._voices:
-            connection.execute(insert(sources), self._voices)
+        insert_rows(connection, records, [self._record_row(record_id, item) for record_id, item in self._new.items()])
+        insert_rows(connection, sources, self._voices)
         if self._risen:
             row = and_(sources.c.record_id == bindparam("heard"), sources.c.source == bindparam("by"))
             connection.execute(update(sources).where(row).values(vouched=True), self._risen)
-        rows = list(_passage_rows(self._new))
-        if rows:
-            connection.execute(insert(passages), rows)
+        insert_rows(connection, passages, list(_passage_rows(self._new)))
 
     def _record_row(self, record_id: str, item: Stamped) -> dict[str, Any]:
-        draft, plain = item.draft, item.draft.to_json()
+        draft = item.draft
         return {
             **self._known.standings[record_id].row(),
             **scope_row(draft.scope, item.scope_key),
@@ -305,9 +297,9 @@ class _Batch:
             "attribute": None if draft.slot is None else draft.slot.attribute,
             "value": draft.value,
             "supersedes": draft.supersedes,
-            "examples": plain["examples"],
+            "examples": item.examples,
             "idempotency_key": draft.idempotency_key,
-            "metadata": plain["metadata"],
+            "metadata": item.metadata,
         }
 
     def _graves(self, item: Stamped) -> ColumnElement[bool]:
@@ -361,6 +353,10 @@ def _promoted(known: Standing, entry: Entry) -> Standing:
     return replace(
         known, route=decision.route, decision=decision.to_json(), kind=decision.kind.value, learning=learning
     )
+
+
+def _plainly_arrived(standing: Standing) -> bool:
+    return standing.status is Status.ACTIVE and standing.superseded_by is None and standing.learning is Learning.NONE
 
 
 def _arrived(standing: Standing) -> Standing:
