@@ -838,6 +838,17 @@ def test_migrations_lead_to_the_tables_in_use(ledger: SqlLedger) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+@pytest.mark.parametrize("column", ["content_hash", "near_hash"])
+def test_what_a_record_may_repeat_is_looked_up_and_not_read_through(tmp_path: Path, column: str) -> None:
+    """SQLite goes to the hash in its scope: one more record costs the same, however many the scope has."""
+    open_ledger(tmp_path).close()
+    query = f"SELECT id FROM records WHERE {column} IN (?, ?) AND scope_key IN (?) ORDER BY id"
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as raw:
+        plan = [step[-1] for step in raw.execute(f"EXPLAIN QUERY PLAN {query}", ["a", "b", "c"])]
+
+    assert f"SEARCH records USING INDEX ix_records_{column} ({column}=? AND scope_key=?)" in plan
+
+
 @pytest.mark.parametrize("left", [b"", None])
 def test_an_empty_ledger_beside_adapters_is_refused(tmp_path: Path, left: bytes | None) -> None:
     """A lost ledger is no new one: upkeep would sweep away adapters that it does not know."""
@@ -975,7 +986,7 @@ def at_revision(path: Path, revision: str) -> None:
         command.upgrade(config, revision)
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
 def test_a_ledger_of_an_earlier_schema_is_read_on(tmp_path: Path, revision: str) -> None:
     """All it held is there, learning states and tombstones too; near-duplicates are joined from now on."""
     packed = Path(__file__).parent / "data" / "ledger-0001.sqlite.gz"

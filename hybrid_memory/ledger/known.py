@@ -7,19 +7,19 @@ Imports: errors, types, and clock, content, selection, standing, tables of the l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import BindParameter, Column, ColumnElement, Connection, and_, bindparam, func, select
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.clock import to_micros
 from hybrid_memory.ledger.content import same_content, tombstone
 from hybrid_memory.ledger.selection import in_parts, scope_key
-from hybrid_memory.ledger.standing import Standing, load
+from hybrid_memory.ledger.standing import Standing, read, standings
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
 from hybrid_memory.types import Draft, Entry, Json, Status, plain
 
@@ -192,26 +192,53 @@ class Known:
         return None
 
 
+# Made once: building a query takes longer than SQLite needs to answer it.
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_SCOPES: BindParameter[Any] = bindparam("scopes", expanding=True)
+
+
+def _in_scopes(column: Column[Any]) -> ColumnElement[bool]:
+    """Return the condition that `keys` has a row's value and `scopes` its scope, which one index answers."""
+    return and_(column.in_(_KEYS), records.c.scope_key.in_(_SCOPES))
+
+
+_ALIKE = {name: standings(_in_scopes(records.c[name])) for name in ("content_hash", "near_hash", "slot_key")}
+_BY_ID = standings(records.c.id.in_(_KEYS))
+_ARRIVED_WITH = (
+    select(records.c.id, records.c.scope_key, records.c.idempotency_key, events.c.detail)
+    .join(events, and_(events.c.record_id == records.c.id, events.c.name == "ingested"))
+    .where(_in_scopes(records.c.idempotency_key))
+)
+_SPEAKERS = select(sources).where(sources.c.record_id.in_(_KEYS))
+_GRAVES = select(tombstones).where(tombstones.c.hash.in_(_KEYS))
+_LEDGER = select(
+    select(func.coalesce(func.max(records.c.id), "")).scalar_subquery().label("last_id"),
+    select(meta.c.value).where(meta.c.key == SALT).scalar_subquery().label("salt"),
+)
+
+
 def load_known(connection: Connection, items: Sequence[Stamped]) -> Known:
     """Read whatever the items may repeat, replace or compete with."""
-    known = Known(last_id=connection.execute(select(func.coalesce(func.max(records.c.id), ""))).scalar_one())
+    ledger = connection.execute(_LEDGER).one()
+    known = Known(last_id=ledger.last_id, salt=ledger.salt or "")
     _load_keys(connection, known, items)
-    scopes = {item.scope_key for item in items}
-    for column, keys in (
-        ("content_hash", {item.content_hash for item in items}),
-        ("near_hash", {item.near_hash for item in items}),
-        ("slot_key", {item.slot_key for item in items if item.slot_key is not None}),
-    ):
-        for part in in_parts(keys):
-            found = load(connection, and_(records.c[column].in_(part), records.c.scope_key.in_(scopes)))
-            _take(known, found)
+    for name, query in _ALIKE.items():
+        for keys, scopes in _pairs((getattr(item, name), item.scope_key) for item in items):
+            _take(known, read(connection, query, keys=keys, scopes=scopes))
     wanted = {item.draft.supersedes for item in items if item.draft.supersedes is not None}
     _load_ids(connection, known, wanted)
     for part in in_parts(list(known.standings)):
-        for row in connection.execute(select(sources).where(sources.c.record_id.in_(part))):
+        for row in connection.execute(_SPEAKERS, {"keys": part}):
             known.speakers[row.record_id][row.source] = row.vouched
     _load_tombstones(connection, known, items)
     return known
+
+
+def _pairs(pairs: Iterable[tuple[str | None, str]]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the values and the scopes of (value, scope), a part at a time; a few pairs too many are found by it."""
+    there = sorted({(scope, value) for value, scope in pairs if value is not None})
+    for part in in_parts(there):
+        yield list({value for _, value in part}), list({scope for scope, _ in part})
 
 
 def _take(known: Known, found: Iterable[Standing]) -> None:
@@ -225,7 +252,7 @@ def _load_ids(connection: Connection, known: Known, wanted: Iterable[str]) -> No
     while missing:
         before = len(known.standings)
         for part in in_parts(missing):
-            _take(known, load(connection, records.c.id.in_(part)))
+            _take(known, read(connection, _BY_ID, keys=part))
         if len(known.standings) == before:
             return
         missing = _successors(known) - known.standings.keys()
@@ -236,25 +263,16 @@ def _successors(known: Known) -> set[str]:
 
 
 def _load_keys(connection: Connection, known: Known, items: Sequence[Stamped]) -> None:
-    keys = {item.draft.idempotency_key for item in items if item.draft.idempotency_key is not None}
-    for part in in_parts(keys):
-        rows = connection.execute(
-            select(records.c.id, records.c.scope_key, records.c.idempotency_key, events.c.detail)
-            .join(events, and_(events.c.record_id == records.c.id, events.c.name == "ingested"))
-            .where(records.c.idempotency_key.in_(part))
-        )
-        for row in rows:
+    given = ((item.draft.idempotency_key, item.scope_key) for item in items)
+    for keys, scopes in _pairs(given):
+        for row in connection.execute(_ARRIVED_WITH, {"keys": keys, "scopes": scopes}):
             known.by_key[row.scope_key, row.idempotency_key] = row.id
             known.replaced[row.id] = tuple(row.detail["superseded"])
     _load_ids(connection, known, known.by_key.values())
 
 
 def _load_tombstones(connection: Connection, known: Known, items: Sequence[Stamped]) -> None:
-    salt: Any = connection.execute(select(meta.c.value).where(meta.c.key == SALT)).scalar_one_or_none()
-    if salt is None:
-        return
-    known.salt = salt
-    hashes = {tombstone(salt, hashed) for item in items for hashed in item.hashes}
+    hashes = {tombstone(known.salt, hashed) for item in items for hashed in item.hashes} if known.salt else ()
     for part in in_parts(hashes):
-        for row in connection.execute(select(tombstones).where(tombstones.c.hash.in_(part))):
+        for row in connection.execute(_GRAVES, {"keys": part}):
             known.buried[row.scope_key, row.hash] = row.at

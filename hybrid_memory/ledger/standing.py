@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
 from hybrid_memory.ledger.bulk import insert_rows
 from hybrid_memory.ledger.freshness import mark_dirty, refresh
@@ -19,7 +19,7 @@ from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.tables import events, queue, records
 from hybrid_memory.types import Json, Learning, Route, Status
 
-__all__ = ["Change", "Standing", "add_events", "event_row", "follow", "load", "retired", "save"]
+__all__ = ["Change", "Standing", "add_events", "event_row", "follow", "load", "read", "retired", "save", "standings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +61,22 @@ _COLUMNS = [field.name for field in fields(Standing)]
 _FIXED = {"id", "scope_key"}
 
 
+def standings(condition: ColumnElement[bool]) -> Select[Any]:
+    """Return the query for the standing of every record that meets the condition, in id order."""
+    return select(*(records.c[name] for name in _COLUMNS)).where(condition).order_by(records.c.id)
+
+
+def read(connection: Connection, query: Select[Any], **given: object) -> list[Standing]:
+    """Return what a query of `standings` finds with the parameters given."""
+    return [_read(row) for row in connection.execute(query, given).mappings()]
+
+
 def load(connection: Connection, condition: ColumnElement[bool]) -> list[Standing]:
     """Return the standing of every record that meets the condition, in id order."""
-    query = select(*(records.c[name] for name in _COLUMNS)).where(condition).order_by(records.c.id)
-    return [_read(row._mapping) for row in connection.execute(query)]
+    return read(connection, standings(condition))
 
 
-def _read(row: Mapping[str, Any] | Any) -> Standing:
+def _read(row: RowMapping) -> Standing:
     words = {"status": Status(row["status"]), "route": Route(row["route"]), "learning": Learning(row["learning"])}
     return Standing(**{**row, **words})
 

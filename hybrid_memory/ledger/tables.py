@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 __all__ = [
@@ -66,6 +67,12 @@ def _scope_columns() -> list[Column[str]]:
     ]
 
 
+def _of_those_with(column: str, name: str, *columns: str) -> Index:
+    """Return an index without the rows in which a column is empty: most records have no slot, shard or end."""
+    there = text(f"{column} IS NOT NULL")
+    return Index(name, *columns, sqlite_where=there, postgresql_where=there)
+
+
 records = Table(
     "records",
     metadata,
@@ -102,12 +109,13 @@ records = Table(
     Column("metadata", JSON, nullable=False),
     UniqueConstraint("scope_key", "idempotency_key"),
     Index("ix_records_visible", "scope_key", "status", "valid_from"),
-    Index("ix_records_slot", "slot_key", "scope_key"),
-    Index("ix_records_content_hash", "content_hash"),
-    Index("ix_records_near_hash", "near_hash"),
-    Index("ix_records_shard_id", "shard_id"),
-    Index("ix_records_valid_to", "status", "valid_to"),
-    Index("ix_records_expires_at", "status", "expires_at"),
+    # With the scope: SQLite would rather read every record of the scope than look up a hash and compare scopes.
+    Index("ix_records_content_hash", "content_hash", "scope_key"),
+    Index("ix_records_near_hash", "near_hash", "scope_key"),
+    _of_those_with("slot_key", "ix_records_slot", "slot_key", "scope_key"),
+    _of_those_with("shard_id", "ix_records_shard_id", "shard_id"),
+    _of_those_with("valid_to", "ix_records_valid_to", "status", "valid_to"),
+    _of_those_with("expires_at", "ix_records_expires_at", "status", "expires_at"),
 )
 
 sources = Table(
