@@ -20,17 +20,20 @@ def clock(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
 
 
+# Made once: every search asks for them, and building a query takes longer than SQLite needs to answer it.
+_META = select(meta.c.value).where(meta.c.key == bindparam("key"))
+_MOMENT = select(select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery(), _META.scalar_subquery())
+
+
 def moment(connection: Connection, key: str) -> tuple[int, str | None]:
     """Return the clock and a value of the meta table in one query."""
-    newest = select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery()
-    value = select(meta.c.value).where(meta.c.key == bindparam("key")).scalar_subquery()
-    row = connection.execute(select(newest, value), {"key": key}).one()
+    row = connection.execute(_MOMENT, {"key": key}).one()
     return row[0], row[1]
 
 
 def read_meta(connection: Connection, key: str) -> str | None:
     """Return a value of the meta table, or None."""
-    value: str | None = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
+    value: str | None = connection.execute(_META, {"key": key}).scalar_one_or_none()
     return value
 
 

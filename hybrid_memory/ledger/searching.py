@@ -33,12 +33,21 @@ __all__ = [
     "visible_since",
 ]
 
+# Made once: building a query takes longer than SQLite needs to answer it.
 _WITH_RECORDS = (
     select(records, passages.c.id.label("passage_id"), passages.c.position, passages.c.text.label("passage_text"))
     .join(records, records.c.id == passages.c.record_id)
     .where(passages.c.id.in_(bindparam("ids", expanding=True)))
 )
-"""Made once: building it takes longer than SQLite needs to answer it."""
+_TEXTS, _VECTORS = (
+    select(passages.c.id, column)
+    .where(passages.c.id > bindparam("after"))
+    .order_by(passages.c.id)
+    .limit(bindparam("limit"))
+    for column in (passages.c.text, passages.c.vector)
+)
+_NEWEST_REMOVAL = select(func.coalesce(func.max(removals.c.sequence), 0))
+_REMOVED = select(removals.c.passage_id).where(removals.c.sequence > bindparam("after")).order_by(removals.c.sequence)
 
 
 def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as_of: datetime | None) -> IdArray:
@@ -95,10 +104,7 @@ def _next_change(connection: Connection, scope: Scope, now: int) -> int | None:
 
 def texts_after(connection: Connection, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
     """Return at most `limit` ids and texts of the passages after an id, in id order."""
-    query = (
-        select(passages.c.id, passages.c.text).where(passages.c.id > passage_id).order_by(passages.c.id).limit(limit)
-    )
-    rows = connection.execute(query).all()
+    rows = connection.execute(_TEXTS, {"after": passage_id, "limit": limit}).all()
     return [row.id for row in rows], [row.text for row in rows]
 
 
@@ -121,10 +127,7 @@ def vectors_after(connection: Connection, passage_id: int, *, limit: int) -> tup
     Returns:
         At most `limit` ids, and an array of shape (n, dim), float32; (0, 0) when there are none.
     """
-    query = (
-        select(passages.c.id, passages.c.vector).where(passages.c.id > passage_id).order_by(passages.c.id).limit(limit)
-    )
-    rows = connection.execute(query).all()
+    rows = connection.execute(_VECTORS, {"after": passage_id, "limit": limit}).all()
     alike = list(takewhile(lambda row: len(row.vector) == len(rows[0].vector), rows))
     return [row.id for row in alike], read_vectors([row.vector for row in alike])
 
@@ -186,6 +189,6 @@ def record_vectors(connection: Connection, record_ids: Sequence[str]) -> tuple[l
 
 def removals_after(connection: Connection, sequence: int) -> tuple[int, list[int]]:
     """Return the newest removal number and the ids of the passages removed after `sequence`."""
-    newest = connection.execute(select(func.coalesce(func.max(removals.c.sequence), 0))).scalar_one()
-    query = select(removals.c.passage_id).where(removals.c.sequence > sequence).order_by(removals.c.sequence)
-    return newest, list(connection.execute(query).scalars())
+    newest = connection.execute(_NEWEST_REMOVAL).scalar_one()
+    gone = connection.execute(_REMOVED, {"after": sequence}).scalars() if newest > sequence else ()
+    return newest, list(gone)

@@ -71,9 +71,10 @@ class WordMirror:
             self._removed = self._index.remove(gone) > 0 or self._removed
             while True:
                 ids, texts = self._ledger.texts_after(self._index.last_id, limit=PAGE)
-                if not ids:
+                if ids:
+                    self._index.add(ids, texts)
+                if len(ids) < PAGE:
                     return
-                self._index.add(ids, texts)
 
     def save(self) -> None:
         """Write a snapshot when it is worth it: something was removed, or much is new since the last one.
