@@ -1,8 +1,9 @@
 """Other stores on given vectors; run by retrieval_speed.py with the Python of their own environment.
 
-    PYTHON benchmarks/retrieval_peers.py FOLDER      (FOLDER has vectors.npz: vectors, asked)
+    PYTHON -m benchmarks.retrieval_peers FOLDER      (FOLDER has vectors.npz: vectors, asked)
 
-Imports: numpy, and each store inside its function. One JSON line per store; one that is not installed says so.
+Imports: numpy, retrieval_inserts, and each store inside its function.
+One JSON line per store; one that is not installed says so.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-BATCH = 1_000
-SINGLES = 20
+from benchmarks.retrieval_inserts import SPARE, insert_rates
 
 
 def mem0_faiss(folder: Path, vectors: Any) -> tuple[Callable[[int, int], None], Callable[[Any], Any]]:
@@ -91,17 +91,9 @@ STORES = {"mem0 (FAISS)": mem0_faiss, "Chroma": chroma, "SimpleVectorStore": lla
 
 
 def measure(name: str, folder: Path, vectors: Any, asked: Any) -> dict[str, Any]:
-    """Insert in batches, then a few one by one, then search."""
+    """Insert in calls of several sizes, then search."""
     insert, search = STORES[name](folder, vectors)
-    count = len(vectors) - SINGLES
-    started = time.perf_counter()
-    for first in range(0, count, BATCH):
-        insert(first, min(first + BATCH, count))
-    batched = time.perf_counter() - started
-    started = time.perf_counter()
-    for row in range(count, len(vectors)):
-        insert(row, row + 1)
-    single = time.perf_counter() - started
+    rates = insert_rates(insert, len(vectors) - SPARE)
     search(asked[0])
     times = []
     for row in asked:
@@ -110,9 +102,8 @@ def measure(name: str, folder: Path, vectors: Any, asked: Any) -> dict[str, Any]
         times.append(time.process_time() - started)
     return {
         "store": name,
-        "records": len(vectors),
-        "insert precomputed, per s": count / batched,
-        "one by one, per s": SINGLES / single,
+        "records": len(vectors) - SPARE,
+        **rates,
         "search p50 ms": 1000 * float(np.median(times)),
         "search p95 ms": 1000 * float(np.percentile(times, 95)),
     }

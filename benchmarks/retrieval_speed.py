@@ -5,12 +5,12 @@
 Flow:    the same vectors -> ledger + retriever | raw FAISS | other stores (retrieval_peers.py) -> one table
 Imports: hybrid_memory (stages included: this measures one of them), faiss
 
-Vectors are made up (clusters on the unit sphere, 384 numbers); texts are 25 words from a vocabulary with few common
-and many rare words; questions are texts with half of the words changed. So recall says how an approximate index does
-on such vectors only. `--peers` names the Python of an environment that has mem0ai, chromadb, txtai and
+Vectors and texts are made up (retrieval_material.py); questions are such texts, once whole and once six words of them.
+`--peers` names the Python of an environment that has mem0ai, chromadb, txtai and
 llama-index-core; they get the same vectors on the same machine in the same run. Search is measured in
 processor time, in turns with raw FAISS and the encoder, so that other jobs on the machine change little; what writes
-to the disk is measured by the clock.
+to the disk is measured by the clock and in processor time. A run of some parts or sizes leaves the others in the
+result file as they were; each size says the machine's load.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ import resource
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -33,89 +32,25 @@ from typing import Any
 import faiss as faiss_module
 import numpy as np
 
+from benchmarks.retrieval_inserts import SPARE, insert_rates
+from benchmarks.retrieval_material import DIM, EVERYONE, SHARES, Given, entries, made_up, opened
 from hybrid_memory import HybridMemory, Settings
-from hybrid_memory.build import build
+from hybrid_memory.build import build, make_encoder
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.retrieval.index import Kind, VectorIndex
 from hybrid_memory.retrieval.retriever import HybridRetriever
 from hybrid_memory.retrieval.selection import Selection
-from hybrid_memory.types import Decision, Draft, Entry, FloatArray, Route, Scope, Sensitivity, Trust
-from hybrid_memory.types import Kind as RecordKind
+from hybrid_memory.types import FloatArray
 
-RESULTS = Path(__file__).parent / "results"
-DIM = 384
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 SIZES = (1_000, 10_000, 100_000)
 BATCH = 1_000
 ROUNDS = 40
-EVERYONE = Scope()
-NOW = datetime.now(UTC)
-SHARES = {"10 %": 10, "1 %": 100, "0.1 %": 1000}
-"""Share of the records a filter leaves -> how many groups the records are in."""
+PARTS = ("peers", "ours", "ingest", "kinds")
+SHORT = 6
+"""Words of a short question."""
 faiss: Any = faiss_module
-DECISION = Decision(
-    route=Route.RETRIEVE,
-    kind=RecordKind.FACT,
-    p_durable=0.5,
-    p_behaviour=0.5,
-    sensitivity=Sensitivity.NORMAL,
-    trust=Trust.USER,
-    reasons=(),
-    policy="benchmark@000000000000",
-)
-
-
-class Given:
-    """An encoder that has every vector already: what is left is the package's own work."""
-
-    dim = DIM
-    fingerprint = "given"
-    vocabulary: Sequence[str] = ()
-
-    def __init__(self, texts: Sequence[str], vectors: FloatArray) -> None:
-        self._rows = dict(zip(texts, vectors, strict=True))
-
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Return the vectors of known texts."""
-        return np.stack([self._rows[text] for text in texts]) if texts else np.zeros((0, DIM), np.float32)
-
-
-def made_up(count: int, seed: int) -> tuple[list[str], FloatArray]:
-    """Return texts and unit vectors: the centres are always the same, the rest depends on the seed."""
-    centres = np.random.default_rng(0).standard_normal((2_000, DIM), dtype=np.float32)
-    rng = np.random.default_rng(seed)
-    vectors = centres[rng.integers(0, len(centres), count)] + rng.standard_normal((count, DIM), dtype=np.float32)
-    words = np.minimum(rng.zipf(1.3, size=(count, 25)), 50_000)
-    texts = [f"record{seed}x{row} " + " ".join(f"w{word}" for word in line) for row, line in enumerate(words)]
-    return texts, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def entries(texts: Sequence[str], vectors: FloatArray, first: int) -> list[Entry]:
-    """Return what the ledger takes; record i is in group i mod g of each share."""
-    return [
-        Entry(
-            draft=Draft(
-                text=text,
-                kind=RecordKind.FACT,
-                scope=EVERYONE,
-                source="benchmark",
-                trust=Trust.USER,
-                observed_at=NOW,
-                valid_from=NOW,
-                passages=(text,),
-                metadata={f"group{groups}": (first + row) % groups for groups in SHARES.values()},
-            ),
-            decision=DECISION,
-            vectors=vectors[row : row + 1],
-            encoder="given",
-        )
-        for row, text in enumerate(texts)
-    ]
-
-
-def opened(folder: Path, encoder: Any, **options: Any) -> tuple[SqlLedger, HybridRetriever]:
-    """Return ledger and retriever over a folder."""
-    ledger = SqlLedger.open(f"sqlite:///{folder}/ledger.sqlite", lock_path=folder / "lock", lock_timeout_s=60)
-    return ledger, HybridRetriever(ledger, encoder, folder / "index", **options)
 
 
 def run_size(count: int, folder: Path, encoder: Any) -> dict[str, Any]:
@@ -126,24 +61,28 @@ def run_size(count: int, folder: Path, encoder: Any) -> dict[str, Any]:
     ledger, retriever = opened(folder, given)
     figures: dict[str, Any] = {"records": count}
     before = resident_mb()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     for first in range(0, count, BATCH):
         last = min(first + BATCH, count)
         ledger.write(entries(texts[first:last], vectors[first:last], first))
     figures["written per s"] = count / (time.perf_counter() - started)
+    figures["written per CPU s"] = count / (time.process_time() - busy)
     retriever.catch_up()
-    figures["insert precomputed, per s"] = count / (time.perf_counter() - started)
+    figures["written and indexed per s"] = count / (time.perf_counter() - started)
+    figures["written and indexed per CPU s"] = count / (time.process_time() - busy)
     retriever.save()
     raw = faiss.IndexFlatIP(DIM)
     raw.add(vectors)
     figures |= searches(retriever, raw, encoder, questions, asked)
+    short = [" ".join(question.split()[1 : SHORT + 1]) for question in questions]
+    figures |= {f"short: {name}": value for name, value in searches(retriever, raw, encoder, short, asked).items()}
     figures["memory MB"] = resident_mb() - before - vectors.nbytes / 1e6
     figures |= filtered(ledger, folder, vectors, asked, questions)
     figures |= forgotten(ledger, retriever, count)
     figures["disk MB"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     ledger.close()
     figures |= cold(folder, given, questions[0], asked[0])
-    return figures
+    return figures | {"load": os.getloadavg()[0]}
 
 
 def searches(
@@ -234,7 +173,7 @@ def kinds(count: int) -> list[dict[str, Any]]:
         times = [timed(partial(index.search, row, selection=everything, top_k=10)) for row in asked[:ROUNDS]]
         exact = exact or found
         recall = float(np.mean([len(one & other) / 10 for one, other in zip(found, exact, strict=True)]))
-        row = {"vectors": count, "kind": kind, "build CPU s": built, "p50 ms": 1000 * float(np.median(times))}
+        row = {"records": count, "kind": kind, "build CPU s": built, "p50 ms": 1000 * float(np.median(times))}
         rows.append({**row, "recall@10": recall})
         print(rows[-1], flush=True)
     return rows
@@ -249,7 +188,7 @@ def ingest(encoder: Any, folder: Path, count: int) -> dict[str, Any]:
         memory.ingest("A first record.", route="retrieve")
         whole = timed(lambda: memory.ingest_many(texts[count:], batch_size=256, route="retrieve"))
     return {
-        "texts": count,
+        "records": count,
         "encoder texts per CPU s": count / alone,
         "ingested per CPU s": count / whole,
         "share of the encoder's throughput": alone / whole,
@@ -269,15 +208,35 @@ def resident_mb() -> float:
 
 
 def peers(python: str, count: int) -> list[dict[str, Any]]:
-    """Run the other stores in their own environment on the same vectors; a store that fails says how."""
+    """Run the other stores in their own environment on the same vectors, after ours; one that fails says how."""
+    texts, vectors = made_up(count + SPARE, seed=1)
+    _, asked = made_up(ROUNDS, seed=2)
     with tempfile.TemporaryDirectory() as folder:
-        _, vectors = made_up(count, seed=1)
-        _, asked = made_up(ROUNDS, seed=2)
+        rows = [ours_beside_peers(Path(folder), texts, vectors, asked)]
         np.savez(Path(folder) / "vectors.npz", vectors=vectors, asked=asked)
-        script = Path(__file__).with_name("retrieval_peers.py")
-        run = subprocess.run([python, str(script), folder], capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [python, "-m", "benchmarks.retrieval_peers", folder], capture_output=True, text=True, check=False, cwd=ROOT
+        )
         print(run.stdout, run.stderr[-2000:] if run.returncode else "", flush=True)
-        return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+        return rows + [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+
+
+def ours_beside_peers(folder: Path, texts: Sequence[str], vectors: FloatArray, asked: FloatArray) -> dict[str, Any]:
+    """Measure what the other stores are measured at: each call ends when it is on the disk and can be found."""
+    ledger, retriever = opened(folder, Given([], vectors[:0]), lexical_weight=0.0)
+
+    def insert(first: int, last: int) -> None:
+        ledger.write(entries(texts[first:last], vectors[first:last], first))
+        retriever.catch_up()
+
+    rates = insert_rates(insert, len(vectors) - SPARE)
+    times = [
+        1000 * timed(partial(retriever.search, "", vector=vector, scope=EVERYONE, top_k=10))
+        for vector in (asked[0], *asked)
+    ][1:]
+    ledger.close()
+    row = {"store": "hybrid_memory", "records": len(vectors) - SPARE, **rates}
+    return {**row, "search p50 ms": float(np.median(times)), "search p95 ms": float(np.percentile(times, 95))}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -298,44 +257,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--full", action="store_true", help="a million records too: 10 GB of memory, an hour")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="the others stay as they were")
     parser.add_argument("--peers", help="Python of the environment with the other stores")
     parser.add_argument("--peers-size", type=int, default=10_000)
     parser.add_argument("--smoke", action="store_true", help="a thousand records; proves nothing")
     options = parser.parse_args()
-    from hybrid_memory.build import make_encoder
-
-    encoder = make_encoder(Settings())
     sizes = [1_000] if options.smoke else [*options.sizes, *([1_000_000] if options.full else [])]
-    ours = []
+    kept = RESULTS / "retrieval_speed.json"
+    result = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() and not options.smoke else {}
+    result |= {
+        "benchmark": "retrieval_speed",
+        "seed": 1,
+        "settings": Settings().fingerprint(),
+        "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "sqlalchemy", "hybrid-memory-sdk")},
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+    }
+    for part, rows in measured(options, sizes):
+        result[part] = merged(result.get(part, []), rows)
+        print(table(rows), flush=True)
+        if not options.smoke:
+            kept.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+
+
+def measured(options: argparse.Namespace, sizes: Sequence[int]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield each part that is wanted with its rows, as soon as one is there."""
+    if "peers" in options.parts and options.peers:
+        yield "peers", peers(options.peers, options.peers_size)
+    encoder = make_encoder(Settings())
     with tempfile.TemporaryDirectory() as folder:
-        ingested = ingest(encoder, Path(folder), 64 if options.smoke else 512)
-        print(ingested, flush=True)
-        for count in sizes:
+        for count in sizes if "ours" in options.parts else ():
             (Path(folder) / str(count)).mkdir()
-            ours.append(run_size(count, Path(folder) / str(count), encoder))
-            print(table(ours[-1:]), flush=True)
-    compared = [row for count in sizes for row in kinds(count)]
-    others = peers(options.peers, options.peers_size) if options.peers else []
-    print(table(ours))
-    print(table(others))
-    line = json.dumps(
-        {
-            "benchmark": "retrieval_speed",
-            "seed": 1,
-            "settings": Settings().fingerprint(),
-            "versions": {name: version(name) for name in ("faiss-cpu", "numpy", "sqlalchemy", "hybrid-memory-sdk")},
-            "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, "
-            f"load {os.getloadavg()[0]:.1f} at the end",
-            "ingest": ingested,
-            "ours": ours,
-            "kinds": compared,
-            "peers": others,
-        }
-    )
-    if not options.smoke:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "retrieval_speed.json").write_text(line + "\n", encoding="utf-8")
-    print(line)
+            yield "ours", [run_size(count, Path(folder) / str(count), encoder)]
+        if "ingest" in options.parts:
+            yield "ingest", [ingest(encoder, Path(folder), 64 if options.smoke else 512)]
+    for count in sizes if "kinds" in options.parts else ():
+        yield "kinds", kinds(count)
+
+
+def merged(before: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of an earlier run with those of this one in their places, by size."""
+    together = {(row.get("store"), row.get("kind"), row["records"]): row for row in (*before, *rows)}
+    return sorted(together.values(), key=lambda row: int(row["records"]))
 
 
 def _metadata(filters: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ python scripts/write_results_table.py
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,22 +174,31 @@ def outer_loop(result: Mapping[str, Any]) -> str:
 
 
 def retrieval_speed(result: Mapping[str, Any]) -> str:
-    """Return speed by size as Markdown, and other stores beside it."""
-    ours = result["ours"]
-    names = [name for name in ours[0] if name not in ("records", "cold start found")]
+    """Return speed by size as Markdown, other stores beside it, and the kinds of index."""
+    names = [name for name in result["ours"][0] if name not in ("records", "cold start found")]
     lines = [
         f"Made-up texts and vectors, {result['machine']}, settings {result['settings']}:",
         "",
-        "| | " + " | ".join(f"{row['records']:,} records" for row in ours) + " |",
-        "|---" * (len(ours) + 1) + "|",
+        *_turned(result["ours"], names, "records", " records"),
+        "",
+        "Other stores, the same vectors in the same run:",
+        "",
     ]
-    lines += [f"| {name} | " + " | ".join(_number(row[name]) for row in ours) + " |" for name in names]
-    lines += ["", "Other stores, the same vectors in the same run:", ""]
     stores = result["peers"]
-    lines += ["| | " + " | ".join(row["store"] for row in stores) + " |", "|---" * (len(stores) + 1) + "|"]
-    for name in [name for name in stores[0] if name != "store"] if stores else []:
-        lines.append(f"| {name} | " + " | ".join(_number(row[name]) for row in stores) + " |")
+    lines += _turned(stores, [name for name in stores[0] if name != "store"], "store") if stores else []
+    lines += ["", "Kinds of index over the same vectors:", ""]
+    lines += ["| vectors | kind | build CPU s | p50 ms | recall@10 |", "|---|---|---|---|---|"]
+    for row in result["kinds"]:
+        cells = [row["kind"], *(_number(row[name]) for name in ("build CPU s", "p50 ms", "recall@10"))]
+        lines.append(f"| {row['records']:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _turned(rows: Sequence[Mapping[str, Any]], names: Sequence[str], head: str, unit: str = "") -> list[str]:
+    """Return a table with a column for each row of results."""
+    heads = [f"{row[head]:,}" if isinstance(row[head], int) else row[head] for row in rows]
+    lines = ["| | " + " | ".join(f"{one}{unit}" for one in heads) + " |", "|---" * (len(rows) + 1) + "|"]
+    return lines + [f"| {name} | " + " | ".join(_number(row.get(name, "–")) for row in rows) + " |" for name in names]
 
 
 def _number(value: float | str) -> str:
