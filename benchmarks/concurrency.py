@@ -57,6 +57,10 @@ class Place:
     folder: Path
     url: str | None
     seed: int
+    began: float
+    """When the storm began, in seconds since 1970."""
+    seconds: float
+    """How long it lasts."""
 
     def open(self) -> HybridMemory:
         """Open the memory; there is no language model."""
@@ -117,40 +121,44 @@ def read(place: Place, lane: int) -> None:
     with place.open() as memory:
         while True:
             begun = time.perf_counter()
-            note(place.notes("read", lane), **looked(memory, chance, 20), s=round(time.perf_counter() - begun, 5))
+            note(
+                place.notes("read", lane),
+                **looked(place, memory, chance, looks=20),
+                s=round(time.perf_counter() - begun, 5),
+            )
 
 
-def looked(memory: HybridMemory, chance: random.Random, looks: int) -> dict[str, Any]:
+def looked(place: Place, memory: HybridMemory, chance: random.Random, *, looks: int) -> dict[str, Any]:
     """Take a number of looks; return how many, how many records came back, and which should not have."""
     seen, wrong = 0, []
     for _ in range(looks):
-        user, found = look(memory, chance)
+        user, found = look(memory, chance, _somewhere(place, chance))
         seen += len(found)
         wrong += [record.id for record in found if not Scope(user_id=user).sees(record.scope)]
     return {"looks": looks, "seen": seen, "wrong": wrong}
 
 
-def look(memory: HybridMemory, chance: random.Random) -> tuple[str | None, list[Record]]:
-    """Search or list as some user, with a filter that tries to widen the scope; return the user and what was found."""
+def look(memory: HybridMemory, chance: random.Random, after: str) -> tuple[str | None, list[Record]]:
+    """Search, or list after an id, as some user with a filter that tries to widen the scope; return user and found."""
     user, filters = chance.choice(USERS), chance.choice(HOSTILE)
     if chance.random() < 0.1:
         hits = memory.search(f"parcel bay {chance.randrange(7)}", user_id=user, filters=filters)
         return user, [hit.record for hit in hits]
-    return user, memory.list(user_id=user, filters=filters, limit=10, after=_somewhere(chance))
+    return user, memory.list(user_id=user, filters=filters, limit=10, after=after)
 
 
-def _somewhere(chance: random.Random) -> str:
-    """Return an id of a random moment of the last five minutes, so that pages are taken all over the ledger."""
+def _somewhere(place: Place, chance: random.Random) -> str:
+    """Return an id of a random moment of the storm, so that pages are taken all over the ledger, afterwards too."""
     from ulid import ULID
 
-    return str(ULID.from_timestamp(time.time() - chance.random() * 300))
+    return str(ULID.from_timestamp(place.began + chance.random() * place.seconds))
 
 
 def probe(place: Place, lane: int, looks: int) -> None:
     """Take a number of looks after the storm."""
     chance = random.Random(place.seed * 1000 + 500 + lane)
     with place.open() as memory:
-        note(place.notes("read", lane), **looked(memory, chance, looks), s=0.0)
+        note(place.notes("read", lane), **looked(place, memory, chance, looks=looks), s=0.0)
 
 
 # ---------------------------------------------------------------- the storm
@@ -275,7 +283,7 @@ def main() -> None:
     if options.smoke:
         options.seconds, options.probes = 10.0, 2000
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), options.url, options.seed)
+        place = Place(Path(folder), options.url, options.seed, began=time.time(), seconds=options.seconds)
         place.open().close()  # made once, and every import with it
         kills = storm(place, writers=options.writers, readers=options.readers, seconds=options.seconds)
         taken = sum(line["looks"] for lane in range(options.readers) for line in noted(place.notes("read", lane)))

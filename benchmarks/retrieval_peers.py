@@ -1,6 +1,6 @@
 """Other stores on given vectors; run by retrieval_speed.py with the Python of their own environment.
 
-    PYTHON -m benchmarks.retrieval_peers FOLDER      (FOLDER has vectors.npz: vectors, asked)
+    PYTHON -m benchmarks.retrieval_peers FOLDER [STORE ...]      (FOLDER has vectors.npz: vectors, asked)
 
 Imports: numpy, retrieval_inserts, and each store inside its function.
 One JSON line per store; one that is not installed says so.
@@ -110,10 +110,10 @@ def measure(name: str, folder: Path, vectors: Any, asked: Any) -> dict[str, Any]
 
 
 def main() -> None:
-    """Measure every store that is installed."""
+    """Measure every store that is installed, or those that are named."""
     folder = Path(sys.argv[1])
     given = np.load(folder / "vectors.npz")
-    for name in STORES:
+    for name in sys.argv[2:] or STORES:
         try:
             row = measure(name, folder, given["vectors"], given["asked"])
         except ImportError as error:

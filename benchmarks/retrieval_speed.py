@@ -207,16 +207,15 @@ def resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def peers(python: str, count: int) -> list[dict[str, Any]]:
+def peers(python: str, count: int, stores: Sequence[str]) -> list[dict[str, Any]]:
     """Run the other stores in their own environment on the same vectors, after ours; one that fails says how."""
     texts, vectors = made_up(count + SPARE, seed=1)
     _, asked = made_up(ROUNDS, seed=2)
     with tempfile.TemporaryDirectory() as folder:
         rows = [ours_beside_peers(Path(folder), texts, vectors, asked)]
         np.savez(Path(folder) / "vectors.npz", vectors=vectors, asked=asked)
-        run = subprocess.run(
-            [python, "-m", "benchmarks.retrieval_peers", folder], capture_output=True, text=True, check=False, cwd=ROOT
-        )
+        command = [python, "-m", "benchmarks.retrieval_peers", folder, *stores]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         print(run.stdout, run.stderr[-2000:] if run.returncode else "", flush=True)
         return rows + [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
 
@@ -259,6 +258,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="a million records too: 10 GB of memory, an hour")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="the others stay as they were")
     parser.add_argument("--peers", help="Python of the environment with the other stores")
+    parser.add_argument("--stores", nargs="+", default=[], help="only these of them, such as Chroma")
     parser.add_argument("--peers-size", type=int, default=10_000)
     parser.add_argument("--smoke", action="store_true", help="a thousand records; proves nothing")
     options = parser.parse_args()
@@ -283,8 +283,9 @@ def main() -> None:
 def measured(options: argparse.Namespace, sizes: Sequence[int]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield each part that is wanted with its rows, as soon as one is there."""
     if "peers" in options.parts and options.peers:
-        yield "peers", peers(options.peers, options.peers_size)
+        yield "peers", peers(options.peers, options.peers_size, options.stores)
     encoder = make_encoder(Settings())
+    encoder.encode(["A first text, before anything is measured: it loads what the encoder needs."])
     with tempfile.TemporaryDirectory() as folder:
         for count in sizes if "ours" in options.parts else ():
             (Path(folder) / str(count)).mkdir()
