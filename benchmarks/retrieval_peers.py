@@ -41,14 +41,17 @@ def chroma(folder: Path, vectors: Any) -> tuple[Callable[[int, int], None], Call
     client = chromadb.PersistentClient(path=str(folder / "chroma"))
     kept = client.create_collection("test", metadata={"hnsw:space": "cosine"}, embedding_function=None)
 
+    most = client.get_max_batch_size()
+
     def insert(first: int, last: int) -> None:
-        rows = range(first, last)
-        kept.add(
-            ids=[str(row) for row in rows],
-            embeddings=vectors[first:last],
-            documents=[f"record {row}" for row in rows],
-            metadatas=[{"group": row % 10} for row in rows],
-        )
+        for begin in range(first, last, most):
+            rows = range(begin, min(begin + most, last))
+            kept.add(
+                ids=[str(row) for row in rows],
+                embeddings=vectors[rows.start : rows.stop],
+                documents=[f"record {row}" for row in rows],
+                metadatas=[{"group": row % 10} for row in rows],
+            )
 
     return insert, lambda row: kept.query(query_embeddings=row[None], n_results=10)
 
