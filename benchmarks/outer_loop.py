@@ -236,7 +236,7 @@ def graded(
         )
         stack = StackedTrainer(language_model, settings).train([studied(lesson.text, proposals[0])], seed=options.seed)
         chats = [ask(one.prompt) for one in lesson.questions]
-        (answers,) = stack.generate(chats, max_new_tokens=ANSWER_TOKENS)
+        (answers,) = stack.generate([chats], max_new_tokens=ANSWER_TOKENS)
         (scores,) = stack.score([(chat, one.response) for chat, one in zip(chats, lesson.questions, strict=True)])
         for one, answer, score in zip(lesson.questions, answers, scores, strict=True):
             grades["exact match"].append(graders.exact_match(answer.text, one.response))

@@ -208,8 +208,9 @@ class Fixed:
         self.count = len(candidates)
         return self
 
-    def generate(self, prompts: Sequence[object], *, max_new_tokens: int) -> list[list[Generation]]:
-        return [[said(self.text)] * len(prompts)] * self.count
+    def generate(self, prompts: Sequence[Sequence[object]], *, max_new_tokens: int) -> list[list[Generation]]:
+        assert len(prompts) == self.count
+        return [[said(self.text)] * len(chats) for chats in prompts]
 
 
 def said(text: str) -> Generation:

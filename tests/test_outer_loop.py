@@ -80,8 +80,10 @@ class Counted:
     def score(self, pairs: Sequence[object]) -> list[list[float]]:
         return [[-5.0 + count] * len(pairs) for count in self.questions]
 
-    def generate(self, prompts: Sequence[object], *, max_new_tokens: int) -> list[list[Generation]]:
-        return [[said("Ann" if count else "?")] * len(prompts) for count in self.questions]
+    def generate(self, prompts: Sequence[Sequence[object]], *, max_new_tokens: int) -> list[list[Generation]]:
+        return [
+            [said("Ann" if count else "?")] * len(chats) for count, chats in zip(self.questions, prompts, strict=True)
+        ]
 
 
 class Desk:

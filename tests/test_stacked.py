@@ -14,8 +14,10 @@ from hybrid_memory.errors import ConfigError, InputError
 from hybrid_memory.protocols import CandidateTrainer
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Directives, StudyItem
+from hybrid_memory.weights import stacked as stacked_module
 from hybrid_memory.weights.language_model import LocalLanguageModel
-from hybrid_memory.weights.stacked import StackedTrainer
+from hybrid_memory.weights.objective import Row
+from hybrid_memory.weights.stacked import StackedTrainer, _of_like_length
 
 BOAT = StudyItem(prompt="", response="The boat house opens at six, and at seven on winter Sundays.", form="statement")
 CANDIDATES: tuple[tuple[StudyItem, ...], ...] = ((FERRY,), (FERRY, LAMP, BOAT), (LAMP, BOAT, BOAT, FERRY, FERRY))
@@ -51,11 +53,15 @@ def test_it_is_a_candidate_trainer(lm: LocalLanguageModel) -> None:
 # ------------------------------------------------------------ as alone
 
 
-@pytest.mark.parametrize("frozen_layers", [0.0, 0.5])
+@pytest.mark.parametrize(("frozen_layers", "full"), [(0.0, 256), (0.5, 1)])
 def test_losses_and_scores_are_those_of_candidates_trained_alone(
-    lm: LocalLanguageModel, tmp_path: Path, frozen_layers: float
+    lm: LocalLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen_layers: float, full: int
 ) -> None:
-    """Candidates of one, three and five rows take their own number of steps, and end where they would alone."""
+    """Candidates of one, three and five rows take their own number of steps, and end where they would alone.
+
+    With one position making a part full, rows of every length are computed apart.
+    """
+    monkeypatch.setattr(stacked_module, "FULL", full)
     stack = stacked(lm, frozen_layers=frozen_layers).train(CANDIDATES, seed=3)
 
     scores = stack.score(QUESTIONS)
@@ -68,6 +74,22 @@ def test_losses_and_scores_are_those_of_candidates_trained_alone(
         assert found["first_loss"] == pytest.approx(report["first_loss"], abs=1e-3)
         assert found["last_loss"] == pytest.approx(report["last_loss"], abs=1e-3)
         assert scores[number] == pytest.approx(lm.score(QUESTIONS, adapters=[alone]), abs=1e-3)
+
+
+def test_rows_of_like_length_are_computed_together_whoever_they_belong_to() -> None:
+    """Two candidates with a long and a short row each: 2 x 300 and 2 x 20 positions in place of 4 x 300."""
+    long, short = (Row(ids=[1] * length, start=1, lower=None) for length in (300, 20))
+
+    parts = _of_like_length([(0, short), (0, long), (1, long), (1, short)])
+
+    assert parts == [[(0, long), (1, long)], [(0, short), (1, short)]]
+
+
+def test_a_part_that_would_not_fill_the_core_takes_shorter_rows_too() -> None:
+    """Two rows of 60 positions and one of 20: one pass."""
+    long, short = (Row(ids=[1] * length, start=1, lower=None) for length in (60, 20))
+
+    assert _of_like_length([(0, short), (0, long), (1, long)]) == [[(0, long), (0, short), (1, long)]]
 
 
 def _empty(folder: Path) -> Path:
@@ -92,8 +114,9 @@ def test_a_candidate_answers_what_it_learned(lm: LocalLanguageModel) -> None:
     """The ferry's candidate knows the ferry, the lamp's the lamp."""
     stack = stacked(lm, min_steps=60).train([(FERRY,), (LAMP,)], seed=0)
 
-    answers = stack.generate([asked(FERRY.prompt), asked(LAMP.prompt)], max_new_tokens=24)
+    answers = stack.generate([[asked(FERRY.prompt)], [asked(FERRY.prompt), asked(LAMP.prompt)]], max_new_tokens=24)
 
+    assert [len(row) for row in answers] == [1, 2]
     assert answers[0][0].text == FERRY.response
     assert answers[1][1].text == LAMP.response
     assert answers[1][0].text != FERRY.response
@@ -126,7 +149,7 @@ def test_the_base_is_as_it_was(lm: LocalLanguageModel) -> None:
 
     stack = stacked(lm).train(CANDIDATES, seed=0)
     stack.score(QUESTIONS)
-    stack.generate([asked(FERRY.prompt)], max_new_tokens=2)
+    stack.generate([[asked(FERRY.prompt)]] * 3, max_new_tokens=2)
 
     assert torch.equal(logits(lm), before)
     assert not any(parameter.requires_grad for parameter in lm.base.parameters())

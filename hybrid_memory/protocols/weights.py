@@ -96,8 +96,8 @@ class Candidates(Protocol):
         """Return each candidate's mean natural log-probability per token of each response after its chat."""
         ...
 
-    def generate(self, prompts: Sequence[Sequence[Turn]], *, max_new_tokens: int) -> list[list[Generation]]:
-        """Return each candidate's greedy answers."""
+    def generate(self, prompts: Sequence[Sequence[Sequence[Turn]]], *, max_new_tokens: int) -> list[list[Generation]]:
+        """Return each candidate's greedy answers to its own prompts, one list of chats per candidate."""
         ...
 
 

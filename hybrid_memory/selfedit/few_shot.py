@@ -19,7 +19,7 @@ from hybrid_memory.protocols import CandidateTrainer, LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.grids import VIEWS, View
-from hybrid_memory.types import AdapterVersion, Directives, Example, StudyItem, Turn
+from hybrid_memory.types import AdapterVersion, Directives, Example, StudyItem
 
 __all__ = [
     "FewShotSolver",
@@ -157,22 +157,24 @@ class FewShotSolver:
         """
         distinct = list(dict.fromkeys(edits))
         stack = self._trainer.train([study(task, one) for one in distinct], seed=seed, directives=distinct)
-        seen = {view.name: view for one in distinct for view in views(one)}
-        asked = [(view, one.prompt) for view in seen.values() for one in task.queries]
-        chats: list[Sequence[Turn]] = [ask(view.forward(prompt)) for view, prompt in asked]
+        chats = [[ask(view.forward(one.prompt)) for one in task.queries for view in views(edit)] for edit in distinct]
         said = stack.generate(chats, max_new_tokens=self._max_new_tokens)
-        solved = {}
-        for edit, answers in zip(distinct, said, strict=True):
-            back = {
-                (view.name, prompt): view.back(one.text) for (view, prompt), one in zip(asked, answers, strict=True)
-            }
-            solved[edit] = [vote([back[view.name, one.prompt] for view in views(edit)]) for one in task.queries]
+        solved = {
+            edit: _voted(views(edit), [answer.text for answer in answers])
+            for edit, answers in zip(distinct, said, strict=True)
+        }
         return [solved[one] for one in edits]
 
 
 def reward(task: Task, answers: Sequence[str]) -> float:
     """Return 1 when every query is answered right to the letter, else 0."""
     return float(all(one.response == answer for one, answer in zip(task.queries, answers, strict=True)))
+
+
+def _voted(seen: Sequence[View], answers: Sequence[str]) -> list[str]:
+    """Return one answer a query from the answers under each view, query by query, turned back."""
+    queries = [answers[start : start + len(seen)] for start in range(0, len(answers), len(seen))]
+    return [vote([view.back(text) for view, text in zip(seen, row, strict=True)]) for row in queries]
 
 
 def _prompt(examples: Sequence[Example]) -> str:

@@ -67,7 +67,7 @@ class Rewarder:
         chats: list[Sequence[Turn]] = [ask(one.prompt) for one in lesson.questions]
         golds = [one.response for one in lesson.questions]
         if self._kind == "accuracy":
-            answers = stack.generate(chats, max_new_tokens=ANSWER_TOKENS)
+            answers = stack.generate([chats] * len(distinct), max_new_tokens=ANSWER_TOKENS)
             base = self._base_accuracy(lesson, chats, golds)
             raw = [_accuracy([one.text for one in row], golds) - base for row in answers]
         else:

@@ -12,13 +12,14 @@ has an optimiser, a plan and directives of its own, so its losses are those it w
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hybrid_memory.config import TrainingSettings
@@ -30,13 +31,17 @@ from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.layer_split import LayerSplit
 from hybrid_memory.weights.objective import ResponseLoss, Row
 from hybrid_memory.weights.plan import batches_of, bounded, first_and_last, rate_at, require_number
-from hybrid_memory.weights.sequences import Sequences
+from hybrid_memory.weights.sequences import Sequences, in_batches
 
 __all__ = ["Stack", "StackedTrainer"]
 
 INITIAL = "stacked-initial"
 SCORED = 32
 """Rows that are scored together: their logits stay below 200 MB."""
+LIKE = 0.85
+"""Rows shorter than this share of the longest one of a part begin a part of their own,"""
+FULL = 256
+"""if it has this many positions already: below, the matrix products of one core are not busy."""
 
 
 @dataclass(slots=True)
@@ -151,23 +156,32 @@ class StackedTrainer:
         self, objective: ResponseLoss, running: Sequence[_Candidate], branches: Sequence[Branch], step: int
     ) -> None:
         batches = {number: batch for number, one in enumerate(running) if (batch := one.batch(step))}
-        if not batches:
-            return
         for number in batches:
             running[number].optimiser.zero_grad(set_to_none=True)
-        rows = [row for batch in batches.values() for row in batch]
-        owner = torch.tensor([number for number, batch in batches.items() for _ in batch])
+        counted = {number: sum(len(row.ids) - row.start for row in batch) for number, batch in batches.items()}
+        losses = dict.fromkeys(batches, 0.0)
+        for part in _of_like_length([(number, row) for number, batch in batches.items() for row in batch]):
+            sums = self._sums(objective, part, branches)
+            # each sum depends on its own candidate only, so the gradient of all is that of each alone
+            torch.autograd.backward(torch.stack([nats / counted[number] for number, nats in sums.items()]).sum())
+            for number, nats in sums.items():
+                losses[number] += nats.item() / counted[number]
+        for number, loss in losses.items():
+            running[number].follow(step, loss, sum(len(row.ids) for row in batches[number]))
+
+    def _sums(
+        self, objective: ResponseLoss, part: Sequence[tuple[int, Row]], branches: Sequence[Branch]
+    ) -> dict[int, Tensor]:
+        """Return each candidate's cross-entropy over its rows of the part, in nats; rows of one stand together."""
+        rows = [row for _, row in part]
+        owners = torch.tensor([number for number, _ in part])
         sequences = Sequences.pad([(row.ids, row.start) for row in rows], pad=self._lm.tokenizer.pad_token_id)
-        with self._lm.adapted(()), beside(branches, {number: len(batch) for number, batch in batches.items()}):
+        with self._lm.adapted(()), beside(branches, Counter(owners.tolist())):
             hidden = objective.hidden(rows, sequences)
             logits = self._lm.head(hidden[sequences.rows, sequences.columns]).float()
-            each = functional.cross_entropy(logits, sequences.targets.to(logits.device), reduction="none")
-            of = owner[sequences.rows].to(each.device)
-            losses = {number: each[of == number].mean() for number in batches}
-            # each loss depends on its own candidate only, so the sum's gradient is that of each alone
-            torch.autograd.backward(torch.stack(list(losses.values())).nansum())
-        for number, loss in losses.items():
-            running[number].follow(step, loss.item(), sum(len(row.ids) for row in batches[number]))
+        each = functional.cross_entropy(logits, sequences.targets.to(logits.device), reduction="none")
+        of = owners[sequences.rows].to(each.device)
+        return {number: each[of == number].sum() for number in dict.fromkeys(owners.tolist())}
 
     def _branches(self, lora: LoraConfig, count: int, seed: int) -> list[Branch]:
         """Return the branches of all adapted layers, begun as PEFT begins an adapter with this seed."""
@@ -221,14 +235,11 @@ class Stack:
             One list per candidate, in the order of the pairs. The lower layers are computed once for all.
         """
         rows = [self._lm.training_tokens(turns, response) for turns, response in pairs]
-        per_batch = max(1, SCORED // len(self))
-        scores: list[list[float]] = [[] for _ in self.reports]
-        for start in range(0, len(rows), per_batch):
-            for own, part in zip(scores, self._scored(rows[start : start + per_batch]), strict=True):
-                own.extend(part)
-        return scores
+        by_pair = in_batches(rows, self._scored, size=max(1, SCORED // len(self)))
+        return [list(own) for own in zip(*by_pair, strict=True)]
 
-    def _scored(self, rows: Sequence[tuple[list[int], int]]) -> list[list[float]]:
+    def _scored(self, rows: Sequence[tuple[list[int], int]]) -> list[tuple[float, ...]]:
+        """Return each row's scores, one of every candidate."""
         count = len(self)
         one = Sequences.pad(rows, pad=self._lm.tokenizer.pad_token_id)
         every = Sequences.pad(list(rows) * count, pad=self._lm.tokenizer.pad_token_id)
@@ -242,15 +253,35 @@ class Stack:
                     hidden = self._lm.decoder(input_ids=ids.repeat(count, 1), use_cache=False).last_hidden_state
         logits = self._lm.head(hidden[every.rows, every.columns]).float().cpu()
         means = every.mean_logprobs(logits)
-        return [means[start : start + len(rows)] for start in range(0, len(means), len(rows))]
+        return [tuple(means[place :: len(rows)]) for place in range(len(rows))]
 
-    def generate(self, prompts: Sequence[Sequence[Turn]], *, max_new_tokens: int) -> list[list[Generation]]:
-        """Return each candidate's greedy answers, one list per candidate in the order of the prompts."""
+    def generate(self, prompts: Sequence[Sequence[Sequence[Turn]]], *, max_new_tokens: int) -> list[list[Generation]]:
+        """Return each candidate's greedy answers to its own chats, in their order.
+
+        Args:
+            prompts: one list of chats per candidate.
+            max_new_tokens: longest answer.
+        """
         answers = []
-        for number in range(len(self)):
-            with beside(self._branches, {number: len(prompts)}):
-                answers.append(self._lm.generate(prompts, max_new_tokens=max_new_tokens))
+        for number, chats in enumerate(prompts):
+            with beside(self._branches, {number: len(chats)}):
+                answers.append(self._lm.generate(chats, max_new_tokens=max_new_tokens))
         return answers
+
+
+def _of_like_length(rows: Sequence[tuple[int, Row]]) -> list[list[tuple[int, Row]]]:
+    """Part the rows of a step by length, each part in the order of its candidates.
+
+    Rows of one candidate differ in length (from 13 to 69 tokens on a SQuAD passage), rows of several candidates are
+    enough to put like ones together: what is padding alone is not computed here.
+    """
+    parts: list[list[tuple[int, Row]]] = []
+    for one in sorted(rows, key=lambda one: -len(one[1].ids)):
+        longest = len(parts[-1][0][1].ids) if parts else 0
+        if not parts or (len(one[1].ids) < LIKE * longest and longest * len(parts[-1]) >= FULL):
+            parts.append([])
+        parts[-1].append(one)
+    return [sorted(part, key=lambda one: one[0]) for part in parts]
 
 
 def _require_material(candidates: Sequence[Sequence[StudyItem]]) -> None:
