@@ -13,7 +13,6 @@ from hybrid_memory.config import TrainingSettings
 from hybrid_memory.selfedit.few_shot import (
     FewShotSolver,
     Task,
-    TaskEdit,
     demonstration,
     propose,
     reward,
@@ -103,8 +102,8 @@ def test_a_view_that_changes_nothing_adds_nothing() -> None:
 
 
 def test_what_is_written_is_what_is_read() -> None:
-    """Directives go through their line unchanged."""
-    lm = Speaking(['Directives: {"augmentations": ["flips", "colours"], "learning_rate": 0.001, "epochs": 6}\nMore.'])
+    """Directives go through their line unchanged; the model goes on from what every line begins with."""
+    lm = Speaking(['flips", "colours"], "learning_rate": 0.001, "epochs": 6}\nMore.'])
 
     (edit,) = propose(SWAP, lm, samples=1, seed=0, temperature=1.0)  # type: ignore[arg-type]
 
@@ -117,10 +116,12 @@ def test_what_is_written_is_what_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("Directives: {", "not one JSON object"),
-        ('Directives: {"augmentations": ["reverse"]}', "is no list of flips, rotations, transposition, colours"),
-        ('Directives: {"learning_rate": 10}', "learning_rate 10 is no number"),
-        ('Directives: {"epochs": 10000}', "epochs 10000 is no whole number"),
+        ('flips"', "not one JSON object"),
+        ("I would turn it.", "not one JSON object"),
+        ("", "not one JSON object"),
+        ('reverse"]}', "is no list of flips, rotations, transposition, colours"),
+        ('"], "learning_rate": 10}', "learning_rate 10 is no number"),
+        ('"], "epochs": 10000}', "epochs 10000 is no whole number"),
     ],
 )
 def test_what_a_self_edit_may_not_ask_for_is_refused_with_its_reason(text: str, reason: str) -> None:
@@ -129,14 +130,6 @@ def test_what_a_self_edit_may_not_ask_for_is_refused_with_its_reason(text: str, 
 
     assert not edit.usable
     assert reason in " ".join(edit.refused)
-
-
-def test_a_text_without_directives_is_not_usable() -> None:
-    """There is nothing to refuse either."""
-    (edit,) = propose(SWAP, Speaking(["I would turn it."]), samples=1, seed=0, temperature=1.0)  # type: ignore[arg-type]
-
-    assert edit == TaskEdit("I would turn it.", Directives(), ())
-    assert not edit.usable
 
 
 # ------------------------------------------------------------ answers
@@ -188,12 +181,13 @@ def test_test_time_training_answers_what_the_demonstrations_say() -> None:
 
 
 class Speaking:
-    """A language model that says what it was told to say."""
+    """A language model that goes on with what it was told to say."""
 
     def __init__(self, says: list[str]) -> None:
         self.says = says
 
-    def generate(self, prompts: Sequence[object], **_: Any) -> list[Generation]:
+    def generate(self, prompts: Sequence[object], *, begun: Sequence[str], **_: Any) -> list[Generation]:
+        assert list(begun) == ['Directives: {"augmentations": ["'] * len(prompts)
         return [said(text) for text in self.says]
 
 

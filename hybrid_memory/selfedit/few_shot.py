@@ -4,8 +4,8 @@ Flow:    demonstrations -> self-edit (augmentations, rate, epochs) -> test-time 
 Imports: types, protocols, evidence; the other modules of this stage.
 
 Any input -> output examples are a task; views (`grids.VIEWS`) need texts that they can turn. A self-edit is one line
-"Directives: {…}", read as strictly as any other; what it asks for is bounded by the trainer. It is worth 1 when every
-query is answered right, else 0.
+"Directives: {…}" that is begun for the model and read as strictly as any other; what it asks for is bounded by the
+trainer. It is worth 1 when every query is answered right, else 0.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ _EXAMPLES = (
     (("1\n2", "2\n1"), ("colours", "flips"), 0.001, 8),
 )
 EDIT_TOKENS = 48
+BEGUN = 'Directives: {"augmentations": ["'
+"""What every self-edit begins with: left to itself, a model of 135M samples a line that can be read hardly ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,11 @@ def propose(
         max_new_tokens=EDIT_TOKENS,
         temperature=temperature,
         seed=random_of(prompt, seed).getrandbits(63),
+        begun=[BEGUN] * samples,
     )
     edits = []
     for one in written_ones:
-        first = one.text.strip().partition("\n")[0]
+        first = f"{BEGUN}{one.text}".partition("\n")[0]
         _, directives, refused = read_directives(first, augmentations=tuple(VIEWS))
         edits.append(TaskEdit(first, directives, tuple(refused)))
     return edits
