@@ -15,7 +15,8 @@ loop holds out for its gate: nothing is ever trained on them, and the gate takes
    passage before it. What those raise, short answers raise by being short, not by what they say.
 4. The answers of adapted models are graded by every grader; Cohen's kappa says how far they agree.
 
-With `--folder` the run is kept there, and a run that was cut short goes on. Results are kept after each part.
+With `--folder` the run is kept there, and a run that was cut short goes on. Results are kept after each part; each
+seed draws passages of its own, and what several seeds found is pooled.
 """
 
 from __future__ import annotations
@@ -24,46 +25,33 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import fmean
 from typing import Any
 
-import torch
-
+from benchmarks.outer_loop_checks import control, graded, journalled
 from benchmarks.report import RESULTS, adapter_in, header
 from benchmarks.squad_seal import interval
 from hybrid_memory import HybridMemory, Lesson, Settings, models
 from hybrid_memory.config import OuterLoopSettings, TrainingSettings
 from hybrid_memory.evidence import ask
-from hybrid_memory.selfedit import graders
 from hybrid_memory.selfedit.compiled import keyword_question, random_of
 from hybrid_memory.selfedit.lessons import read_lessons
-from hybrid_memory.selfedit.proposals import Proposal, propose, read_pairs, studied
-from hybrid_memory.selfedit.rewards import Rewarder
+from hybrid_memory.selfedit.proposals import Proposal, studied
 from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import StudyItem, Turn
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.stacked import StackedTrainer
 from hybrid_memory.weights.trainer import LoraTrainer
 
+FILE = RESULTS / "outer_loop.json"
 CANDIDATES = 5
-BATCHES = (1, 8, 4)
+BATCHES = (4, 8, 1)
+"""The first one is the loop's own."""
 SPEED_STEPS = 4
-ANSWER_TOKENS = 24
-
-
-class OwnJudge:
-    """The local model as a judge: what LlamaIndex's `complete` would be."""
-
-    def __init__(self, language_model: LocalLanguageModel) -> None:
-        self._lm = language_model
-
-    def complete(self, prompt: str) -> str:
-        """Answer the prompt in a few tokens."""
-        return self._lm.generate([(Turn("user", prompt),)], max_new_tokens=4)[0].text
 
 
 def drawn(data: Path, count: int, seed: int) -> list[Lesson]:
@@ -111,24 +99,31 @@ def learn(lessons: Sequence[Lesson], options: argparse.Namespace, folder: Path) 
     }
 
 
-def journalled(folder: Path) -> dict[str, dict[str, list[tuple[str, float]]]]:
-    """Return "generator seed" -> passage -> its samples with their rewards, in the order of the passages."""
-    found: dict[str, dict[str, list[tuple[str, float]]]] = {}
-    for file in sorted(folder.glob("*.done")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            for key, value in json.loads(line).items():
-                if key.count(" ") == 2:
-                    generator, _, passage = key.rpartition(" ")
-                    found.setdefault(generator, {})[passage] = [(text, reward) for text, reward in value]
-    return found
-
-
 def _mean(samples: Sequence[tuple[str, float]]) -> float:
     return fmean(reward for _, reward in samples)
 
 
 def _best(samples: Sequence[tuple[str, float]]) -> float:
     return max(reward for _, reward in samples)
+
+
+def pooled(loops: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the first round did to the unseen passages of all seeds together."""
+    rows = [one["rounds"][0]["per unseen passage"] for one in loops.values()]
+    after, before = ([value for row in rows for value in row[name]] for name in ("after", "before"))
+    return {
+        "seeds": list(loops),
+        "unseen passages": len(after),
+        "before": fmean(before),
+        "after": fmean(after),
+        "difference from base": interval(after, before, range(len(after))),
+    }
+
+
+def _with_others(loop: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the loops of all seeds that the result file has, with this one."""
+    others = json.loads(FILE.read_text(encoding="utf-8"))["loops"] if FILE.is_file() and not options.smoke else {}
+    return {**others, str(options.seed): loop}
 
 
 # ---------------------------------------------------------------- 2. stacked and one at a time
@@ -191,80 +186,23 @@ def _alone(
     return dict(report), scores
 
 
-# ---------------------------------------------------------------- 3. what of the reward is form
-
-
-def control(
-    language_model: LocalLanguageModel, unseen: Sequence[Lesson], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Reward the generator's best sample of each unseen passage: with its pairs, another passage's, and none."""
-    settings = TrainingSettings(batch_size=4, epochs=1, min_steps=options.inner_steps)
-    trainer = StackedTrainer(language_model, settings)
-    rewarder = Rewarder(language_model, trainer, kind="logprob", seed=options.seed)
-    samples = journalled(options.folder / "outer_loop")[f"generator-v1 {options.seed}"].values()
-    best = [max(one, key=lambda sample: sample[1])[0] for one in samples]
-    pairs = [tuple(read_pairs(text, lesson.text)) for text, lesson in zip(best, unseen, strict=True)]
-    kept = [number for number, items in enumerate(pairs) if items][: options.controlled]
-    rows = []
-    for place, number in enumerate(kept):
-        other = pairs[kept[place - 1]]
-        proposals = [Proposal("own", pairs[number]), Proposal("another's", other), Proposal("none", ())]
-        rows.append(rewarder.reward(unseen[number], proposals))
-    own, others, none = ([row[column] for row in rows] for column in range(3))
-    groups = range(len(rows))
-    return {
-        "passages with usable pairs": len(rows),
-        "mean reward": {"own pairs": fmean(own), "another passage's pairs": fmean(others), "no pairs": fmean(none)},
-        "own - another's": interval(own, others, groups),
-        "another's - none": interval(others, none, groups),
-    }
-
-
-# ---------------------------------------------------------------- 4. graders
-
-
-def graded(
-    language_model: LocalLanguageModel, lessons: Sequence[Lesson], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Grade the answers of models that studied a self-edit, in every way; return means and agreement."""
-    settings = TrainingSettings(batch_size=4, epochs=1, min_steps=2 * options.inner_steps)
-    judge = graders.Judge(OwnJudge(language_model))
-    grades: dict[str, list[float]] = {name: [] for name in ("exact match", "containment", "F1", "log-prob", "judge")}
-    for lesson in lessons:
-        proposals = propose(
-            lesson.text, language_model, samples=1, seed=options.seed, temperature=1.0, max_new_tokens=96
-        )
-        stack = StackedTrainer(language_model, settings).train([studied(lesson.text, proposals[0])], seed=options.seed)
-        chats = [ask(one.prompt) for one in lesson.questions]
-        (answers,) = stack.generate([chats], max_new_tokens=ANSWER_TOKENS)
-        (scores,) = stack.score([(chat, one.response) for chat, one in zip(chats, lesson.questions, strict=True)])
-        for one, answer, score in zip(lesson.questions, answers, scores, strict=True):
-            grades["exact match"].append(graders.exact_match(answer.text, one.response))
-            grades["containment"].append(graders.contains(answer.text, one.response))
-            grades["F1"].append(graders.f1(answer.text, one.response))
-            grades["log-prob"].append(float(torch.tensor(score).exp()))  # above 0.5 a token: it would be said
-            grades["judge"].append(judge.grade(one.prompt, answer.text, one.response))
-    kappas = {" / ".join(pair): value for pair, value in graders.agreement(grades).items()}
-    means = {name: round(fmean(values), 4) for name, values in grades.items()}
-    return {"answers": len(grades["judge"]), "means": means, "kappa": kappas, "unreadable verdicts": judge.unreadable}
-
-
 # ---------------------------------------------------------------- report
 
 
 def table(result: dict[str, Any]) -> str:
     """Return what was measured as Markdown."""
     lines = [
-        "| round | generator | unseen before | unseen after | difference from base | tokens | s |",
-        "|---" * 7 + "|",
+        "| seed | round | generator | unseen before | unseen after | difference from base | tokens | s |",
+        "|---" * 8 + "|",
     ]
-    for one in result.get("loop", {}).get("rounds", []):
+    for seed, one in ((seed, one) for seed, loop in result.get("loops", {}).items() for one in loop["rounds"]):
         mean, low, high = one.get("difference from base", [0.0, 0.0, 0.0])
         lines.append(
-            f"| {one['round']} | {one['version']} {'serves' if one['promoted'] else 'rejected'} | "
+            f"| {seed} | {one['round']} | {one['version']} {'serves' if one['promoted'] else 'rejected'} | "
             f"{one['held_out_before']:.3f} | {one['held_out_after']} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] | "
             f"{one['trained_tokens']} | {one['seconds']:.0f} |"
         )
+    lines += ["", json.dumps(result.get("all seeds", {}))]
     lines += ["", "| batch | stacked, CPU s | one at a time, CPU s | ratio | last losses differ by |", "|---" * 5 + "|"]
     lines += [
         f"| {one['batch']} | {one['stacked cpu s']} | {one['one at a time cpu s']} | {one['ratio']} | "
@@ -291,11 +229,9 @@ def main() -> None:
     result = header("outer_loop", seed=options.seed)
     keep = partial(_keep, result, smoke=options.smoke)
     if "loop" in options.parts:
-        if options.folder is not None:
-            keep("loop", learn(lessons, options, options.folder))
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                keep("loop", learn(lessons, options, Path(folder)))
+        with tempfile.TemporaryDirectory() as folder:
+            keep("loops", _with_others(learn(lessons, options, options.folder or Path(folder)), options))
+        keep("all seeds", pooled(result["loops"]))
     language_model = LocalLanguageModel.load(
         models.path(Settings().model.name), threads=options.threads, dtype=options.dtype
     )
@@ -319,9 +255,8 @@ def _keep(result: dict[str, Any], name: str, value: Any, *, smoke: bool) -> None
     if smoke:
         return
     RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / "outer_loop.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    file.write_text(json.dumps({**before, **result}) + "\n", encoding="utf-8")
+    before = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    FILE.write_text(json.dumps({**before, **result}) + "\n", encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:

@@ -128,49 +128,99 @@ def inner_loop_speed(result: Mapping[str, Any]) -> str:
 def knowledge_incorporation(result: Mapping[str, Any]) -> str:
     """Return what is known of a passage without it as Markdown, by who wrote the self-edit."""
     lines = [
-        f"{result['passages']} passages of `squad_seal`, one adapter each, one thread, {result['machine']}, "
-        f"settings {result['settings']}:",
+        f"One adapter a passage of `squad_seal`, one thread, {result['machine']}, settings {result['settings']}; "
+        "differences over the passages that both arms have:",
         "",
-        "| | gold log-prob | contained | words written | positions trained | CPU s |",
-        "|---|---|---|---|---|---|",
+        "| | passages | gold log-prob | contained | words written | positions trained | CPU s |",
+        "|---" * 7 + "|",
     ]
     for arm, row in result["table"].items():
+        known = f"{row['passages']} | {row['logprob']:.2f} | {row['contained']:.1%}"
         costs = [f"{row[name]:,.0f}" if name in row else "" for name in ("written", "trained", "cpu")]
-        lines.append(f"| {arm} | {row['logprob']:.2f} | {row['contained']:.1%} | " + " | ".join(costs) + " |")
-    lines += ["", "Paired over passages, with the 95 % interval:", ""]
-    lines += [
-        f"* {name}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-        for name, (mean, low, high) in result["differences"].items()
-        if name.startswith(("ours", "released", "passage in the prompt"))
-        and name.split(" - ")[1] != name.split(" - ")[0]
-    ]
-    joint = result["joint"]
-    if joint:
-        lines.append(
-            f"* {joint['passages trained']} passages in one adapter keep {joint['logprob']['kept']:.0%} of the gain in "
-            f"log-probability of learning them alone ({joint['passages asked']} of them asked)"
-        )
+        lines.append(f"| {arm} | {known} | " + " | ".join(costs) + " |")
+    lines += ["", "Paired over passages, with the 95 % interval (nats a token; shares of questions):", ""]
+    lines += [f"* {name}: {_interval(found)}" for name, found in result["differences"].items()]
+    if joint := result["joint"]:
+        lines += [
+            "",
+            f"{joint['passages']} passages learned together ({joint['sentences']} sentences in {joint['shard count']} "
+            f"shards), {joint['passages asked']} of them asked; the encoder sends "
+            f"{joint['questions sent to a shard of their passage']:.0%} of the questions to a shard with a sentence of "
+            "their passage:",
+            "",
+            "| | base | alone | jointly | kept of the gain | jointly - 80 % of the gain alone |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, label in (("logprob", "gold log-prob"), ("contained", "contained")):
+            row = joint[name]
+            cells = [f"{row[arm]:.2f}" for arm in ("base", "alone", "jointly")]
+            kept = "–" if row["kept"] is None else f"{row['kept']:.0%}"
+            apart = _interval(row["jointly - 80 percent of alone"])
+            lines.append(f"| {label} | {' | '.join(cells)} | {kept} | {apart} |")
+    if tofu := result["tofu"]:
+        lines += [
+            "",
+            f"* `tofu`: the true answer in other words beats every wrong one in {tofu['wins']:.0%} of the questions "
+            f"(base {tofu['base wins']:.0%})",
+        ]
     return "\n".join(lines)
 
 
 def outer_loop(result: Mapping[str, Any]) -> str:
-    """Return each round's reward on unseen passages as Markdown."""
-    loop = result["loop"]
+    """Return each round's reward on unseen passages as Markdown, and what stacking saves."""
     lines = [
-        f"{loop['passages']['trained on']} passages trained on, {loop['passages']['unseen']} never, "
-        f"{loop['settings of the loop']['samples']} samples, seed {result['seed']}, {result['machine']}:",
+        f"{result['machine']}; the passages differ by seed:",
         "",
-        "| round | reward before | after | difference | self-edits learned | CPU s |",
-        "|---|---|---|---|---|---|",
+        "| seed | trained on | unseen | samples | reward before | after | difference | self-edits learned | CPU s |",
+        "|---" * 9 + "|",
     ]
-    for one in loop["rounds"]:
-        mean, low, high = one["difference from base"]
-        samples = loop["passages"]["trained on"] * loop["settings of the loop"]["samples"]
-        lines.append(
-            f"| {one['round']} | {one['held_out_before']:.2f} | {one['held_out_after']:.2f} | "
-            f"{mean:+.2f} [{low:+.2f}, {high:+.2f}] | {one['winners']} of {samples} | {loop['cpu seconds']:.0f} |"
-        )
+    for seed, loop in result["loops"].items():
+        one, count = loop["rounds"][0], loop["passages"]
+        samples = loop["settings of the loop"]["samples"]
+        cells = [seed, count["trained on"], count["unseen"], samples, f"{one['held_out_before']:.2f}"]
+        cells += [f"{one['held_out_after']:.2f}", _interval(one["difference from base"])]
+        cells += [f"{one['winners']} of {count['trained on'] * samples}", f"{loop['cpu seconds']:.0f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    if "all seeds" in result:
+        count, found = (result["all seeds"][name] for name in ("unseen passages", "difference from base"))
+        lines += ["", f"* all {count} unseen passages: {_interval(found)} nats a token"]
+    if "control" in result:
+        lines += [f"* {name}: {_interval(result['control'][name])}" for name in ("own - another's", "another's - none")]
+    lines += ["", "| five candidates, rows a step | one at a time, CPU s | stacked | ratio |", "|---|---|---|---|"]
+    lines += [
+        f"| {one['batch']} | {one['one at a time cpu s']:.1f} | {one['stacked cpu s']:.1f} | {one['ratio']:.2f} |"
+        for one in result["speed"]
+    ]
     return "\n".join(lines)
+
+
+def few_shot(result: Mapping[str, Any]) -> str:
+    """Return how many small grid tasks are solved as Markdown, by who chooses how to study them."""
+    lines = [
+        f"{result['tasks']} tasks, seeds {', '.join(result['seeds'])}, {result['samples']} self-edits a task, "
+        f"{result['machine']}, settings {result['settings']}:",
+        "",
+        "| | tasks solved |",
+        "|---|---|",
+        *(f"| {arm} | {share:.1%} |" for arm, share in result["solved"].items()),
+        "",
+        "Points, with the 95 % interval of the paired bootstrap over tasks:",
+        "",
+    ]
+    for name, (mean, low, high) in result["differences"].items():
+        lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+    arc, trained = result["arc"], result["training samples"]
+    lines.append(f"* of {trained['tried']} self-edits of training tasks {trained['winners']} solved theirs")
+    lines.append(
+        f"* ARC: of {arc['tasks']} tasks in context {arc['solved']['in context']:.0f}, "
+        f"fixed {arc['solved']['fixed']:.0f}; {arc['too long']} were too long to be tried"
+    )
+    return "\n".join(lines)
+
+
+def _interval(found: tuple[float, float, float]) -> str:
+    mean, low, high = found
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def retrieval_speed(result: Mapping[str, Any]) -> str:
@@ -227,6 +277,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "knowledge_incorporation": ("docs/results.md", knowledge_incorporation),
     "outer_loop": ("docs/results.md", outer_loop),
     "routing": ("docs/model-card-durability.md", routing),
+    "few_shot": ("docs/results.md", few_shot),
 }
 """Result file -> the page that shows it, and how."""
 
