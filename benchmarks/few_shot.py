@@ -1,18 +1,20 @@
 """Can a task be learned from four demonstrations, and does the model learn how to study it?
 
-    python -m benchmarks.few_shot [--tasks 12] [--train-tasks 12] [--data-dir FOLDER] [--smoke]
+    python -m benchmarks.few_shot [--seeds 0 1 2] [--tasks 6] [--train-tasks 6] [--data-dir FOLDER] [--smoke]
 
 Small grid tasks made for this project (grid_tasks.py). Each task counts when both queries are answered to the letter.
 
 - in context: the demonstrations as chat turns, no training.
-- fixed: test-time training with one choice for all tasks (flips, 2e-3, 8 epochs), answers voted over its views.
+- fixed: test-time training with one choice for all tasks (FIXED below), answers voted over its views.
 - self-edit: the model chooses augmentations, rate and epochs itself, k samples a task, before and after one round of
   the outer loop: k self-edits of each training task are tried, and the generator learns those that solved theirs.
   A sample that cannot be read counts as wrong.
-- oracle: the best of all choices below for each task, looked up in the gold answers: no method can know it.
+- oracle: the best of all choices tried for a task, looked up in the gold answers: no method can know it.
 
-Intervals are a paired bootstrap over tasks. With `--data-dir`, ARC tasks (`arc_seal/dev.jsonl`, Apache-2.0) are tried
-with the first two arms; those longer than `--longest` tokens a sequence count as wrong. Results are kept as they come.
+A seed draws its own tasks, training tasks, samples and inner loops. Every choice is tried once a task, whoever asks
+for it. Intervals are a paired bootstrap over tasks. With `--data-dir`, ARC tasks (`arc_seal/dev.jsonl`, Apache-2.0)
+are tried with the first two arms; those longer than `--longest` tokens a sequence count as wrong. Every outcome is
+kept as soon as it is there; a run that was cut short goes on when it is called again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -32,7 +35,7 @@ from benchmarks.squad_seal import interval
 from hybrid_memory import AdapterVersion, Settings, models
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import InputError
-from hybrid_memory.selfedit.few_shot import FewShotSolver, Task, TaskEdit, demonstration, propose, reward
+from hybrid_memory.selfedit.few_shot import FewShotSolver, Task, TaskEdit, demonstration, propose, reward, written
 from hybrid_memory.types import Directives
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.stacked import StackedTrainer
@@ -40,155 +43,190 @@ from hybrid_memory.weights.trainer import LoraTrainer
 
 RATE, EPOCHS = 2e-3, 8
 FIXED = Directives(augmentations=("flips",), learning_rate=RATE, epochs=EPOCHS)
-CHOICES = [
-    Directives(augmentations=names, learning_rate=RATE, epochs=EPOCHS)
-    for names in (None, ("flips",), ("transposition",), ("colours",), ("flips", "transposition"))
-]
+CHOICES = [FIXED, *(replace(FIXED, augmentations=names) for names in (None, ("transposition",)))]
+"""What the oracle chooses from, beside the model's own self-edits."""
+TEMPERATURE = 0.8
+"""Of the self-edits, as SEAL samples them in this domain."""
 GENERATOR = Directives(learning_rate=1e-3, epochs=6)
 ARC_TOKENS = 128
 """Longest answer to an ARC query."""
-ARMS = ("in context", "fixed", "self-edit, before", "self-edit, after", "oracle")
+MEASURED = 1000
+"""Tasks that are measured are drawn with a seed this much above that of the training tasks."""
+BEFORE, AFTER = "self-edit, before", "self-edit, after"
+ARMS = ("in context", "fixed", BEFORE, AFTER, "oracle")
+PAIRS = (("fixed", "in context"), (BEFORE, "in context"), (AFTER, "in context"), (AFTER, BEFORE), (AFTER, "fixed"))
+FILE = RESULTS / "few_shot.json"
+
+Outcome = dict[str, Any]
+"""What is known of one task: kind, "in context", "worth" by choice, and the self-edits before and after."""
 
 
 class Bench:
-    """One model with what it needs to study tasks."""
+    """One model with what it needs to study tasks of one seed."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, language_model: LocalLanguageModel, options: argparse.Namespace, seed: int) -> None:
+        self.lm = language_model
         self.options = options
-        self.lm = LocalLanguageModel.load(models.path(Settings().model.name), threads=options.threads)
-        inner = TrainingSettings(batch_size=4, epochs=EPOCHS, learning_rate=RATE, max_tokens=options.longest)
+        self.seed = seed
+        # a self-edit may ask for up to twice the settings' epochs (weights/plan.py), as many as the fixed choice has
+        inner = TrainingSettings(batch_size=4, epochs=EPOCHS // 2, learning_rate=RATE, max_tokens=options.longest)
         self.candidates = StackedTrainer(self.lm, inner)
         self.solver = FewShotSolver(self.lm, self.candidates, max_new_tokens=options.answer_tokens)
 
-    def outcomes(self, task: Task, directives: Sequence[Directives]) -> list[float]:
-        """Return 1 or 0 for each way to study the task."""
-        return [reward(task, answers) for answers in self.solver.solve(task, directives, seed=self.options.seed)]
+    def try_all(self, task: Task, directives: Sequence[Directives], outcome: Outcome) -> None:
+        """Write into the outcome what each way to study the task is worth, if it is not known yet."""
+        worth = outcome.setdefault("worth", {})
+        fresh = [one for one in dict.fromkeys(directives) if written(one) not in worth]
+        answers = self.solver.solve(task, fresh, seed=self.seed) if fresh else []
+        worth |= {written(one): reward(task, said) for one, said in zip(fresh, answers, strict=True)}
 
-    def sampled(self, task: Task, adapters: Sequence[AdapterVersion] = ()) -> tuple[list[TaskEdit], list[float]]:
-        """Return the model's own self-edits of a task and what they were worth."""
-        options = self.options
-        edits = propose(task, self.lm, samples=options.samples, seed=options.seed, temperature=1.0, adapters=adapters)
-        usable = [edit for edit in edits if edit.usable]
-        worth = dict(zip([edit.directives for edit in usable], self._tried(task, usable), strict=True))
-        return edits, [worth[edit.directives] if edit.usable else 0.0 for edit in edits]
+    def sample(self, task: Task, outcome: Outcome, adapters: Sequence[AdapterVersion] = ()) -> list[Outcome]:
+        """Return the model's own self-edits of a task as texts with what they were worth."""
+        edits = propose(
+            task, self.lm, samples=self.options.samples, seed=self.seed, temperature=TEMPERATURE, adapters=adapters
+        )
+        self.try_all(task, [edit.directives for edit in edits if edit.usable], outcome)
+        return [{"text": edit.text, "worth": _worth(edit, outcome)} for edit in edits]
 
-    def _tried(self, task: Task, edits: Sequence[TaskEdit]) -> list[float]:
-        return self.outcomes(task, [edit.directives for edit in edits]) if edits else []
-
-    def generator(
-        self, tasks: Sequence[tuple[str, Task]], folder: Path, result: dict[str, Any]
-    ) -> AdapterVersion | None:
-        """Try self-edits of the training tasks and learn those that solved theirs; None when none did."""
-        items, tried = [], []
-        for number, (kind, task) in enumerate(tasks):
-            edits, worth = self.sampled(task)
-            tried.append(fmean(worth))
-            winners = [edit for edit, value in zip(edits, worth, strict=True) if value == 1.0]
-            items += [demonstration(task, edit) for edit in dict.fromkeys(winners)]
-            _say(f"train task {number + 1}/{len(tasks)} {kind}: {worth}")
-        result["training tasks"] = {"mean reward": fmean(tried), "winners": len(items)}
+    def generator(self, tasks: Sequence[Task], outcomes: Sequence[Outcome], folder: Path) -> AdapterVersion | None:
+        """Learn the self-edits that solved their training tasks; None when none did."""
+        items = [
+            demonstration(task, TaskEdit(text, Directives(), ()))
+            for task, outcome in zip(tasks, outcomes, strict=True)
+            for text in dict.fromkeys(one["text"] for one in outcome[BEFORE] if one["worth"] == 1.0)
+        ]
         if not items:
             return None
-        settings = TrainingSettings(batch_size=4)
-        LoraTrainer(self.lm, settings).train(items, seed=self.options.seed, folder=folder, directives=GENERATOR)
-        return adapter_in(folder, "generator")
+        trainer = LoraTrainer(self.lm, TrainingSettings(batch_size=4))
+        trainer.train(items, seed=self.seed, folder=folder, directives=GENERATOR)
+        return adapter_in(folder, f"generator-{self.seed}")
 
 
-def measure(options: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Run all arms over the measured tasks, keeping what is done."""
-    bench = Bench(options)
-    tasks = make_tasks(options.tasks, seed=1000 + options.seed)
-    rows: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    result["tasks"] = {"kinds": [kind for kind, _ in tasks], "outcomes": rows}
+def _worth(edit: TaskEdit, outcome: Outcome) -> float:
+    return float(outcome["worth"][written(edit.directives)]) if edit.usable else 0.0
+
+
+def measure(bench: Bench, kept: dict[str, Any], keep: Callable[[], None]) -> None:
+    """Run all arms over the tasks of a seed, keeping what is done."""
+    tasks = make_tasks(bench.options.tasks, seed=MEASURED + bench.seed)
+    training = make_tasks(bench.options.train_tasks, seed=bench.seed)
     for number, (kind, task) in enumerate(tasks):
-        rows["in context"].append(reward(task, bench.solver.in_context(task)))
-        outcomes = bench.outcomes(task, CHOICES)
-        rows["fixed"].append(outcomes[CHOICES.index(FIXED)])
-        edits, worth = bench.sampled(task)
-        rows["self-edit, before"].append(fmean(worth))
-        rows["oracle"].append(max([*outcomes, *worth]))
-        _say(f"task {number + 1}/{len(tasks)} {kind}: choices {outcomes}, own {worth} {[edit.text for edit in edits]}")
-        _keep(result, options)
+        outcome = kept["measured"].setdefault(str(number), {"kind": kind})
+        if BEFORE not in outcome:
+            outcome["in context"] = reward(task, bench.solver.in_context(task))
+            bench.try_all(task, CHOICES[: bench.options.choices], outcome)
+            outcome[BEFORE] = bench.sample(task, outcome)
+            _say(f"task {number + 1}/{len(tasks)}: {outcome}")
+            keep()
+    for number, (kind, task) in enumerate(training):
+        outcome = kept["trained on"].setdefault(str(number), {"kind": kind})
+        if BEFORE not in outcome:
+            outcome[BEFORE] = bench.sample(task, outcome)
+            _say(f"training task {number + 1}/{len(training)}: {outcome}")
+            keep()
+    if all(AFTER in outcome for outcome in kept["measured"].values()):
+        return
     with tempfile.TemporaryDirectory() as folder:
-        adapter = bench.generator(make_tasks(options.train_tasks, seed=options.seed), Path(folder), result)
-        _keep(result, options)
-        for number, (kind, task) in enumerate(tasks):
-            worth = bench.sampled(task, [adapter])[1] if adapter else [rows["self-edit, before"][number]]
-            rows["self-edit, after"].append(fmean(worth))
-            rows["oracle"][number] = max([rows["oracle"][number], *worth])
-            _say(f"after, {number + 1}/{len(tasks)} {kind}: {worth}")
-    result["differences"] = {
-        f"{one} - {other}": interval(rows[one], rows[other], range(len(tasks)))
-        for one, other in (
-            ("fixed", "in context"),
-            ("self-edit, before", "in context"),
-            ("self-edit, after", "self-edit, before"),
-            ("self-edit, after", "fixed"),
-        )
-    }
-    _keep(result, options)
-    if options.data_dir is not None:
-        result["arc"] = arc(bench, options)
-        _keep(result, options)
+        found = [kept["trained on"][str(number)] for number in range(len(training))]
+        adapter = bench.generator([task for _, task in training], found, Path(folder))
+        for number, (_, task) in enumerate(tasks):
+            outcome = kept["measured"][str(number)]
+            outcome[AFTER] = bench.sample(task, outcome, [adapter]) if adapter else outcome[BEFORE]
+            _say(f"after, {number + 1}/{len(tasks)}: {outcome[AFTER]}")
+            keep()
+        if adapter is not None:
+            bench.lm.release(adapter.id)
 
 
-def arc(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
-    """Return how many ARC tasks are solved in context and by fixed test-time training."""
-    bench.solver = FewShotSolver(bench.lm, bench.candidates, max_new_tokens=ARC_TOKENS)
-    solved: dict[str, list[float]] = {"in context": [], "fixed": []}
-    too_long = 0
-    for name, task in arc_tasks(options.data_dir):
-        cells = max(len(one.prompt) + len(one.response) for one in task.demonstrations)
-        if cells > options.longest:
-            too_long += 1
-            outcome = (0.0, 0.0)
-        else:
-            try:
-                outcome = (reward(task, bench.solver.in_context(task)), bench.outcomes(task, [FIXED])[0])
-            except InputError as error:
-                _say(f"{name}: {error}")
-                too_long, outcome = too_long + 1, (0.0, 0.0)
-        for arm, value in zip(solved, outcome, strict=True):
-            solved[arm].append(value)
-        _say(f"ARC {name}: {outcome}")
+def arc(bench: Bench, data: Path, kept: dict[str, Any], keep: Callable[[], None]) -> None:
+    """Try ARC tasks in context and by fixed test-time training; one that is too long is wrong, and says so."""
+    solver = FewShotSolver(bench.lm, bench.candidates, max_new_tokens=ARC_TOKENS)
+    for name, task in arc_tasks(data):
+        if name in kept:
+            continue
+        try:
+            fixed = reward(task, solver.solve(task, [FIXED], seed=bench.seed)[0])
+            kept[name] = {"in context": reward(task, solver.in_context(task)), "fixed": fixed}
+        except InputError as error:
+            kept[name] = {"in context": 0.0, "fixed": 0.0, "too long": str(error)}
+        _say(f"ARC {name}: {kept[name]}")
+        keep()
+
+
+# ------------------------------------------------------------ the report
+
+
+def outcomes_of(kept: dict[str, Any]) -> dict[str, list[float]]:
+    """Return arm -> outcome of every task of every seed that all arms have."""
+    tasks = [one for seed in kept["seeds"].values() for one in seed["measured"].values() if AFTER in one]
     return {
-        "tasks": len(solved["fixed"]),
-        "too long": too_long,
-        "solved": {arm: sum(row) for arm, row in solved.items()},
+        "in context": [one["in context"] for one in tasks],
+        "fixed": [one["worth"][written(FIXED)] for one in tasks],
+        BEFORE: [fmean(sample["worth"] for sample in one[BEFORE]) for one in tasks],
+        AFTER: [fmean(sample["worth"] for sample in one[AFTER]) for one in tasks],
+        "oracle": [max(one["worth"].values()) for one in tasks],
+    }
+
+
+def summary(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return means, paired differences, and what the outer loop learned from, over all seeds."""
+    rows = outcomes_of(kept)
+    trained = [one for seed in kept["seeds"].values() for one in seed["trained on"].values()]
+    samples = [sample["worth"] for one in trained for sample in one[BEFORE]]
+    arc_rows = list(kept["arc"].values())
+    return {
+        "tasks": len(rows["fixed"]),
+        "seeds": list(kept["seeds"]),
+        "solved": {arm: fmean(values) for arm, values in rows.items() if values},
+        "differences": {
+            f"{one} - {other}": interval(rows[one], rows[other], range(len(rows[one])))
+            for one, other in PAIRS
+            if rows[one]
+        },
+        "training samples": {"tried": len(samples), "winners": int(sum(samples))},
+        "arc": {
+            "tasks": len(arc_rows),
+            "too long": sum("too long" in one for one in arc_rows),
+            "solved": {arm: sum(one[arm] for one in arc_rows) for arm in ("in context", "fixed")},
+        },
     }
 
 
 def table(result: dict[str, Any]) -> str:
     """Return what was measured as Markdown."""
-    rows = result["tasks"]["outcomes"]
     lines = ["| arm | tasks solved |", "|---|---|"]
-    lines += [f"| {arm} | {fmean(values):.1%} of {len(values)} |" for arm, values in rows.items() if values]
-    for name, (mean, low, high) in result.get("differences", {}).items():
+    lines += [f"| {arm} | {share:.1%} of {result['tasks']} |" for arm, share in result["solved"].items()]
+    for name, (mean, low, high) in result["differences"].items():
         lines.append(f"{name}: {100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]")
-    if "arc" in result:
-        lines.append(f"ARC: {result['arc']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"training samples: {result['training samples']}", f"ARC: {result['arc']}"])
 
 
 def main() -> None:
     """Run, print the table and one JSON line, keep both in results/."""
     options = _options()
     if options.smoke:
-        options.tasks, options.train_tasks, options.samples, options.data_dir = 1, 1, 1, None
-    started, cpu = time.monotonic(), time.process_time()
-    result = header("few_shot", seed=options.seed)
-    result["samples"] = options.samples
-    measure(options, result)
-    result |= {"seconds": round(time.monotonic() - started), "cpu seconds": round(time.process_time() - cpu)}
-    _keep(result, options)
+        options.seeds, options.tasks, options.train_tasks, options.samples, options.data_dir = [0], 1, 1, 1, None
+    started = time.process_time()
+    kept: dict[str, Any] = {"seeds": {}, "arc": {}, "cpu seconds": 0.0}
+    if FILE.is_file() and not options.smoke:
+        kept = json.loads(FILE.read_text(encoding="utf-8"))["outcomes"]
+    before = kept["cpu seconds"]
+    above = header("few_shot", seed=options.seeds[0]) | {"samples": options.samples}
+
+    def keep() -> None:
+        kept["cpu seconds"] = round(before + time.process_time() - started)
+        if not options.smoke:
+            FILE.write_text(json.dumps({**above, **summary(kept), "outcomes": kept}) + "\n", encoding="utf-8")
+
+    language_model = LocalLanguageModel.load(models.path(Settings().model.name), threads=options.threads)
+    for seed in options.seeds:
+        rows = kept["seeds"].setdefault(str(seed), {"measured": {}, "trained on": {}})
+        measure(Bench(language_model, options, seed), rows, keep)
+    if options.data_dir is not None:
+        arc(Bench(language_model, options, options.seeds[0]), options.data_dir, kept["arc"], keep)
+    result = {**above, **summary(kept), "cpu seconds": kept["cpu seconds"]}
     print(table(result))
     print(json.dumps(result))
-
-
-def _keep(result: dict[str, Any], options: argparse.Namespace) -> None:
-    if not options.smoke:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "few_shot.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def _say(text: str) -> None:
@@ -197,12 +235,13 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", type=int, default=12)
-    parser.add_argument("--train-tasks", type=int, default=12)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tasks", type=int, default=6, help="that are measured, per seed")
+    parser.add_argument("--train-tasks", type=int, default=6, help="that the generator learns from, per seed")
+    parser.add_argument("--choices", type=int, default=len(CHOICES), help="that are always tried, the fixed one first")
     parser.add_argument("--samples", type=int, default=3, help="self-edits a task")
     parser.add_argument("--longest", type=int, default=512, help="tokens of a training sequence")
     parser.add_argument("--answer-tokens", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--smoke", action="store_true", help="one task, one sample; proves nothing")

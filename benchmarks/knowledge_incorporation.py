@@ -9,9 +9,11 @@ Closed-book answers to SEAL's own questions (squad_seal), one passage and one fr
 - own implications, own rewrite, own self-QA: what this model writes by SEAL's prompts, trained by our loop with the
   passage's sentences as plain text;
 - ours: sentences, keyword questions, questions sampled from the model and gaps, all without another model;
-- ours from a teacher: the same recipe on the lines of a scripted teacher, which are SEAL's 7B implications and self-QA.
+- ours from a teacher: sentences, keyword questions and gaps of what SEAL's 7B model wrote.
 
-Then jointly: our recipe over many passages in one adapter, asked about the passages that were also learned alone.
+Then jointly (knowledge_joint.py): many passages in shards of a few sentences, asked about passages that are learned
+alone too, by the same recipe. What `inner_loop_speed.py` measured of the same passage by the same recipe (base,
+released, ours from a teacher) is taken over from its result file, without its seconds.
 Of `tofu`, which no model has seen: one adapter for each author; right is an answer in other words that is likelier than
 every wrong one. The released loop has its padding estimated as in inner_loop_speed.py. Intervals are a paired
 bootstrap over passages. Every outcome is kept as soon as it is there; a run that was cut short goes on.
@@ -23,7 +25,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,20 +34,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.inner_loop_speed import FILE as SPEED
 from benchmarks.inner_loop_speed import OURS, ReleasedTrainer, recipe
-from benchmarks.knowledge_material import WRITTEN, joint_items, material
+from benchmarks.knowledge_joint import TRAINING, Shards, shards_of
+from benchmarks.knowledge_material import WRITTEN, material
+from benchmarks.knowledge_report import ALONE, SHOWN, Outcome, show, summary
 from benchmarks.report import RESULTS, adapter_in, header
-from benchmarks.squad_seal import Passage, answer_logprobs, contained, gold_logprobs, interval, load_passages, rows_of
-from hybrid_memory import models
+from benchmarks.squad_seal import Passage, answer_logprobs, contained, gold_logprobs, load_passages, rows_of
+from hybrid_memory import Settings, models
 from hybrid_memory.config import TrainingSettings
+from hybrid_memory.protocols import Trainer
+from hybrid_memory.retrieval.encoder import SentenceEncoder
 from hybrid_memory.types import StudyItem, Turn
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.trainer import LoraTrainer
 
 FILE = RESULTS / "knowledge_incorporation.json"
-SHOWN = ("base", "passage in the prompt")
-ALONE = ("passage only", "released", *WRITTEN, "ours", "ours from a teacher")
-PLAIN = TrainingSettings(epochs=3, min_steps=40)
+PLAIN = TrainingSettings(epochs=3, min_steps=40, batch_size=4)
 """For the few rows that a prompt of the family gives: at least 40 steps."""
 
 
@@ -59,12 +65,12 @@ def trainer_for(arm: str, language_model: LocalLanguageModel) -> LoraTrainer:
 
 
 def learned(
-    arm: str, language_model: LocalLanguageModel, items: Sequence[StudyItem], ask: Callable[[Any], dict[str, Any]]
-) -> dict[str, Any]:
-    """Train an arm on items, ask with the adapter, and return costs and outcomes."""
+    trainer: Trainer, language_model: LocalLanguageModel, items: Sequence[StudyItem], ask: Callable[[Any], Outcome]
+) -> Outcome:
+    """Train on items, ask with the adapter, and return costs and outcomes."""
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        report = trainer_for(arm, language_model).train(items, seed=0, folder=Path(folder))
+        report = trainer.train(items, seed=0, folder=Path(folder))
         spent = time.process_time() - started
         adapter = adapter_in(Path(folder))
         found = ask([adapter])
@@ -89,19 +95,45 @@ def alone(arm: str, language_model: LocalLanguageModel, passage: Passage) -> dic
     started = time.process_time()
     items, written = material(arm, language_model, passage)
     writing = time.process_time() - started
-    outcome = learned(arm, language_model, items, lambda adapters: answered(language_model, passage, adapters))
+    trainer = trainer_for(arm, language_model)
+    outcome = learned(trainer, language_model, items, lambda adapters: answered(language_model, passage, adapters))
     return {**outcome, "written": written, "cpu": round(outcome["cpu"] + writing, 1)}
 
 
-def jointly(language_model: LocalLanguageModel, many: Sequence[Passage], asked: Sequence[Passage]) -> dict[str, Any]:
-    """Train our recipe on SEAL's implications of many passages in one adapter; ask about some of them."""
-    items = [item for passage in many for item in joint_items(passage)]
-    return learned(
-        "ours",
-        language_model,
-        items,
-        lambda adapters: {passage.id: answered(language_model, passage, adapters) for passage in asked},
-    )
+def jointly(
+    language_model: LocalLanguageModel,
+    shards: Shards,
+    asked: Sequence[Passage],
+    kept: dict[str, Any],
+    keep: Callable[[], None],
+) -> None:
+    """Learn each asked passage alone, then the shards that questions are sent to; ask both ways."""
+    trainer = LoraTrainer(language_model, TRAINING)
+    for passage in (one for one in asked if one.id not in kept["alone"]):
+        items = recipe(passage, [passage.context])
+        kept["alone"][passage.id] = learned(trainer, language_model, items, partial(answered, language_model, passage))
+        keep()
+    for name in dict.fromkeys(name for passage in asked for name in kept["sent to"][passage.id]):
+        here = [passage for passage in asked if name in kept["sent to"][passage.id]]
+        if any(passage.id not in kept["shards"].get(name, {}) for passage in here):
+            ask = partial(_answered_by, language_model, name, here, kept["sent to"])
+            kept["shards"][name] = learned(trainer, language_model, shards.items(name), ask)
+            keep()
+
+
+def _answered_by(
+    language_model: LocalLanguageModel,
+    name: str,
+    passages: Sequence[Passage],
+    sent: Mapping[str, Sequence[str]],
+    adapters: Sequence[Any],
+) -> Outcome:
+    """Return per passage the outcomes of the questions that were sent to a shard."""
+    found = {}
+    for passage in passages:
+        mine = [one for one, shard in zip(passage.questions, sent[passage.id], strict=True) if shard == name]
+        found[passage.id] = answered(language_model, replace(passage, questions=tuple(mine)), adapters)
+    return found
 
 
 def author(language_model: LocalLanguageModel, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -119,89 +151,9 @@ def author(language_model: LocalLanguageModel, rows: Sequence[dict[str, Any]]) -
             found.append(int(scores[0] > max(scores[1:])))
         return found
 
-    outcome = learned("ours", language_model, items, lambda adapters: {"wins": wins(adapters)})
+    trainer = trainer_for("ours", language_model)
+    outcome = learned(trainer, language_model, items, lambda adapters: {"wins": wins(adapters)})
     return {**outcome, "base wins": wins(())}
-
-
-# ------------------------------------------------------------ the report
-
-
-def summary(kept: dict[str, Any], passages: Sequence[Passage]) -> dict[str, Any]:
-    """Return per arm the means over the passages that every arm has, and the paired differences to base."""
-    arms = [arm for arm in (*SHOWN, *ALONE) if arm in kept["alone"]]
-    shared = [one for one in passages if all(one.id in kept["alone"][arm] for arm in arms)]
-    groups = [number for number, one in enumerate(shared) for _ in one.questions]
-    table: dict[str, Any] = {}
-    for arm in arms:
-        cells = [kept["alone"][arm][one.id] for one in shared]
-        table[arm] = {name: round(_mean(_pool(cells, name)), 4) for name in ("logprob", "contained")}
-        table[arm] |= {
-            name: round(_mean([cell[name] for cell in cells]), 1)
-            for name in ("written", "trained", "cpu")
-            if name in cells[0]
-        }
-    differences = {
-        f"{arm} - {other}: {name}": [
-            round(x, 4)
-            for x in interval(
-                _pool([kept["alone"][arm][one.id] for one in shared], name),
-                _pool([kept["alone"][other][one.id] for one in shared], name),
-                groups,
-            )
-        ]
-        for arm in arms
-        for other in ("base", "released")
-        if arm != other and other in arms and shared
-        for name in ("logprob", "contained")
-    }
-    return {
-        "passages": len(shared),
-        "table": table,
-        "differences": differences,
-        "joint": _joint(kept, passages),
-        "tofu": {name: _mean([x for one in kept["tofu"].values() for x in one[name]]) for name in ("base wins", "wins")}
-        if kept["tofu"]
-        else {},
-    }
-
-
-def _joint(kept: dict[str, Any], passages: Sequence[Passage]) -> dict[str, Any]:
-    """Return what share of the gain of learning passages alone is kept when they are learned together."""
-    joint, single, base = kept["joint"], kept["alone"].get("ours, 7B lines", {}), kept["alone"].get("base", {})
-    shared = [one.id for one in passages if one.id in joint and one.id in single and one.id in base]
-    if not shared:
-        return {}
-    found: dict[str, Any] = {"passages trained": joint["passages trained"], "passages asked": len(shared)}
-    for name in ("logprob", "contained"):
-        means = [_mean(_pool([where[one] for one in shared], name)) for where in (base, single, joint)]
-        gain = means[1] - means[0]
-        found[name] = dict(zip(("base", "alone", "jointly"), means, strict=True))
-        found[name]["kept"] = (means[2] - means[0]) / gain if gain else None
-    return found | {"trained": joint["trained"], "cpu": joint["cpu"]}
-
-
-def _pool(cells: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return [float(value) for cell in cells for value in cell[name]]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
-
-
-def show(result: dict[str, Any]) -> str:
-    """Return the table as Markdown."""
-    lines = [
-        f"{result['passages']} passages, one adapter each",
-        "| arm | gold log-prob | contained | words written | positions trained | CPU s |",
-        "|---|---|---|---|---|---|",
-    ]
-    for arm, cell in result["table"].items():
-        cost = [f"{cell[name]:,.0f}" if name in cell else "" for name in ("written", "trained", "cpu")]
-        lines.append(f"| {arm} | {cell['logprob']:.2f} | {cell['contained']:.1%} | " + " | ".join(cost) + " |")
-    lines += [
-        f"{name}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]" for name, (mean, low, high) in result["differences"].items()
-    ]
-    return "\n".join([*lines, f"joint: {result['joint']}", f"tofu: {result['tofu']}"])
 
 
 def main() -> None:
@@ -209,14 +161,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with squad_seal and tofu in it")
     parser.add_argument("--passages", type=int, default=4, help="passages learned alone, by every arm")
-    parser.add_argument("--joint", type=int, default=12, help="passages learned together")
+    parser.add_argument("--arms", nargs="+", default=[*SHOWN, *ALONE], choices=[*SHOWN, *ALONE])
+    parser.add_argument("--joint", type=int, default=50, help="passages learned together; 0 leaves that out")
+    parser.add_argument("--asked", type=int, default=4, help="of them, passages that are asked about")
     parser.add_argument("--authors", type=int, default=1, help="authors of tofu")
-    parser.add_argument("--full", action="store_true", help="42 passages alone, 50 together, 10 authors: hours")
+    parser.add_argument("--full", action="store_true", help="40 passages alone, 10 asked of 50, 10 authors: hours")
     parser.add_argument("--smoke", action="store_true", help="one passage, three arms, under 2 minutes; proves nothing")
     parser.add_argument("--out", type=Path, default=FILE)
     options = parser.parse_args()
+    if options.full:
+        options.passages, options.asked, options.authors = 40, 10, 10
+    if options.smoke:
+        options.passages, options.joint, options.authors, options.arms = 1, 0, 0, [*SHOWN, "ours from a teacher"]
     torch.set_num_threads(1)
-    language_model = LocalLanguageModel.load(models.path("smollm2-135m-instruct"), threads=1)
+    language_model = LocalLanguageModel.load(models.path(Settings().model.name), threads=1)
     result = run(language_model, options)
     print(show(result))
     print(json.dumps(result))
@@ -224,14 +182,8 @@ def main() -> None:
 
 def run(language_model: LocalLanguageModel, options: argparse.Namespace) -> dict[str, Any]:
     """Do what is not done yet, keep each outcome, and return the summary."""
-    count, together, authors = (42, 50, 10) if options.full else (options.passages, options.joint, options.authors)
-    arms: Sequence[str] = (*SHOWN, *ALONE)
-    if options.smoke:
-        count, together, authors, arms = 1, 0, 0, (*SHOWN, "ours from a teacher")
     kept = _kept(None if options.smoke else options.out)
-    everything = load_passages(options.data_dir)
-    passages = [one for one in everything if one.self_qa][:count]
-    many = [*passages, *(one for one in everything if one not in passages)][:together]
+    passages = load_passages(options.data_dir)
 
     def result() -> dict[str, Any]:
         return {**header("knowledge_incorporation", seed=0), **summary(kept, passages)}
@@ -241,14 +193,15 @@ def run(language_model: LocalLanguageModel, options: argparse.Namespace) -> dict
             options.out.parent.mkdir(exist_ok=True)
             options.out.write_text(json.dumps({**result(), "outcomes": kept}) + "\n", encoding="utf-8")
 
-    for passage, arm in ((passage, arm) for passage in passages for arm in arms):
+    for passage, arm in ((passage, arm) for passage in passages[: options.passages] for arm in options.arms):
         if passage.id not in kept["alone"].setdefault(arm, {}):
             found = kept["alone"][arm][passage.id] = alone(arm, language_model, passage)
             told = f"{np.mean(found['logprob']):.2f} nats, {np.mean(found['contained']):.0%}"
             print(f"  {passage.id} {arm}: {told}", flush=True)
             keep()
-    _together(kept, language_model, many, passages, keep)
-    for number in (number for number in range(authors) if str(number) not in kept["tofu"]):
+    if options.joint:
+        _together(language_model, passages[: options.joint], passages[: options.asked], kept["joint"], keep)
+    for number in (number for number in range(options.authors) if str(number) not in kept["tofu"]):
         rows = [row for row in rows_of(options.data_dir / "tofu" / "dev.jsonl") if row["author"] == number]
         kept["tofu"][str(number)] = author(language_model, rows)
         keep()
@@ -256,34 +209,40 @@ def run(language_model: LocalLanguageModel, options: argparse.Namespace) -> dict
 
 
 def _together(
-    kept: dict[str, Any],
     language_model: LocalLanguageModel,
     many: Sequence[Passage],
-    few: Sequence[Passage],
+    asked: Sequence[Passage],
+    kept: dict[str, Any],
     keep: Callable[[], None],
 ) -> None:
-    """Learn many passages in one adapter, and the few of them that are asked about also alone, by the same recipe."""
-    asked = [passage for passage in few if passage in many]
-    if not asked:
-        return
-    single = kept["alone"].setdefault("ours, 7B lines", {})
-    for passage in asked:
-        if passage.id not in single:
-            items = joint_items(passage)
-            single[passage.id] = learned("ours", language_model, items, partial(answered, language_model, passage))
-            keep()
-    if not kept["joint"]:
-        kept["joint"] = {**jointly(language_model, many, asked), "passages trained": len(many)}
-        keep()
+    """Place many passages in shards and send the asked ones' questions to them, then learn and ask."""
+    encoder = SentenceEncoder(models.path(Settings().encoder.name))
+    shards = shards_of(many, encoder)
+    sent = {passage.id: shards.chosen(encoder, passage) for passage in asked}
+    right = [shards.holds(name, passage) for passage in asked for name in sent[passage.id]]
+    kept |= {"passages": len(many), "sentences": len(shards.names), "shard count": len(set(shards.names))}
+    kept |= {"sent to": sent, "sent right": float(np.mean(right))}
+    kept |= {name: kept.get(name, {}) for name in ("alone", "shards")}
+    jointly(language_model, shards, asked, kept, keep)
 
 
 def _kept(file: Path | None) -> dict[str, Any]:
-    """Return the outcomes of an earlier run, or none."""
-    empty: dict[str, Any] = {"alone": {}, "joint": {}, "tofu": {}}
-    if file is None or not file.is_file():
-        return empty
-    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["outcomes"]
-    return kept
+    """Return the outcomes of an earlier run, or what inner_loop_speed.py measured by the same recipe."""
+    if file is not None and file.is_file():
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["outcomes"]
+        return kept
+    measured = json.loads(SPEED.read_text(encoding="utf-8"))["rows"] if file is not None and SPEED.is_file() else {}
+    alone = {
+        arm: {passage: _taken_over(cells[name]) for passage, cells in measured.items() if name in cells}
+        for arm, name in (("base", "base"), ("released", "released"), ("ours from a teacher", "ours"))
+    }
+    return {"alone": alone, "joint": {}, "tofu": {}}
+
+
+def _taken_over(cell: Outcome) -> Outcome:
+    """Return an arm's outcomes in the chat form; its seconds are of another run, so they stay where they are."""
+    costs = {"trained": cell["tokens"]} if "tokens" in cell else {}
+    return {"logprob": cell["logprob"]["chat"], "contained": cell["contained"]["chat"], **costs}
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from benchmarks.inner_loop_speed import recipe, released_items
+from benchmarks.inner_loop_speed import our_items, recipe, released_items
 from benchmarks.squad_seal import Passage
 from hybrid_memory.selfedit.material import tokens
 from hybrid_memory.selfedit.model import ModelGenerator
-from hybrid_memory.selfedit.sequences import question_answer_pairs, seal_sequences
 from hybrid_memory.selfedit.statements import statements
-from hybrid_memory.selfedit.teacher import TeacherGenerator
 from hybrid_memory.selfedit.written import Family, WrittenGenerator
 from hybrid_memory.types import (
     Decision,
@@ -32,28 +30,6 @@ SAMPLED = 4
 WRITTEN = {"own implications": "implications", "own rewrite": "rewrite", "own self-QA": "self-qa"}
 Material = tuple[list[StudyItem], int]
 """What is trained on, and how many words and marks a model wrote for it."""
-
-
-def joint_items(passage: Passage) -> list[StudyItem]:
-    """Return our recipe on the passage and on SEAL's 7B implications of it."""
-    lines = [text.split("\n", 1)[1] for text in seal_sequences(passage.implications[0], title="", context="")[:-1]]
-    return recipe(passage, [*lines, passage.context])
-
-
-class SevenBillion:
-    """A scripted teacher: says what SEAL's 7B model wrote about a passage, in the lines a teacher is asked for."""
-
-    def __init__(self, passage: Passage) -> None:
-        lines = seal_sequences(passage.implications[0], title="", context="")[:-1]
-        pairs = question_answer_pairs(passage.self_qa[0]) if passage.self_qa else []
-        self.text = "\n".join(
-            [*(f"Fact: {line.strip()}" for line in lines), *(f"Question: {ask} | Answer: {say}" for ask, say in pairs)]
-        )
-
-    def complete(self, prompt: str) -> str:
-        """Return the lines; the prompt is not read."""
-        del prompt
-        return self.text
 
 
 def record_of(passage: Passage) -> Record:
@@ -111,14 +87,7 @@ def material(arm: str, language_model: LocalLanguageModel, passage: Passage) -> 
     if arm == "ours":
         (edit,) = ModelGenerator(language_model, samples=SAMPLED, temperature=0.9).write([record], seed=0)
         return [*recipe(passage, [passage.context]), *edit.items], _written(edit)
-    (edit,) = TeacherGenerator(SevenBillion(passage)).write([record], seed=0)
-    facts = [item.response for item in edit.items if not item.prompt]
-    pairs = [
-        StudyItem(prompt=f"{passage.title}: {item.prompt}", response=item.response, form=item.form)
-        for item in edit.items
-        if item.prompt
-    ]
-    return [*recipe(passage, [*facts, passage.context]), *pairs], _written(edit)
+    return our_items(passage, passage.implications[0]), tokens(passage.implications[0])
 
 
 def _written(edit: SelfEdit) -> int:
