@@ -156,32 +156,47 @@ def arc(bench: Bench, data: Path, kept: dict[str, Any], keep: Callable[[], None]
 # ------------------------------------------------------------ the report
 
 
-def outcomes_of(kept: dict[str, Any]) -> dict[str, list[float]]:
-    """Return arm -> outcome of every task of every seed that all arms have."""
-    tasks = [one for seed in kept["seeds"].values() for one in seed["measured"].values() if AFTER in one]
+def outcomes_of(kept: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return arm -> task -> outcome, for every task that the arm has tried."""
+    tasks = {
+        f"{seed}/{number}": one
+        for seed, rows in kept["seeds"].items()
+        for number, one in rows["measured"].items()
+        if BEFORE in one
+    }
+    own = {
+        arm: {name: fmean(sample["worth"] for sample in one[arm]) for name, one in tasks.items() if arm in one}
+        for arm in (BEFORE, AFTER)
+    }
     return {
-        "in context": [one["in context"] for one in tasks],
-        "fixed": [one["worth"][written(FIXED)] for one in tasks],
-        BEFORE: [fmean(sample["worth"] for sample in one[BEFORE]) for one in tasks],
-        AFTER: [fmean(sample["worth"] for sample in one[AFTER]) for one in tasks],
-        "oracle": [max(one["worth"].values()) for one in tasks],
+        "in context": {name: one["in context"] for name, one in tasks.items()},
+        "fixed": {name: one["worth"][written(FIXED)] for name, one in tasks.items()},
+        **own,
+        "oracle": {name: max(one["worth"].values()) for name, one in tasks.items()},
     }
 
 
 def summary(kept: dict[str, Any]) -> dict[str, Any]:
-    """Return means, paired differences, and what the outer loop learned from, over all seeds."""
+    """Return means, paired differences over the tasks that both arms tried, and what the outer loop learned from."""
     rows = outcomes_of(kept)
-    trained = [one for seed in kept["seeds"].values() for one in seed["trained on"].values()]
-    samples = [sample["worth"] for one in trained for sample in one[BEFORE]]
+    shared = {pair: [name for name in rows[pair[0]] if name in rows[pair[1]]] for pair in PAIRS}
+    samples = [
+        sample["worth"]
+        for seed in kept["seeds"].values()
+        for one in seed["trained on"].values()
+        for sample in one[BEFORE]
+    ]
     arc_rows = list(kept["arc"].values())
     return {
         "tasks": len(rows["fixed"]),
         "seeds": list(kept["seeds"]),
-        "solved": {arm: fmean(values) for arm, values in rows.items() if values},
+        "solved": {arm: fmean(values.values()) for arm, values in rows.items() if values},
         "differences": {
-            f"{one} - {other}": interval(rows[one], rows[other], range(len(rows[one])))
-            for one, other in PAIRS
-            if rows[one]
+            f"{one} - {other}": interval(
+                [rows[one][name] for name in names], [rows[other][name] for name in names], range(len(names))
+            )
+            for (one, other), names in shared.items()
+            if names
         },
         "training samples": {"tried": len(samples), "winners": int(sum(samples))},
         "arc": {

@@ -211,10 +211,11 @@ def few_shot(result: Mapping[str, Any]) -> str:
         lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
     arc, trained = result["arc"], result["training samples"]
     lines.append(f"* of {trained['tried']} self-edits of training tasks {trained['winners']} solved theirs")
-    lines.append(
-        f"* ARC: of {arc['tasks']} tasks in context {arc['solved']['in context']:.0f}, "
-        f"fixed {arc['solved']['fixed']:.0f}; {arc['too long']} were too long to be tried"
-    )
+    if arc["tasks"]:
+        lines.append(
+            f"* ARC: of {arc['tasks']} tasks in context {arc['solved']['in context']:.0f}, "
+            f"fixed {arc['solved']['fixed']:.0f}; {arc['too long']} were too long to be tried"
+        )
     return "\n".join(lines)
 
 
