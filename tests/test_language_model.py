@@ -563,11 +563,27 @@ def test_samples_are_reproducible_by_seed(lm: LocalLanguageModel) -> None:
 
 
 def test_samples_that_share_a_prefix_are_what_copies_of_the_prompt_give(lm: LocalLanguageModel) -> None:
-    """Reading the prompt once for three samples changes no text."""
-    shared = lm.complete(["The ferry"], max_new_tokens=12, temperature=1.0, seed=3, samples=3)
-    copies = lm.complete(["The ferry"] * 3, max_new_tokens=12, temperature=1.0, seed=3)
+    """Reading each of two prompts once for its two samples changes no text."""
+    prompts = ["The ferry", "The lamp is"]
+    shared = lm.complete(prompts, max_new_tokens=12, temperature=1.0, seed=3, samples=2)
+    copies = lm.complete([prompts[0]] * 2 + [prompts[1]] * 2, max_new_tokens=12, temperature=1.0, seed=3)
 
-    assert shared == [[text for texts in copies for text in texts]]
+    assert [text for texts in shared for text in texts] == [text for texts in copies for text in texts]
+
+
+def test_a_chat_that_is_given_several_times_is_read_once(lm: LocalLanguageModel) -> None:
+    """Samples of one self-edit prompt: the first pass has one row, and every row is what the chat alone gives."""
+    rows: list[int] = []
+    hook = lm.decoder.register_forward_pre_hook(
+        lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+
+    answers = lm.generate([asked(FERRY.prompt)] * 3, max_new_tokens=6)
+
+    hook.remove()
+    assert rows[:2] == [1, 3]
+    assert [one.text for one in answers] == [lm.generate([asked(FERRY.prompt)], max_new_tokens=6)[0].text] * 3
+    assert len({one.prompt_tokens for one in answers}) == 1
 
 
 def test_without_temperature_every_sample_is_the_greedy_text(lm: LocalLanguageModel) -> None:

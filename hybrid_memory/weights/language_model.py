@@ -299,6 +299,8 @@ class LocalLanguageModel:
         """
         ends = self._answer_ends()
         stream = Stream(on_text)
+        if len(set(map(tuple, prompts))) == 1:  # a chat that is sampled from several times is read once
+            prompts, spoken, samples = prompts[:1], spoken and spoken[:1], samples * len(prompts)
         quiet = spoken or [0] * len(prompts)
         rows = decode(
             self.base,
