@@ -78,7 +78,7 @@ def test_losses_and_scores_are_those_of_candidates_trained_alone(
 
 def test_rows_of_like_length_are_computed_together_whoever_they_belong_to() -> None:
     """Two candidates with a long and a short row each: 2 x 300 and 2 x 20 positions in place of 4 x 300."""
-    long, short = (Row(ids=[1] * length, start=1, lower=None) for length in (300, 20))
+    long, short = (Row(ids=[1] * length, start=1, past=None, lower=None) for length in (300, 20))
 
     parts = _of_like_length([(0, short), (0, long), (1, long), (1, short)])
 
@@ -87,7 +87,7 @@ def test_rows_of_like_length_are_computed_together_whoever_they_belong_to() -> N
 
 def test_a_part_that_would_not_fill_the_core_takes_shorter_rows_too() -> None:
     """Two rows of 60 positions and one of 20: one pass."""
-    long, short = (Row(ids=[1] * length, start=1, lower=None) for length in (60, 20))
+    long, short = (Row(ids=[1] * length, start=1, past=None, lower=None) for length in (60, 20))
 
     assert _of_like_length([(0, short), (0, long), (1, long)]) == [[(0, long), (0, short), (1, long)]]
 
