@@ -90,8 +90,9 @@ class Bench:
         learning = dict.fromkeys(record_ids, (Learning.LEARNED, version.id))
         return self.ledger.promote(version, learning=learning).id
 
-    def choose(self, question: str, *, scope: Scope = ANN, least: float = 0.5) -> Choice:
-        return AdapterChooser(self.ledger, min_similarity=least).choose(direction(question)[None], scope)[0]
+    def choose(self, question: str, *, scope: Scope = ANN, least: float = 0.5, margin: float = 0.0) -> Choice:
+        chooser = AdapterChooser(self.ledger, min_similarity=least, margin=margin)
+        return chooser.choose(direction(question)[None], scope)[0]
 
     def answerer(self, **settings: Any) -> Answerer:
         return Answerer(
@@ -129,6 +130,28 @@ def test_the_shard_whose_nearest_record_is_closest_serves(bench: Bench) -> None:
     assert ids(bench.choose("Where is the ferry?")) == [ferry]
     assert ids(bench.choose("Who mends lamps?")) == [lamp]
     assert bench.choose("Where is the ferry?").similarity == pytest.approx(np.cos(np.radians(10)), abs=1e-6)
+
+
+@pytest.mark.parametrize(("margin", "least", "count"), [(0.0, 0.5, 1), (0.07, 0.5, 1), (0.08, 0.5, 2), (0.08, 0.7, 1)])
+def test_a_second_shard_speaks_along_when_it_is_nearly_as_close(
+    bench: Bench, margin: float, least: float, count: int
+) -> None:
+    """The ferry at 42 degrees is a cosine of 0.743, the lamp at 48 of 0.669: 0.074 less."""
+    ferry = bench.learn(bench.write(FERRY))
+    lamp = bench.learn(bench.write(LAMP), shard="facts-2")
+
+    assert ids(bench.choose("Between ferry and lamp?", margin=margin, least=least)) == [ferry, lamp][:count]
+
+
+def test_a_second_shard_is_of_the_firsts_kind_and_current(bench: Bench) -> None:
+    """Examples do not join facts, and what is stale is not summed with what holds."""
+    ferry = bench.learn(bench.write(FERRY))
+    bench.learn(bench.write(PRICE), shard="examples-1", group="examples")
+    lamp = bench.write(LAMP)
+    bench.learn(lamp, shard="facts-2")
+    bench.write("The ferry waits at pier two.", supersedes=lamp)
+
+    assert ids(bench.choose("Where is the ferry?", margin=1.0, least=0.0)) == [ferry]
 
 
 def test_a_shard_that_is_too_far_away_does_not_serve(bench: Bench) -> None:

@@ -67,9 +67,11 @@ class _Keys:
 class AdapterChooser:
     """Keeps the keys of each scope until the ledger moves on; then those of all scopes go, asked again or not."""
 
-    def __init__(self, ledger: Ledger, *, min_similarity: float) -> None:
+    def __init__(self, ledger: Ledger, *, min_similarity: float, margin: float = 0.0) -> None:
+        """Take shards with a record at least so similar to a question, and a second one less than `margin` below."""
         self._ledger = ledger
         self._min_similarity = min_similarity
+        self._margin = margin
         self._keys: dict[Scope, _Keys] = {}
         self._clock = -1
 
@@ -93,7 +95,8 @@ class AdapterChooser:
         return self._current(scope).always
 
     def _pick(self, keys: _Keys, similarities: FloatArray, passed_by: frozenset[str]) -> Choice:
-        for place in np.argsort(-similarities, kind="stable").tolist():
+        order = np.argsort(-similarities, kind="stable").tolist()
+        for place in order:
             similarity, owner = float(similarities[place]), keys.owners[place]
             if similarity < self._min_similarity:
                 return Choice(keys.always, (), (), similarity, f"nearest learned record is too far ({similarity:.2f})")
@@ -102,9 +105,23 @@ class AdapterChooser:
             if keys.stale[place]:
                 reason = f"{owner.id} is masked: what it learned here is stale"
                 return Choice(keys.always, (), (owner.id,), similarity, reason, stale=keys.records[place])
+            second = self._second(keys, similarities, order, place)
             reason = f"{owner.id} knows a record at {similarity:.2f}"
-            return Choice(keys.always, (owner,), (), similarity, reason, group=keys.groups[place])
+            reason += "".join(f", {one.id} one nearly as close" for one in second)
+            return Choice(keys.always, (owner, *second), (), similarity, reason, group=keys.groups[place])
         return Choice(keys.always, (), (), -1.0, "near to what was learned, but not of its kind")
+
+    def _second(
+        self, keys: _Keys, similarities: FloatArray, order: Sequence[int], first: int
+    ) -> tuple[AdapterVersion, ...]:
+        """Return the next shard of the same group when a current record of it is nearly as close; else nothing."""
+        least = max(self._min_similarity, float(similarities[first]) - self._margin)
+        for place in order:
+            if not self._margin or similarities[place] < least:
+                return ()
+            if keys.owners[place] != keys.owners[first] and keys.groups[place] == keys.groups[first]:
+                return () if keys.stale[place] else (keys.owners[place],)
+        return ()
 
     def _current(self, scope: Scope) -> _Keys:
         clock = self._ledger.clock()

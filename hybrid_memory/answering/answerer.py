@@ -65,7 +65,7 @@ class Answerer:
         self._encoder = encoder
         self._language_model = language_model
         self._settings = settings
-        self._chooser = AdapterChooser(ledger, min_similarity=settings.shard_similarity)
+        self._chooser = AdapterChooser(ledger, min_similarity=settings.shard_similarity, margin=settings.shard_margin)
         self._kinds = QuestionKinds(ledger, encoder)
 
     def answer(

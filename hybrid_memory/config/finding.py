@@ -102,6 +102,9 @@ class AnswerSettings(Group):
     """Least confidence of an answer that stands on neither half; 0 never abstains."""
     shard_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
     """A fact shard is used when its nearest record is at least this similar to the question."""
+    shard_margin: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """A second shard of the same group speaks along when its nearest record is at most this much less similar: the sum
+    of two adapters is their concatenation. 0 asks the nearest alone."""
 
 
 class ForgetSettings(Group):
