@@ -47,6 +47,8 @@ class Run:
     facts: dict[str, float] = field(default_factory=dict)
     """How the main consolidation went: seconds to write, train, gate; tokens; learned, declined."""
     ledger: dict[str, int] = field(default_factory=dict)
+    settings: str = ""
+    """Fingerprint of the settings it was measured with."""
 
 
 def teach(memory: HybridMemory, company: Company, run: Run) -> None:
@@ -142,7 +144,7 @@ def measured(company: Company, seed: int, file: Path) -> Run:
 
 def run_company(company: Company, seed: int) -> Run:
     """Teach one company to a fresh memory and ask in every mode."""
-    run = Run()
+    run = Run(settings=Settings.load().fingerprint())
     with tempfile.TemporaryDirectory() as folder:
         with HybridMemory.open(Path(folder) / "empty") as empty:
             ask(empty, company, run, "base", Mode.WEIGHTS_ONLY)
@@ -197,7 +199,7 @@ def as_result(runs: Sequence[Run], names: Sequence[str], seeds: Sequence[int]) -
         "benchmark": "main_job",
         "companies": list(names[: len(runs)]),
         "seeds": list(seeds[: len(runs)]),
-        "settings": Settings.load().fingerprint(),
+        "settings": ", ".join(sorted({run.settings for run in runs})),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "hybrid-memory-sdk")},
         "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores, "
         f"{Settings.load().model.threads or 'all'} threads",

@@ -294,11 +294,13 @@ def _agreed(material: Sequence[SelfEdit]) -> Directives:
     rates = [one.learning_rate for one in asked if one.learning_rate is not None]
     epochs = [one.epochs for one in asked if one.epochs is not None]
     losses, targets = {one.loss_on for one in asked}, {one.targets for one in asked}
+    places = {one.acts_on for one in asked}
     return Directives(
         learning_rate=min(rates, default=None),
         epochs=min(epochs, default=None),
         loss_on=losses.pop() if len(losses) == 1 else None,
         targets=targets.pop() if len(targets) == 1 else None,
+        acts_on=places.pop() if len(places) == 1 else None,
     )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_adapters import FERRY, LAMP, settings, trainer, weights
+from tiny_adapters import FERRY, LAMP, asked, settings, trainer, weights
 
+from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Directives
 from hybrid_memory.weights.language_model import LocalLanguageModel
@@ -42,6 +43,30 @@ def test_the_default_is_the_loss_of_the_response(lm: LocalLanguageModel, tmp_pat
         trainer(lm, min_steps=2).train([FERRY], seed=0, folder=tmp_path / name, directives=directives)
 
     assert weights(tmp_path / "none") == weights(tmp_path / "answer")
+
+
+def test_the_adapter_acts_where_it_is_asked_to(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """Labelled texts have to be read in another way: positions of the prompt are trained too."""
+    reports = {}
+    for asked_for in (None, "all"):
+        folder = tmp_path / str(asked_for)
+        folder.mkdir()
+        reports[asked_for] = trainer(lm, min_steps=1).train(
+            [FERRY], seed=0, folder=folder, directives=Directives(acts_on=asked_for)
+        )
+
+    assert [one["acts_on"] for one in reports.values()] == ["answer", "all"]
+    assert reports["all"]["tokens"] == len(lm.training_tokens(asked(FERRY.prompt), FERRY.response)[0])
+
+
+def test_a_written_self_edit_cannot_ask_where_the_adapter_acts() -> None:
+    """It would leave text outside a chat unprotected."""
+    _, directives, refused = read_directives('Directives: {"acts_on": "all", "epochs": 2}\nThe barn is red.')
+
+    assert directives == Directives(epochs=2)
+    assert list(refused) == [
+        "directive refused: 'acts_on' is none of learning_rate, epochs, loss_on, targets, augmentations"
+    ]
 
 
 def test_targets_are_those_asked_for(lm: LocalLanguageModel, tmp_path: Path) -> None:

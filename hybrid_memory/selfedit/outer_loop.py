@@ -238,7 +238,8 @@ class OuterLoop:
         self._make_shard()
         number = self._ledger.next_number(GENERATOR)
         items = [demonstration(one.lesson.text, one.proposal) for one in best]
-        asked = Directives(learning_rate=self._settings.learning_rate, epochs=self._settings.epochs)
+        chosen = self._settings  # the passage has to be read in another way, so the adapter acts on it too
+        asked = Directives(learning_rate=chosen.learning_rate, epochs=chosen.epochs, acts_on="all")
         with self._store.stage(GENERATOR, number) as folder:
             trained = self._trainer.train(items, seed=self._seed, folder=folder, directives=asked, progress=progress)
             candidate = AdapterVersion(

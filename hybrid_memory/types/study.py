@@ -41,6 +41,8 @@ class Directives(Value):
     """"answer" or "all"."""
     targets: tuple[str, ...] | None = None
     """Linear layers that get LoRA, by name."""
+    acts_on: str | None = None
+    """Where the adapter acts: "answer" or "all". Only rules of ours ask for it, no written self-edit."""
     augmentations: tuple[str, ...] | None = None
     """Forms in which the material is studied once more, such as "reverse"."""
 

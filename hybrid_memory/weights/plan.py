@@ -35,6 +35,8 @@ def bounded(settings: TrainingSettings, directives: Directives, *, scale: float 
     asked: dict[str, Any] = {"learning_rate": rate * scale}
     if directives.epochs is not None:  # asked for outright, so the least number of steps does not apply
         asked |= {"epochs": min(directives.epochs, MOST_EPOCHS * settings.epochs), "min_steps": 1}
+    if directives.acts_on is not None:
+        asked["acts_on"] = directives.acts_on
     targets = tuple(one for one in directives.targets or () if one in settings.directive_targets)
     if targets:
         asked["targets"] = targets
