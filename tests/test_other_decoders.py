@@ -94,6 +94,36 @@ def test_a_decoder_is_cut_only_where_that_changes_nothing(name: str) -> None:
             torch.testing.assert_close(split.upper(split.lower(ids)), whole)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", MODELS)
+def test_an_adapter_acts_on_the_answer_where_the_decoder_goes_on_from_what_it_read(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    """Rounding to fewer bits is no reason not to; a decoder that cannot be cut is trained everywhere."""
+    lm = tiny(name)
+    lm.base.to(dtype)
+
+    report = trainer(lm, targets=MODELS[name][2], min_steps=1).train([FERRY], seed=0, folder=tmp_path)
+
+    assert report["acts_on"] == ("answer" if MODELS[name][3] else "all")
+
+
+@pytest.mark.parametrize("when", ["reading", "going on"])
+def test_a_decoder_that_forgets_what_it_read_is_trained_everywhere(when: str, tmp_path: Path) -> None:
+    """It keeps nothing, or goes on as if nothing had stood before."""
+    lm = tiny("qwen2")
+    forward = lm.decoder.forward
+
+    def forgetful(**given: Any) -> Any:
+        if when == "reading" or "attention_mask" in given:
+            given |= {"past_key_values": None, "attention_mask": None}
+        return forward(**given)
+
+    lm.decoder.forward = forgetful
+
+    assert trainer(lm, min_steps=1).train([FERRY], seed=0, folder=tmp_path)["acts_on"] == "all"
+
+
 def test_cut_or_whole_the_loss_is_the_same() -> None:
     """The same items, once with the lower layers' states kept and once without."""
     lm = tiny("qwen2")

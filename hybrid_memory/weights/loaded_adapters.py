@@ -70,7 +70,7 @@ class LoadedAdapters:
     def act_on_answers(self, adapters: Sequence[AdapterVersion]) -> bool:
         """Tell whether these adapters, in memory by now, leave what stands before the assistant's turn to the base.
 
-        Beside one that acts everywhere, as those of released versions before 0.2 do, all of them act everywhere.
+        Beside one that acts everywhere, as those of labels do, all of them act everywhere.
         """
         return bool(adapters) and self._everywhere.isdisjoint(version.id for version in adapters)
 
