@@ -79,7 +79,8 @@ class Bench:
         kind = given.pop("kind", Kind.FACT)
         draft = drafted(text, **{"kind": kind, **given})
         decision = decided(Route.LEARN, kind=kind)
-        entry = Entry(draft=draft, decision=decision, vectors=direction(text)[None], encoder=self.encoder.fingerprint)
+        vectors = self.encoder.encode([text])
+        entry = Entry(draft=draft, decision=decision, vectors=vectors, encoder=self.encoder.fingerprint)
         return str(self.ledger.write([entry])[0].record_id)
 
     def learn(self, *record_ids: str, shard: str = "facts-1", group: str = "facts", scope: Scope = ANN) -> str:
@@ -100,7 +101,7 @@ class Bench:
             retriever=self.retriever,
             encoder=self.encoder,
             language_model=lambda: self.lm,
-            settings=AnswerSettings(**{"dated": "never", **settings}),
+            settings=AnswerSettings(**{"dated": "never", "second_look": 0, **settings}),
         )
 
     def ask(self, *questions: str, mode: Mode = Mode.HYBRID, scope: Scope = ANN, **given: Any) -> list[Answer]:

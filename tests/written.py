@@ -22,6 +22,10 @@ class Writer:
         """Per call of generate that goes on with answers: what they began with."""
         self.scores: dict[str, float] = {}
         """What `score` gives to each response."""
+        self.read: dict[str, float] = {}
+        """What `score` gives to any response after a turn that begins so: first of all."""
+        self.scored: list[str] = []
+        """The last turn before each response that was scored."""
 
     def generate(
         self,
@@ -61,7 +65,12 @@ class Writer:
         self, pairs: Sequence[tuple[Sequence[Turn], str]], *, adapters: Sequence[AdapterVersion] = ()
     ) -> list[float]:
         self.batches.append((len(pairs), tuple(version.id for version in adapters)))
-        return [self.scores[response] for _, response in pairs]
+        self.scored += [turns[-1].content for turns, _ in pairs]
+        return [self._score(turns[-1].content, response) for turns, response in pairs]
+
+    def _score(self, asked: str, response: str) -> float:
+        found = [score for text, score in self.read.items() if asked.startswith(text)]
+        return found[0] if found else self.scores[response]
 
     def drift(self, prompts: Sequence[Sequence[Turn]], *, adapters: Sequence[AdapterVersion]) -> float:
         raise NotImplementedError

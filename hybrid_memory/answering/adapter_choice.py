@@ -4,11 +4,11 @@ Flow:    question vector -> [adapter choice] -> generation
 Imports: types, protocols.
 
 A behaviour shard of the scope is there for every question: it answers what no other shard knows, and has the last
-word otherwise (writing.py). Of the other shards the one whose nearest record is closest to
-the question is used, if it is close enough (MEGa's gate, parametric.md finding 8, with one key per record); the
-shard must also be of the question's kind. If the nearest record was superseded, has
-expired or was forgotten since, its shard is masked for this question: what it would say is what is no longer
-true (design, promise 5).
+word otherwise (writing.py). Of the other shards the one whose nearest record is closest to the question is used, if
+it is close enough (MEGa's gate, parametric.md finding 8, with one key per record); where several are nearly as close,
+the language model has said which one makes the question likelier (second_look.py). The shard must also be of the
+question's kind. If the nearest record was superseded, has expired or was forgotten since, its shard is masked for
+this question: what it would say is what is no longer true (design, promise 5).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hybrid_memory.answering.likeness import FACTS
+from hybrid_memory.answering.second_look import BY_MEANING, UNSEEN, Candidate, Looks
 from hybrid_memory.protocols import Ledger
 from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope, Status
 
@@ -39,6 +41,8 @@ class Choice:
     similarity: float
     """Cosine of the question and the nearest learned record; -1 without any."""
     reason: str
+    record: str = ""
+    """Id of that record, when a shard serves or is masked because of it."""
     stale: str | None = None
     """Id of the record that is learned but no longer current, when that is why a shard is masked."""
     group: str = ""
@@ -63,6 +67,12 @@ class _Keys:
     groups: tuple[str, ...]
     """Group of the shard behind each row."""
 
+    def behind(self, looks: Looks) -> FloatArray:
+        """Return what a second look takes from each row, shape (rows,), nats per token."""
+        if not looks:
+            return np.zeros(len(self.records), dtype=np.float32)
+        return np.array([looks.behind(record) for record in self.records], dtype=np.float32)
+
 
 class AdapterChooser:
     """Keeps the keys of each scope until the ledger moves on; then those of all scopes go, asked again or not."""
@@ -75,27 +85,67 @@ class AdapterChooser:
         self._keys: dict[Scope, _Keys] = {}
         self._clock = -1
 
-    def choose(self, vectors: FloatArray, scope: Scope, unlike: Sequence[frozenset[str]] | None = None) -> list[Choice]:
+    def choose(
+        self,
+        vectors: FloatArray,
+        scope: Scope,
+        unlike: Sequence[frozenset[str]] | None = None,
+        looks: Sequence[Looks] | None = None,
+    ) -> list[Choice]:
         """Return one choice per question.
 
         Args:
             vectors: shape (n, dim), unit rows.
             scope: who asks.
             unlike: the groups of shards that each question is not of; None: it may be of any.
+            looks: what a second look at the nearest learned facts came to; None: there was none.
         """
         keys = self._current(scope)
         if not keys.owners:
             return [Choice(keys.always, (), (), -1.0, "no shard of facts or examples serves this scope")] * len(vectors)
         passed_by = [frozenset[str]()] * len(vectors) if unlike is None else unlike
+        seen = [UNSEEN] * len(vectors) if looks is None else looks
         similarities = vectors @ keys.vectors.T
-        return [self._pick(keys, row, groups) for row, groups in zip(similarities, passed_by, strict=True)]
+        return [self._pick(keys, *case) for case in zip(similarities, passed_by, seen, strict=True)]
+
+    def nearest_facts(
+        self, vectors: FloatArray, scope: Scope, unlike: Sequence[frozenset[str]], count: int
+    ) -> list[list[Candidate]]:
+        """Return per question the `count` nearest learned facts, nearest first; none if it is nearer to an example.
+
+        Args:
+            vectors: shape (n, dim), unit rows.
+            scope: who asks.
+            unlike: the groups of shards that each question is not of.
+            count: how many at most; those that are too far for their shard are left out.
+        """
+        keys = self._current(scope)
+        if not keys.owners or not count:
+            return [[] for _ in vectors]
+        similarities = vectors @ keys.vectors.T
+        return [self._nearest(keys, *case, count) for case in zip(similarities, unlike, strict=True)]
 
     def behaviour(self, scope: Scope) -> tuple[AdapterVersion, ...]:
         """Return the behaviour adapters that serve in a scope."""
         return self._current(scope).always
 
-    def _pick(self, keys: _Keys, similarities: FloatArray, passed_by: frozenset[str]) -> Choice:
-        order = np.argsort(-similarities, kind="stable").tolist()
+    def _nearest(self, keys: _Keys, similarities: FloatArray, passed_by: frozenset[str], count: int) -> list[Candidate]:
+        found: dict[str, float] = {}
+        for place in np.argsort(-similarities, kind="stable").tolist():
+            if len(found) == count or similarities[place] < self._min_similarity:
+                break
+            if keys.groups[place] in passed_by:
+                continue
+            if keys.groups[place] != FACTS:
+                if not found:
+                    return []
+                continue
+            found.setdefault(keys.records[place], float(similarities[place]))
+        return [Candidate(key, self._ledger.get(key).text, similarity) for key, similarity in found.items()]
+
+    def _pick(self, keys: _Keys, similarities: FloatArray, passed_by: frozenset[str], looks: Looks) -> Choice:
+        nearness = similarities + BY_MEANING * keys.behind(looks)
+        order = np.argsort(-nearness, kind="stable").tolist()
         for place in order:
             similarity, owner = float(similarities[place]), keys.owners[place]
             if similarity < self._min_similarity:
@@ -104,20 +154,22 @@ class AdapterChooser:
                 continue
             if keys.stale[place]:
                 reason = f"{owner.id} is masked: what it learned here is stale"
-                return Choice(keys.always, (), (owner.id,), similarity, reason, stale=keys.records[place])
-            second = self._second(keys, similarities, order, place)
+                known = keys.records[place]
+                return Choice(keys.always, (), (owner.id,), similarity, reason, record=known, stale=known)
+            second = self._second(keys, nearness, order, place)
             reason = f"{owner.id} knows a record at {similarity:.2f}"
             reason += "".join(f", {one.id} one nearly as close" for one in second)
-            return Choice(keys.always, (owner, *second), (), similarity, reason, group=keys.groups[place])
+            known, group = keys.records[place], keys.groups[place]
+            return Choice(keys.always, (owner, *second), (), similarity, reason, record=known, group=group)
         return Choice(keys.always, (), (), -1.0, "near to what was learned, but not of its kind")
 
     def _second(
-        self, keys: _Keys, similarities: FloatArray, order: Sequence[int], first: int
+        self, keys: _Keys, nearness: FloatArray, order: Sequence[int], first: int
     ) -> tuple[AdapterVersion, ...]:
         """Return the next shard of the same group when a current record of it is nearly as close; else nothing."""
-        least = max(self._min_similarity, float(similarities[first]) - self._margin)
+        least = max(self._min_similarity, float(nearness[first]) - self._margin)
         for place in order:
-            if not self._margin or similarities[place] < least:
+            if not self._margin or nearness[place] < least:
                 return ()
             if keys.owners[place] != keys.owners[first] and keys.groups[place] == keys.groups[first]:
                 return () if keys.stale[place] else (keys.owners[place],)

@@ -1,6 +1,6 @@
 """Merge current evidence and adapted weights into one answer with its sources.
 
-Flow:    question -> retrieve -> choose adapters -> prompt -> generate -> abstain? -> Answer
+Flow:    question -> retrieve -> second look? -> choose adapters -> prompt -> generate -> abstain? -> Answer
 Imports: types, protocols, config, forms; the other modules of this stage.
 """
 
@@ -19,6 +19,15 @@ from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
+from hybrid_memory.answering.second_look import (
+    BY_MEANING,
+    UNSEEN,
+    Candidate,
+    Looks,
+    candidates,
+    look_again,
+    reordered,
+)
 from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.forms import shapes_behaviour
@@ -45,6 +54,8 @@ __all__ = ["Answerer"]
 
 NEAREST = 5
 """Hits among which the one nearest in meaning tells what kind of evidence is wanted."""
+FOUND = 20
+"""Hits among which a second look finds those nearest in meaning."""
 
 
 class Answerer:
@@ -178,16 +189,39 @@ class Answerer:
                 case.hits = self._evidence(case.question, vector, scope, sought, as_of, wanted)
         seconds["retrieve"] = time.monotonic() - started
         started = time.monotonic()
-        if mode is not Mode.RETRIEVAL_ONLY and as_of is None:  # the weights know only the present
-            for case, vector, choice in zip(cases, vectors, self._chooser.choose(vectors, scope, unlike), strict=True):
-                case.choice = _unless_evidence_is_nearer(choice, case.hits)
+        by_weights = mode is not Mode.RETRIEVAL_ONLY and as_of is None  # the weights know only the present
+        count = self._settings.second_look
+        learned = self._chooser.nearest_facts(vectors, scope, unlike, count) if by_weights else [[] for _ in cases]
+        looks = self._look_again(cases, learned)
+        if by_weights:
+            among_facts = [look if known else UNSEEN for look, known in zip(looks, learned, strict=True)]
+            choices = self._chooser.choose(vectors, scope, unlike, among_facts)
+            for case, vector, choice, look in zip(cases, vectors, choices, looks, strict=True):
+                case.choice = _unless_evidence_is_nearer(choice, case.hits, look)
                 if mode is Mode.HYBRID and choice.stale is not None and wanted:
-                    case.hits = self._corrected(case, vector, scope, filters)[: max(wanted, len(case.hits))]
+                    case.hits = self._corrected(case, vector, scope, filters)
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
         for case in cases:
+            case.hits = _first(case, wanted)
             self._compose(case, rules)
         seconds["choose"] = time.monotonic() - started
         return cases
+
+    def _look_again(self, cases: Sequence[Case], learned: Sequence[Sequence[Candidate]]) -> list[Looks]:
+        """Read the best candidates of undecided questions again; puts each case's facts in their order."""
+        count = self._settings.second_look
+        if not count:
+            looks = [UNSEEN] * len(cases)
+        else:
+            found = [[] if _demonstrated(case.hits) else candidates(case.hits, count) for case in cases]
+            asked = [(case.question, near, known) for case, near, known in zip(cases, found, learned, strict=True)]
+            looks = look_again(asked, self._language_model)
+        for case, look in zip(cases, looks, strict=True):
+            if look:
+                case.trace.append(f"the encoder could not tell, so {len(look)} records were read again")
+            if not _demonstrated(case.hits):
+                case.hits = reordered(case.hits, look)
+        return looks
 
     def _evidence(
         self,
@@ -207,12 +241,12 @@ class Answerer:
             )
             return [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
 
-        found = near(max(wanted, NEAREST), filters)
+        found = near(max(wanted, FOUND), filters)
         # words alone make no example near: the meaning decides what kind of evidence the question wants
-        if found and max(found, key=_similarity).record.kind is Kind.EXAMPLE and self._settings.demonstrations:
+        nearest = max(found[: max(wanted, NEAREST)], key=_similarity, default=None)
+        if nearest is not None and nearest.record.kind is Kind.EXAMPLE and self._settings.demonstrations:
             return tuple(near(self._settings.demonstrations, _and_kind(filters, {"eq": Kind.EXAMPLE.value})))
-        facts = [hit for hit in found if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record)]
-        return tuple(facts[:wanted])
+        return tuple(hit for hit in found if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))
 
     def _corrected(self, case: Case, vector: FloatArray, scope: Scope, filters: Filters | None) -> tuple[Hit, ...]:
         """Return the evidence with what replaced the stale learned record first, whether or not it was found."""
@@ -293,7 +327,20 @@ def _similarity(hit: Hit) -> float:
     return -1.0 if math.isnan(hit.similarity) else hit.similarity
 
 
-def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit]) -> Choice:
+def _demonstrated(hits: Sequence[Hit]) -> bool:
+    """Tell whether the evidence is examples to go by, not facts to read."""
+    return bool(hits) and hits[0].record.kind is Kind.EXAMPLE
+
+
+def _first(case: Case, wanted: int) -> tuple[Hit, ...]:
+    """Return the evidence to show: all demonstrations, or the best facts, what the shard was chosen for first."""
+    if _demonstrated(case.hits):
+        return case.hits
+    known = case.choice.record if case.choice.routed else None
+    return tuple(sorted(case.hits, key=lambda hit: hit.record.id != known)[:wanted])
+
+
+def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit], looks: Looks) -> Choice:
     """Leave a shard out when the best evidence is nearer to the question than anything the shard learned.
 
     The question is then about something that is only in retrieval, such as a price; a shard that knows
@@ -301,7 +348,8 @@ def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit]) -> Choice:
     """
     if not choice.routed or not hits or hits[0].record.id in choice.routed[0].record_ids:
         return choice
-    if not hits[0].similarity > choice.similarity:
+    lead = BY_MEANING * (looks.behind(hits[0].record.id) - looks.behind(choice.record))
+    if not hits[0].similarity + lead > choice.similarity:
         return choice
     reason = f"{choice.routed[0].id} left out: evidence is nearer ({hits[0].similarity:.2f} > {choice.similarity:.2f})"
     return replace(choice, routed=(), reason=reason, group="")
