@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from records import record
 from test_answering import FERRY, Bench
 
+from hybrid_memory.answering.rivals import trusted_first
 from hybrid_memory.answering.second_look import UNSEEN, Candidate, Looks, candidates, look_again, reordered
 from hybrid_memory.types import Hit, Mode, Passage, Trust
 
@@ -163,7 +166,52 @@ def test_a_second_look_at_evidence_does_not_turn_a_ticket_into_a_fact(bench: Ben
     assert answer.adapters == ("examples-1-v1",)
 
 
+# ------------------------------------------------------------ who vouches
+
+
 def hit(text: str, trust: Trust = Trust.OPERATOR, *, score: float = 1.0, similarity: float = 0.5) -> Hit:
     owner = record(text, trust=trust)
     passage = Passage(id=1, record_id=owner.id, position=0, text=text)
     return Hit(record=owner, passage=passage, score=score, similarity=similarity, scores={})
+
+
+FACT, RUMOUR = "The cargo lift in hall B carries 640 kilograms.", "The cargo lift in hall B carries 811 kilograms."
+
+
+@pytest.mark.parametrize(
+    ("rumour", "fact", "question", "first"),
+    [
+        (Trust.EXTERNAL, Trust.OPERATOR, "How much may the lift carry?", FACT),
+        (Trust.EXTERNAL, Trust.USER, "How much may the lift carry?", FACT),
+        (Trust.USER, Trust.OPERATOR, "How much may the lift carry?", FACT),
+        (Trust.OPERATOR, Trust.OPERATOR, "How much may the lift carry?", RUMOUR),
+        (Trust.EXTERNAL, Trust.OPERATOR, "Who says that the lift carries 811 kilograms?", RUMOUR),
+    ],
+)
+def test_of_two_that_contradict_each_other_the_better_vouched_for_is_first(
+    rumour: Trust, fact: Trust, question: str, first: str
+) -> None:
+    """Unless the question names what they differ in: it may be about the other one."""
+    order = trusted_first(question, [hit(RUMOUR, rumour), hit(FACT, fact)])
+
+    assert order[0].text == first
+
+
+def test_another_statement_on_the_same_thing_keeps_its_place() -> None:
+    """Four of eleven words in common."""
+    other = hit("The lift in hall B is checked every March.", Trust.USER)
+
+    assert trusted_first("When is the lift checked?", [other, hit(FACT)])[0] is other
+
+
+@given(st.lists(st.tuples(st.sampled_from([FACT, RUMOUR, HARBOUR]), st.sampled_from(Trust)), max_size=6))
+def test_no_record_is_lost_and_equals_keep_their_order(rows: list[tuple[str, Trust]]) -> None:
+    """The result is a permutation, and equals keep their order."""
+    hits = [hit(text, trust) for text, trust in rows]
+
+    order = trusted_first("How much may the lift carry?", hits)
+
+    assert sorted(map(id, order)) == sorted(map(id, hits))
+    for text, trust in set(rows):
+        alike = [one for one in hits if (one.text, one.record.trust) == (text, trust)]
+        assert [one for one in order if (one.text, one.record.trust) == (text, trust)] == alike

@@ -19,6 +19,7 @@ from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
+from hybrid_memory.answering.rivals import trusted_first
 from hybrid_memory.answering.second_look import (
     BY_MEANING,
     UNSEEN,
@@ -220,7 +221,7 @@ class Answerer:
             if look:
                 case.trace.append(f"the encoder could not tell, so {len(look)} records were read again")
             if not _demonstrated(case.hits):
-                case.hits = reordered(case.hits, look)
+                case.hits = trusted_first(case.question, reordered(case.hits, look))
         return looks
 
     def _evidence(
