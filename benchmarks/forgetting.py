@@ -122,6 +122,7 @@ def _ask_once(taught: Taught, seed: int) -> None:
     everything = taught.stream.asked_after(last)
     once: dict[str, Callable[[], list[Given]]] = {
         "RAG, gold evidence": partial(taught.ask_with_gold, everything),
+        "hybrid, saving tokens": partial(taught.ask_saving, everything),
         "shards, oracle routing": partial(taught.ask_routed, everything, seed=None),
         "shards, random routing": partial(taught.ask_routed, everything, seed=seed),
     }

@@ -55,6 +55,7 @@ ORDER = (
     "shards, oracle routing",
     "shards",
     "hybrid",
+    "hybrid, saving tokens",
     "hybrid, 30 percent misses",
 )
 LAST_MODE = "hybrid"
@@ -68,6 +69,7 @@ FOLDERS = {
 COMPARED = (
     ("hybrid", "RAG"),
     ("hybrid", "shards"),
+    ("hybrid, saving tokens", "hybrid"),
     ("hybrid, 30 percent misses", "RAG, 30 percent misses"),
     ("shards", "SEAL, merged in sequence"),
     ("hybrid", "SEAL, merged in sequence"),

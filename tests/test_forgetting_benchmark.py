@@ -169,7 +169,7 @@ def test_every_arm_answers_after_the_last_window(played: tuple[Run, Path]) -> No
     """No cell of the last row is empty."""
     run, _ = played
 
-    assert len(run.outcomes) == 13
+    assert len(run.outcomes) == 14
     assert not any(np.isnan(scores[-1]).any() for scores in run.outcomes.values())
 
 

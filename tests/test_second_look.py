@@ -166,6 +166,36 @@ def test_a_second_look_at_evidence_does_not_turn_a_ticket_into_a_fact(bench: Ben
     assert answer.adapters == ("examples-1-v1",)
 
 
+# ------------------------------------------------------------ tokens saved
+
+
+@pytest.mark.parametrize(("least", "shown"), [(None, True), (0.99, False), (0.9999, True)])
+def test_evidence_that_its_own_shard_has_learned_can_be_left_out(
+    bench: Bench, least: float | None, shown: bool
+) -> None:
+    """The question is 2 degrees away, a cosine of 0.9994. The record stays a source, and the trace says it."""
+    harbour = bench.write(HARBOUR)
+    bench.learn(harbour)
+
+    answer = bench.ask("Harbour?", without_evidence_from=least)[0]
+
+    assert (HARBOUR in bench.lm.asked[-1]) is shown
+    assert [hit.record.id for hit in answer.sources] == [harbour]
+    assert (
+        "the evidence is left out of the prompt: the shard that answers has learned it" in answer.trace
+    ) is not shown
+
+
+def test_no_evidence_is_left_out_where_the_encoder_could_not_tell(bench: Bench) -> None:
+    """The cosine is 0.98, but the other record is as near."""
+    harbour, _ = written(bench, HARBOUR, QUAY)
+    bench.learn(harbour)
+
+    bench.ask("When must boats be gone?", second_look=3, without_evidence_from=0.5)
+
+    assert HARBOUR in bench.lm.asked[0]
+
+
 # ------------------------------------------------------------ who vouches
 
 

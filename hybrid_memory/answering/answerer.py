@@ -202,9 +202,9 @@ class Answerer:
                 if mode is Mode.HYBRID and choice.stale is not None and wanted:
                     case.hits = self._corrected(case, vector, scope, filters)
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
-        for case in cases:
+        for case, look in zip(cases, looks, strict=True):
             case.hits = _first(case, wanted)
-            self._compose(case, rules)
+            self._compose(case, rules, spared=not look and self._knows(case.choice, case.hits))
         seconds["choose"] = time.monotonic() - started
         return cases
 
@@ -267,15 +267,20 @@ class Answerer:
         found = self._ledger.find(scope=scope, filters={"kind": Kind.PREFERENCE.value}, as_of=as_of)
         return [record for record in reversed(found) if shapes_behaviour(record)][: self._settings.rules]
 
-    def _compose(self, case: Case, rules: Sequence[Record]) -> None:
+    def _knows(self, choice: Choice, hits: Sequence[Hit]) -> bool:
+        """Tell whether the shard that answers surely knows the best evidence, so that tokens may be saved."""
+        least = self._settings.without_evidence_from
+        if least is None or not choice.routed or not hits:
+            return False
+        return hits[0].record.id == choice.record and choice.similarity >= least
+
+    def _compose(self, case: Case, rules: Sequence[Record], *, spared: bool) -> None:
         stated = self._stated(rules, case.choice.adapters)
-        case.turns = prompt(
-            case.question,
-            case.hits,
-            stated,
-            dated=self._settings.dated,
-        )
-        case.trace.append(f"{len(case.hits)} passages of evidence, {len(stated)} rules stated")
+        shown = () if spared else case.hits
+        case.turns = prompt(case.question, shown, stated, dated=self._settings.dated)
+        case.trace.append(f"{len(shown)} passages of evidence, {len(stated)} rules stated")
+        if spared:
+            case.trace.append("the evidence is left out of the prompt: the shard that answers has learned it")
         case.trace.append(case.choice.reason)
 
     @staticmethod
