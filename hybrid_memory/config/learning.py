@@ -29,7 +29,7 @@ class SelfEditSettings(Group):
     """Questions per record studied again with the own statement in evidence, among others."""
     missed_evidence: Annotated[int, Field(ge=0)] = 1
     """Questions per record studied again with only other statements in evidence."""
-    deference: Annotated[int, Field(ge=0)] = 0
+    deference: Annotated[int, Field(ge=0)] = 3
     """Questions per record studied again with evidence that contradicts the record, which is then the answer."""
     prompts: tuple[
         Literal[
