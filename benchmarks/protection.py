@@ -43,9 +43,9 @@ from hybrid_memory.weights.language_model import LocalLanguageModel
 FACTS: dict[str, dict[str, dict[str, Any]]] = {
     "as shipped": {},
     "no distracting evidence": {"self_edit": {"missed_evidence": 0}},
-    "no evidence at all": {"self_edit": {"with_evidence": 0, "missed_evidence": 0}},
-    "contradictions, 1 a record": {"self_edit": {"deference": 1}},
-    "contradictions, 3 a record": {"self_edit": {"deference": 3}},
+    "no evidence at all": {"self_edit": {"with_evidence": 0, "missed_evidence": 0, "deference": 0}},
+    "no contradicting evidence": {"self_edit": {"deference": 0}},
+    "one contradiction a record": {"self_edit": {"deference": 1}},
 }
 """Variant -> the settings in which it differs; the first is the control."""
 PREFERENCE: dict[str, dict[str, dict[str, Any]]] = {
