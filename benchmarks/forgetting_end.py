@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.forgetting_arms import MODES, Taught, by_model
 from benchmarks.forgetting_sequential import Sequential
-from benchmarks.probes import Probe, ability, load_probes
+from benchmarks.probes import Probe, ability, load_probes, mean_ability
 from benchmarks.stream import Question, Stream
 from hybrid_memory import AdapterVersion, Mode
 from hybrid_memory.grading import said
@@ -40,7 +40,7 @@ def end_of_memory(taught: Taught, data_dir: Path | None) -> dict[str, Any]:
 
 
 def _locality(taught: Taught, data_dir: Path | None) -> dict[str, Any]:
-    """Return general ability of the base and of what would serve each text."""
+    """Return general ability of the base and of what would serve each text; forced adapters on the shipped pairs."""
     probes = load_probes(data_dir)
     versions = {version.id: version for version in taught.serving()}
 
@@ -50,12 +50,16 @@ def _locality(taught: Taught, data_dir: Path | None) -> dict[str, Any]:
     model = taught.language_model
     always = [version for version in versions.values() if version.id.startswith("behaviour")]
     worst: dict[str, float] = {}
-    base = ability(model, probes, partial(_always, ()))
     for version in versions.values():
         with_it = [*(one for one in always if one is not version), version]
-        alone = ability(model, probes, partial(_always, with_it))
+        alone = mean_ability(ability(model, load_probes(None), partial(_always, with_it)))
         worst = {name: min(value, worst.get(name, value)) for name, value in alone.items()}
-    return {"probes": {"base": base, "served": ability(model, probes, serving), "worst adapter, forced": worst}}
+    base = ability(model, probes, partial(_always, ()))
+    served = ability(model, probes, serving)
+    return {
+        "probes": {"base": mean_ability(base), "served": mean_ability(served), "worst adapter, forced": worst},
+        "probe outcomes": {"base": base, "served": served},
+    }
 
 
 def _unknown(taught: Taught) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def end_of_sequential(learner: Sequential, stream: Stream, probes: Sequence[Prob
             said(stream.statements[case.id][1], one.text) for case, one in zip(cases, given, strict=True)
         ],
         "abstains": sum(doubted) / len(doubted) if doubted else None,
-        "probes": ability(model, probes, partial(_always, adapters)),
+        "probes": mean_ability(ability(model, probes, partial(_always, adapters))),
         "deleted said": sum(
             said(stream.statements[key][1], one.text)
             for one in again

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.forgetting_arms import Given
+from benchmarks.main_job import interval
 from benchmarks.report import header
 from benchmarks.stream import Question, Stream
 from hybrid_memory import retention
@@ -260,8 +261,25 @@ def as_result(runs: Sequence[Run], name: str, *, resamples: int = RESAMPLES) -> 
         "curves": {arm: [_plain(value) for value in curve(runs, arm)] for arm in arms},
         "matrices": {arm: [[_plain(cell) for cell in row] for row in mean_matrix(runs, arm)] for arm in arms},
         "windows": [run.costs.get("hybrid", []) for run in runs],
-        "end": [run.end for run in runs],
+        "ability, served - base": _ability_lost(runs),
+        "end": [{**run.end, "memory": _without_outcomes(run.end.get("memory", {}))} for run in runs],
     }
+
+
+def _ability_lost(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
+    """Return per set of probes what serving changes, over all runs, with the 95 % interval of the paired difference."""
+    outcomes = [found for run in runs if (found := run.end.get("memory", {}).get("probe outcomes"))]
+    if not outcomes:
+        return {}
+    together = {
+        arm: {name: [value for one in outcomes for value in one[arm][name]] for name in outcomes[0][arm]}
+        for arm in ("base", "served")
+    }
+    return {name: interval(together["served"][name], together["base"][name]) for name in together["base"]}
+
+
+def _without_outcomes(end: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in end.items() if name != "probe outcomes"}
 
 
 def curve(runs: Sequence[Run], arm: str) -> list[float]:

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forgetting_tables import forgetting, kinds, passages, protection
 from routing_table import routing
 
 ROOT = Path(__file__).parent.parent
 END = "<!-- /results -->"
-KEPT = ("whole stream", "average accuracy", "learning", "BWT", "net over base", "half-life", "stale said")
-COSTS = ("follows evidence", "prompt tokens", "p50 s", "trained tokens", "train s")
-SIGNED = ("learning", "BWT", "net over base")
 
 
 def main_job(result: Mapping[str, Any]) -> str:
@@ -59,31 +57,6 @@ def labels(result: Mapping[str, Any]) -> str:
     lines.append("")
     for name, (mean, low, high) in result["differences"].items():
         if name.endswith("all companies"):
-            lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
-    return "\n".join(lines)
-
-
-def forgetting(result: Mapping[str, Any]) -> str:
-    """Return the stream of windows as Markdown: what was kept, what it cost, and the differences."""
-    columns = (*KEPT, *COSTS)
-    lines = [
-        f"Streams of {', '.join(result['streams'])}, seeds {', '.join(map(str, result['seeds']))}, "
-        f"windows {', '.join(result['windows finished'])}, "
-        f"{result['machine']}, {result['threads']} thread(s), settings {result['settings']}; shares in %, "
-        "differences in points:",
-        "",
-        "| arm | " + " | ".join(columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for arm, row in result["rows"].items():
-        lines.append(f"| {arm} | " + " | ".join(_cell(column, row[column]) for column in columns) + " |")
-    lines += ["", "Points, with the 95 % interval of the paired bootstrap over questions:", ""]
-    for name, (low, high) in result["intervals"].items():
-        metric, _, arm = name.partition(": ")
-        if metric in SIGNED:
-            lines.append(f"* {name}: {100 * result['rows'][arm][metric]:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
-    for name, (mean, low, high) in result["differences"].items():
-        if mean is not None and name.startswith("whole stream"):  # by kind of question: in the result file
             lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
     return "\n".join(lines)
 
@@ -258,39 +231,33 @@ def _number(value: float | str) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _cell(column: str, value: float | str | None) -> str:
-    if value is None or isinstance(value, str):
-        return "–" if value is None else value
-    if column in SIGNED:
-        return f"{100 * value:+.1f}"
-    if (column in KEPT and column != "half-life") or column == "follows evidence":
-        return f"{100 * value:.1f}"
-    return f"{value:.2f}" if column == "p50 s" else f"{value:.0f}"
-
-
-SECTIONS: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "main_job": ("README.md", main_job),
-    "labels": ("README.md", labels),
-    "forgetting": ("README.md", forgetting),
-    "retrieval_quality": ("docs/results.md", retrieval_quality),
-    "retrieval_speed": ("docs/results.md", retrieval_speed),
-    "inner_loop_speed": ("docs/results.md", inner_loop_speed),
-    "knowledge_incorporation": ("docs/results.md", knowledge_incorporation),
-    "outer_loop": ("docs/results.md", outer_loop),
-    "routing": ("docs/model-card-durability.md", routing),
-    "few_shot": ("docs/results.md", few_shot),
+SECTIONS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
+    "main_job": ("main_job", "README.md", main_job),
+    "labels": ("labels", "README.md", labels),
+    "forgetting": ("forgetting", "README.md", forgetting),
+    "forgetting by kind": ("forgetting", "docs/results.md", kinds),
+    "forgetting_squad_seal": ("forgetting_squad_seal", "docs/results.md", passages),
+    "forgetting_tofu": ("forgetting_tofu", "docs/results.md", passages),
+    "protection": ("protection", "docs/results.md", protection),
+    "retrieval_quality": ("retrieval_quality", "docs/results.md", retrieval_quality),
+    "retrieval_speed": ("retrieval_speed", "docs/results.md", retrieval_speed),
+    "inner_loop_speed": ("inner_loop_speed", "docs/results.md", inner_loop_speed),
+    "knowledge_incorporation": ("knowledge_incorporation", "docs/results.md", knowledge_incorporation),
+    "outer_loop": ("outer_loop", "docs/results.md", outer_loop),
+    "routing": ("routing", "docs/model-card-durability.md", routing),
+    "few_shot": ("few_shot", "docs/results.md", few_shot),
 }
-"""Result file -> the page that shows it, and how."""
+"""Marker on the page -> result file, page, and how it is shown."""
 
 
 def main() -> None:
     """Replace what stands between each section's markers."""
-    for name, (page, text) in SECTIONS.items():
+    for marker, (name, page, text) in SECTIONS.items():
         measured = ROOT / "benchmarks" / "results" / f"{name}.json"
         if not measured.exists():
             continue
         result = json.loads(measured.read_text(encoding="utf-8"))
-        file, begin = ROOT / page, f"<!-- results:{name} -->"
+        file, begin = ROOT / page, f"<!-- results:{marker} -->"
         before, rest = file.read_text(encoding="utf-8").split(begin)
         after = rest.split(END, 1)[1]
         file.write_text(f"{before}{begin}\n\n{text(result)}\n\n{END}{after}", encoding="utf-8")
