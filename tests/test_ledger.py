@@ -762,6 +762,33 @@ def test_a_program_that_writes_past_the_lock_is_named_too(tmp_path: Path) -> Non
     ledger.close()
 
 
+def test_what_is_read_in_one_moment_does_not_see_what_is_written_meanwhile(ledger: SqlLedger) -> None:
+    """By another thread, as by another process; the next read does."""
+    ledger.write([entry("first")])
+
+    def write() -> None:
+        ledger.write([entry("second")])
+
+    with ledger.one_moment():
+        before, texts = ledger.clock(), ledger.texts_after(0, limit=10)[1]
+        other = threading.Thread(target=write)
+        other.start()
+        other.join()
+        inside = ledger.clock(), ledger.texts_after(0, limit=10)[1]
+
+    assert inside == (before, texts) == (before, ["first"])
+    assert (ledger.texts_after(0, limit=10)[1], ledger.clock() > before) == (["first", "second"], True)
+
+
+def test_one_moment_ends_with_an_error_inside(ledger: SqlLedger) -> None:
+    """Its connection is given back: what is written afterwards is seen."""
+    with pytest.raises(NotFoundError), ledger.one_moment():
+        ledger.get("nobody")
+    ledger.write([entry("first")])
+
+    assert ledger.texts_after(0, limit=10)[1] == ["first"]
+
+
 def test_threads_share_a_ledger(ledger: SqlLedger) -> None:
     """Eight writers at once: every record once, ids distinct, and readers in between."""
     ids: list[str] = []

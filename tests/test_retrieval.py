@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +126,9 @@ class ShelfLedger:
 
     def clock(self) -> int:
         return self.changes
+
+    def one_moment(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def moment(self, key: str) -> tuple[int, str | None]:
         return self.changes, self.settings.get(key)

@@ -11,6 +11,7 @@ several machines. Readers take no lock: each sees the snapshot of the moment it 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -55,12 +56,24 @@ class Database:
                 lock_path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(lock_path, timeout=lock_timeout_s, poll_interval=0.005)
         self._engine = self._dialect.engine(parsed, lock_timeout_s=lock_timeout_s)
+        self._shared = threading.local()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees one snapshot of the database; never waits for a writer."""
+        """Give a connection that sees one snapshot of the database; never waits for a writer.
+
+        Inside another one of the same thread it is that one: what is read there is read from the same snapshot.
+        """
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            yield shared
+            return
         with self._named_errors(), self._engine.connect() as connection:
-            yield connection.execution_options(**self._dialect.READING)
+            self._shared.connection = connection.execution_options(**self._dialect.READING)
+            try:
+                yield self._shared.connection
+            finally:
+                self._shared.connection = None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

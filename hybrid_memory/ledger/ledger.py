@@ -9,7 +9,8 @@ durable when they return, and leave nothing behind when they raise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -353,6 +354,12 @@ class SqlLedger:
         """
         with self._database.reading() as connection:
             return keeping.clock(connection)
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Let everything that this thread reads inside be of one moment, and over one connection."""
+        with self._database.reading():
+            yield
 
     def moment(self, key: str) -> tuple[int, str | None]:
         """Return `clock()` and `meta(key)`, both as of one moment and in one query."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -224,6 +225,10 @@ class Ledger(Protocol):
 
     def clock(self) -> int:
         """Return the number of the newest event: it moves with every change, so caches know when to look again."""
+        ...
+
+    def one_moment(self) -> AbstractContextManager[None]:
+        """Let everything that this thread reads inside be of one moment; write nothing inside."""
         ...
 
     def moment(self, key: str) -> tuple[int, str | None]:

@@ -92,7 +92,7 @@ class Mirror:
     def catch_up(self) -> int:
         """Take in what the ledger has and the index lacks; return how many passages that was.
 
-        Three short ledger queries when nothing is new.
+        Three short ledger queries.
 
         Raises:
             IndexMismatchError: another process has changed the encoder since this one opened the memory.
@@ -203,6 +203,8 @@ class Mirror:
                 self._index = VectorIndex(vectors.shape[1])
             self._index.add(ids, vectors)
             count += len(ids)
+            if len(ids) < PAGE:  # a page ends early where vectors get another length too, but not of one encoder
+                break
         return count
 
     def _differences(self) -> Iterator[str]:

@@ -137,6 +137,20 @@ class HybridRetriever:
         """
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
+        with self._ledger.one_moment():
+            return self._search(question, vector, scope, top_k, filters, as_of, explain=explain)
+
+    def _search(
+        self,
+        question: str,
+        vector: FloatArray,
+        scope: Scope,
+        top_k: int,
+        filters: Filters | None,
+        as_of: datetime | None,
+        *,
+        explain: bool,
+    ) -> list[Hit]:
         clock, stored = self._ledger.moment(ENCODER)
         require_encoder(stored, self._dense.encoder)
         # The selection comes before the index catches up: whatever it names is then in the index.
@@ -163,8 +177,9 @@ class HybridRetriever:
 
     def catch_up(self) -> int:
         """Take in what the ledger has and the index lacks; return how many passages that was."""
-        new = self._dense.catch_up()
-        self._words.catch_up()
+        with self._ledger.one_moment():
+            new = self._dense.catch_up()
+            self._words.catch_up()
         return new
 
     def reindex(self, encoder: Encoder, progress: Progress | None = None) -> int:
