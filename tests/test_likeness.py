@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hybrid_memory import Example, Preference
-from hybrid_memory.answering.likeness import RIDGE, QuestionKinds, fit_likeness
+from hybrid_memory.answering.likeness import RIDGE, QuestionKinds, fit_likeness, marked
 from hybrid_memory.testing import WordEncoder, open_tiny_memory
 from hybrid_memory.types import Scope
 
@@ -40,26 +40,49 @@ def test_too_few_texts_draw_no_line() -> None:
 def test_an_ordinary_question_is_not_of_a_labelled_tasks_kind(tmp_path: Path) -> None:
     """A ticket goes to the examples, a question about Portugal does not, and a memory without examples says nothing."""
     tickets = [f"my parcel number {number} came late and wet" for number in range(10)]
-    asked = WordEncoder().encode(["my parcel came wet", "what is the capital of this country"])
+    questions = ["my parcel came wet", "what is the capital of this country"]
+    asked = WordEncoder().encode(questions)
     with open_tiny_memory(tmp_path) as memory:
         kinds = QuestionKinds(memory._parts.ledger, WordEncoder())
-        before = kinds.unlike(asked, Scope())
+        before = kinds.unlike(questions, asked, Scope())
         memory.ingest_many([Example(ticket, "desk K4") for ticket in tickets], trust="operator")
 
         assert before == [frozenset(), frozenset()]
-        assert kinds.unlike(asked, Scope()) == [frozenset(), frozenset({"examples"})]
+        assert kinds.unlike(questions, asked, Scope()) == [frozenset(), frozenset({"examples"})]
 
 
 def test_a_preferences_questions_are_not_of_the_facts_kind(tmp_path: Path) -> None:
     """Where a preference was shown on questions, those pass by the facts, so that they keep its form."""
     shown = tuple(Example(f"can i bring guest number {number} to the tour", "Yes. Bye.") for number in range(10))
     rules = [f"the Beacon committee approves travel above {number} hundred euros" for number in range(10)]
-    asked = WordEncoder().encode(["can i bring my guest to the tour", "who approves travel above 900 euros"])
+    questions = ["can i bring my guest to the tour", "who approves travel above 900 euros"]
+    asked = WordEncoder().encode(questions)
     with open_tiny_memory(tmp_path) as memory:
         memory.ingest(Preference('End every answer with "Bye."', shown), trust="operator")
         memory.ingest_many(rules, trust="operator", source="handbook")
 
-        assert QuestionKinds(memory._parts.ledger, WordEncoder()).unlike(asked, Scope()) == [
+        assert QuestionKinds(memory._parts.ledger, WordEncoder()).unlike(questions, asked, Scope()) == [
             frozenset({"facts"}),
             frozenset(),
         ]
+
+
+def test_a_line_can_be_drawn_by_asking_alone() -> None:
+    """The same vector eight times told, eight times asked: nothing else tells the groups apart."""
+    alike = np.tile(np.float32([1, 0]), (8, 1))
+    told, asked = marked(alike, ["It came late."] * 8), marked(alike, ["Why is it late?"] * 8)
+
+    line = fit_likeness(told, asked)
+
+    assert line is not None
+    assert (line.holds(told[0]), line.holds(asked[0])) == (True, False)
+
+
+def test_a_vector_says_whether_its_text_asks() -> None:
+    """0.3 for a question mark of any script at the end, 0 otherwise."""
+    texts = ["Is it open?", "開いていますか？ ", "هل هو مفتوح؟", "It is.", "Is it? Yes."]
+
+    rows = marked(np.eye(5, dtype=np.float32), texts)
+
+    assert rows[:, :5].tolist() == np.eye(5).tolist()
+    assert rows[:, 5].tolist() == [np.float32(0.3)] * 3 + [0.0, 0.0]

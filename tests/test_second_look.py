@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from records import record
 from test_answering import FERRY, Bench
 
-from hybrid_memory.answering.rivals import trusted_first
+from hybrid_memory.answering.rivals import trusted_first, with_rivals
 from hybrid_memory.answering.second_look import UNSEEN, Candidate, Looks, candidates, look_again, reordered
 from hybrid_memory.types import Hit, Mode, Passage, Trust
 
@@ -225,6 +225,15 @@ def test_of_two_that_contradict_each_other_the_better_vouched_for_is_first(
     order = trusted_first(question, [hit(RUMOUR, rumour), hit(FACT, fact)])
 
     assert order[0].text == first
+
+
+def test_what_contradicts_a_rumour_is_shown_though_it_is_a_little_further_away() -> None:
+    """Only what is better vouched for: a second rumour stays out."""
+    rumour, fact, other = hit(RUMOUR, Trust.EXTERNAL), hit(FACT), hit(RUMOUR + " ", Trust.EXTERNAL)
+
+    shown = with_rivals("How much may the lift carry?", [rumour], [other, rumour, fact, hit(HARBOUR)])
+
+    assert shown == [rumour, fact]
 
 
 def test_another_statement_on_the_same_thing_keeps_its_place() -> None:

@@ -19,7 +19,7 @@ from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
-from hybrid_memory.answering.rivals import trusted_first
+from hybrid_memory.answering.rivals import trusted_first, with_rivals
 from hybrid_memory.answering.second_look import (
     BY_MEANING,
     UNSEEN,
@@ -182,7 +182,7 @@ class Answerer:
         started = time.monotonic()
         vectors = question_vectors(self._encoder, questions)
         cases = [Case(question) for question in questions]
-        unlike = self._kinds.unlike(vectors, scope, filters)
+        unlike = self._kinds.unlike(questions, vectors, scope, filters)
         wanted = self._settings.passages if passages is None else passages
         if mode is not Mode.WEIGHTS_ONLY:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
@@ -240,7 +240,8 @@ class Answerer:
             hits = self._retriever.search(
                 question, vector=vector, scope=scope, top_k=top_k, filters=within, as_of=as_of
             )
-            return [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
+            near_enough = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
+            return with_rivals(question, near_enough, hits)
 
         found = near(max(wanted, FOUND), filters)
         # words alone make no example near: the meaning decides what kind of evidence the question wants

@@ -5,12 +5,15 @@ Imports: types, protocols, forms, ordinary.
 
 Nearness alone cannot: "Who invented the bicycle?" is near to every ticket and many rules of a bicycle shop. A
 line between a group's texts and all others (ordinary questions, a preference's questions, the other group)
-can. On the development company it keeps 80 % of unseen tickets and lets 8 % of other questions through to their shard
-(nearest key alone: 89 % and 50 %), and keeps all plain and 81 % of hard questions about facts while 17 % of a
-preference's questions pass (nearest key alone: 96 % and 46 %).
+can; whether a text asks is one more coordinate, because facts are asked for and most tickets tell. On the development
+company it keeps 88 % of unseen tickets and lets 1 % of other questions through to their shard (nearest key alone: 89 %
+and 50 %), and keeps all plain and 85 % of hard questions about facts while 21 % of a preference's questions pass
+(nearest key alone: 96 % and 46 %).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +22,7 @@ from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.protocols import Encoder, Filters, Ledger
 from hybrid_memory.types import FloatArray, Kind, Record, Scope
 
-__all__ = ["EXAMPLES", "FACTS", "Likeness", "QuestionKinds", "fit_likeness"]
+__all__ = ["EXAMPLES", "FACTS", "Likeness", "QuestionKinds", "fit_likeness", "marked"]
 
 RIDGE = 1.0
 """Weight of the penalty on the line's direction; vectors have length 1."""
@@ -29,10 +32,12 @@ MOST = 1000
 """Newest records of a group looked at; more would not move a line in 384 dimensions much."""
 EXAMPLES = "examples"
 FACTS = "facts"
-LEAST = {EXAMPLES: 0.1, FACTS: -0.2}
+LEAST = {EXAMPLES: 0.0, FACTS: -0.2}
 """How far on its side of the line (at +1) or beyond it a question must be; a statement is no question, so
-questions about facts lie nearer to the line than the facts themselves. A label where an answer was wanted is the
-worse mistake, so examples ask for a little more (benchmarks/LOG.md)."""
+questions about facts lie nearer to the line than the facts themselves (benchmarks/LOG.md)."""
+ASKING = 0.3
+"""The coordinate of a text that asks, beside a vector of length 1; 0.2 to 0.5 did as well (benchmarks/LOG.md)."""
+MARKS = ("?", "？", "؟")
 
 
 class Likeness:
@@ -81,16 +86,24 @@ class QuestionKinds:
         self._lines: dict[Scope, dict[str, Likeness]] = {}
         self._clock = -1
 
-    def unlike(self, vectors: FloatArray, scope: Scope, filters: Filters | None = None) -> list[frozenset[str]]:
-        """Return for each unit vector the groups it is not of: "examples", "facts", both or none.
+    def unlike(
+        self, questions: Sequence[str], vectors: FloatArray, scope: Scope, filters: Filters | None = None
+    ) -> list[frozenset[str]]:
+        """Return for each question the groups it is not of: "examples", "facts", both or none.
 
         Filters that leave nothing of a group say so by themselves: who asks for examples only wants a label, who
         leaves them out wants none.
+
+        Args:
+            questions: as they were asked.
+            vectors: theirs, shape (n, dim), unit rows.
+            scope: who asks.
+            filters: of the search.
         """
         left_out = frozenset() if filters is None else self._left_out(scope, filters)
         if FACTS in left_out:
             return [left_out] * len(vectors)
-        return [left_out | groups for groups in self._by_line(vectors, scope)]
+        return [left_out | groups for groups in self._by_line(marked(vectors, questions), scope)]
 
     def _left_out(self, scope: Scope, filters: Filters) -> frozenset[str]:
         """Return the groups of which no record passes the filters."""
@@ -125,13 +138,30 @@ class QuestionKinds:
         asked = [example.prompt for record in behaviour for example in record.examples]
         if len(examples) < FEWEST and len(asked) < FEWEST:
             return {}
-        elsewhere = self._encoder.encode([*study_prompts(), *asked])
-        said = self._vectors(facts[-MOST:], elsewhere)
+        others = [*study_prompts(), *asked]
+        vectors = self._encoder.encode(others)
+        elsewhere = marked(vectors, others)
+        said = self._vectors(facts[-MOST:], vectors, as_asked=True)
         lines = {
-            EXAMPLES: fit_likeness(self._vectors(examples, elsewhere), np.concatenate([said, elsewhere])),
+            EXAMPLES: fit_likeness(self._vectors(examples, vectors), np.concatenate([said, elsewhere])),
             FACTS: fit_likeness(said, elsewhere) if len(asked) >= FEWEST else None,
         }
         return {group: line for group, line in lines.items() if line is not None}
 
-    def _vectors(self, records: list[Record], like: FloatArray) -> FloatArray:
-        return self._ledger.record_vectors([record.id for record in records])[1] if records else like[:0]
+    def _vectors(self, records: list[Record], like: FloatArray, *, as_asked: bool = False) -> FloatArray:
+        """Return the records' marked vectors; `as_asked` marks them all as the questions that will be about them."""
+        if not records:
+            return marked(like[:0], [])
+        owners, vectors = self._ledger.record_vectors([record.id for record in records])
+        texts = {record.id: "?" if as_asked else record.examples[0].prompt for record in records}
+        return marked(vectors, [texts[owner] for owner in owners])
+
+
+def marked(vectors: FloatArray, texts: Sequence[str]) -> FloatArray:
+    """Return the vectors with one more coordinate that says whether each text asks, shape (n, dim + 1).
+
+    >>> marked(np.eye(2, dtype=np.float32), ["Is it open?", "It is."])[:, 2].tolist() == [np.float32(ASKING), 0.0]
+    True
+    """
+    asks = [ASKING * text.rstrip().endswith(MARKS) for text in texts]
+    return np.concatenate([vectors, np.array(asks, dtype=np.float32).reshape(-1, 1)], axis=1)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from hybrid_memory.types import Hit, Trust
 
-__all__ = ["trusted_first"]
+__all__ = ["trusted_first", "with_rivals"]
 
 ALIKE = 0.6
 """Share of the words of both texts that they have in common, from which on two records are about the same thing."""
@@ -31,6 +31,20 @@ def trusted_first(question: str, hits: Sequence[Hit]) -> tuple[Hit, ...]:
         place = next((place for place, other in enumerate(order) if _yields(question, other, hit)), len(order))
         order.insert(place, hit)
     return tuple(order)
+
+
+def with_rivals(question: str, hits: Sequence[Hit], found: Sequence[Hit]) -> list[Hit]:
+    """Return the hits with those of `found` that contradict one of them and are better vouched for.
+
+    What is said otherwise must not be hidden because it is a little further from the question.
+
+    Args:
+        question: as it was asked.
+        hits: those that are near enough.
+        found: all that were found, in their order.
+    """
+    near = {id(hit) for hit in hits}
+    return [hit for hit in found if id(hit) in near or any(_yields(question, one, hit) for one in hits)]
 
 
 def _yields(question: str, hit: Hit, other: Hit) -> bool:
