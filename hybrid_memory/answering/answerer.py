@@ -17,9 +17,10 @@ from ulid import ULID
 from hybrid_memory.answering.abstention import UNKNOWN, abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
+from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
 from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
-from hybrid_memory.answering.rivals import trusted_first, with_rivals
+from hybrid_memory.answering.rivals import trusted_first
 from hybrid_memory.answering.second_look import (
     BY_MEANING,
     UNSEEN,
@@ -39,7 +40,6 @@ from hybrid_memory.types import (
     Answer,
     Context,
     Explanation,
-    FloatArray,
     Generation,
     Hit,
     Kind,
@@ -47,16 +47,10 @@ from hybrid_memory.types import (
     Mode,
     Record,
     Scope,
-    Status,
     Turn,
 )
 
 __all__ = ["Answerer"]
-
-NEAREST = 5
-"""Hits among which the one nearest in meaning tells what kind of evidence is wanted."""
-FOUND = 20
-"""Hits among which a second look finds those nearest in meaning."""
 
 
 class Answerer:
@@ -73,7 +67,7 @@ class Answerer:
     ) -> None:
         """`language_model` is called when the first answer is generated: search alone loads none."""
         self._ledger = ledger
-        self._retriever = retriever
+        self._evidence = EvidenceChooser(ledger, retriever, settings)
         self._encoder = encoder
         self._language_model = language_model
         self._settings = settings
@@ -186,8 +180,10 @@ class Answerer:
         wanted = self._settings.passages if passages is None else passages
         if mode is not Mode.WEIGHTS_ONLY:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
-                sought = _and_kind(filters, {"ne": Kind.EXAMPLE.value}) if EXAMPLES in groups else filters
-                case.hits = self._evidence(case.question, vector, scope, sought, as_of, wanted)
+                within = of_kind(filters, {"ne": Kind.EXAMPLE.value}) if EXAMPLES in groups else filters
+                case.hits = self._evidence.find(
+                    case.question, vector, scope, filters=within, as_of=as_of, wanted=wanted
+                )
         seconds["retrieve"] = time.monotonic() - started
         started = time.monotonic()
         by_weights = mode is not Mode.RETRIEVAL_ONLY and as_of is None  # the weights know only the present
@@ -200,10 +196,12 @@ class Answerer:
             for case, vector, choice, look in zip(cases, vectors, choices, looks, strict=True):
                 case.choice = _unless_evidence_is_nearer(choice, case.hits, look)
                 if mode is Mode.HYBRID and choice.stale is not None and wanted:
-                    case.hits = self._corrected(case, vector, scope, filters)
+                    self._pin(
+                        case, self._evidence.correction(case.question, vector, scope, filters, stale=choice.stale)
+                    )
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
         for case, look in zip(cases, looks, strict=True):
-            case.hits = _first(case, wanted)
+            case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
             self._compose(case, rules, spared=not look and self._knows(case.choice, case.hits))
         seconds["choose"] = time.monotonic() - started
         return cases
@@ -214,54 +212,23 @@ class Answerer:
         if not count:
             looks = [UNSEEN] * len(cases)
         else:
-            found = [[] if _demonstrated(case.hits) else candidates(case.hits, count) for case in cases]
+            found = [[] if are_demonstrations(case.hits) else candidates(case.hits, count) for case in cases]
             asked = [(case.question, near, known) for case, near, known in zip(cases, found, learned, strict=True)]
             looks = look_again(asked, self._language_model)
         for case, look in zip(cases, looks, strict=True):
             if look:
                 case.trace.append(f"the encoder could not tell, so {len(look)} records were read again")
-            if not _demonstrated(case.hits):
+            if not are_demonstrations(case.hits):
                 case.hits = trusted_first(case.question, reordered(case.hits, look))
         return looks
 
-    def _evidence(
-        self,
-        question: str,
-        vector: FloatArray,
-        scope: Scope,
-        filters: Filters | None,
-        as_of: datetime | None,
-        wanted: int,
-    ) -> tuple[Hit, ...]:
-        if wanted == 0:
-            return ()
-
-        def near(top_k: int, within: Filters | None) -> list[Hit]:
-            hits = self._retriever.search(
-                question, vector=vector, scope=scope, top_k=top_k, filters=within, as_of=as_of
-            )
-            near_enough = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
-            return with_rivals(question, near_enough, hits)
-
-        found = near(max(wanted, FOUND), filters)
-        # words alone make no example near: the meaning decides what kind of evidence the question wants
-        nearest = max(found[: max(wanted, NEAREST)], key=_similarity, default=None)
-        if nearest is not None and nearest.record.kind is Kind.EXAMPLE and self._settings.demonstrations:
-            return tuple(near(self._settings.demonstrations, _and_kind(filters, {"eq": Kind.EXAMPLE.value})))
-        return tuple(hit for hit in found if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))
-
-    def _corrected(self, case: Case, vector: FloatArray, scope: Scope, filters: Filters | None) -> tuple[Hit, ...]:
-        """Return the evidence with what replaced the stale learned record first, whether or not it was found."""
-        record = self._ledger.get(str(case.choice.stale))
-        while record.status is Status.SUPERSEDED and record.superseded_by is not None:
-            record = self._ledger.get(record.superseded_by)
-        if record.status is not Status.ACTIVE or any(hit.record.id == record.id for hit in case.hits[:1]):
-            return case.hits
-        only: Filters = {"id": record.id}
-        both: Filters = only if filters is None else {"and": [filters, only]}
-        pinned = self._retriever.search(case.question, vector=vector, scope=scope, top_k=1, filters=both)
-        case.trace.extend(f"{hit.record.id} is pinned: it replaced what was learned" for hit in pinned)
-        return (*pinned, *(hit for hit in case.hits if hit.record.id != record.id))
+    @staticmethod
+    def _pin(case: Case, correction: Hit | None) -> None:
+        """Put what replaced a stale learned record first, whether or not it was found."""
+        if correction is None or any(hit.record.id == correction.record.id for hit in case.hits[:1]):
+            return
+        case.trace.append(f"{correction.record.id} is pinned: it replaced what was learned")
+        case.hits = (correction, *(hit for hit in case.hits if hit.record.id != correction.record.id))
 
     def _rules(self, scope: Scope, as_of: datetime | None) -> list[Record]:
         """Return the preferences to state outright, newest first: those no serving adapter has learned."""
@@ -322,29 +289,6 @@ class Answerer:
             seconds=seconds,
             confidence=confidence,
         )
-
-
-def _and_kind(filters: Filters | None, condition: Filters) -> Filters:
-    """Return the filters with a condition on the kind of record; it is applied before the search."""
-    of_kind: Filters = {"kind": condition}
-    return of_kind if filters is None else {"and": [filters, of_kind]}
-
-
-def _similarity(hit: Hit) -> float:
-    return -1.0 if math.isnan(hit.similarity) else hit.similarity
-
-
-def _demonstrated(hits: Sequence[Hit]) -> bool:
-    """Tell whether the evidence is examples to go by, not facts to read."""
-    return bool(hits) and hits[0].record.kind is Kind.EXAMPLE
-
-
-def _first(case: Case, wanted: int) -> tuple[Hit, ...]:
-    """Return the evidence to show: all demonstrations, or the best facts, what the shard was chosen for first."""
-    if _demonstrated(case.hits):
-        return case.hits
-    known = case.choice.record if case.choice.routed else None
-    return tuple(sorted(case.hits, key=lambda hit: hit.record.id != known)[:wanted])
 
 
 def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit], looks: Looks) -> Choice:
