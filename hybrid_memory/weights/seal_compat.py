@@ -36,6 +36,7 @@ def released_settings(settings: TrainingSettings) -> TrainingSettings:
             "lora_alpha": 64.0,
             "targets": ("q_proj", "v_proj"),
             "frozen_layers": 0.0,
+            "acts_on": "all",
             "learning_rate": 1e-3,
             "epochs": 10,
             "min_steps": 1,
