@@ -141,7 +141,7 @@ def test_the_quickstart_plays_with_the_real_models() -> None:
             pytest.skip(str(error))
 
     run = subprocess.run(
-        [sys.executable, str(EXAMPLES / "quickstart.py")], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, str(EXAMPLES / "quickstart.py")], capture_output=True, text=True, timeout=1500, check=False
     )
 
     assert run.returncode == 0, run.stderr
