@@ -154,14 +154,15 @@ def test_without_a_second_look_the_order_stays() -> None:
     assert reordered(hits, UNSEEN) == tuple(hits)
 
 
-def test_a_second_look_at_evidence_does_not_turn_a_ticket_into_a_fact(bench: Bench) -> None:
+@pytest.mark.parametrize("mode", [Mode.WEIGHTS_ONLY, Mode.HYBRID])
+def test_a_second_look_at_evidence_does_not_turn_a_ticket_into_a_fact(bench: Bench, mode: Mode) -> None:
     """The nearest that was learned is an example: whatever the facts in retrieval come to, its shard is asked."""
     harbour, quay = written(bench, HARBOUR, QUAY)
     bench.learn(quay, shard="examples-1", group="examples")
     bench.learn(harbour)
     bench.lm.read = {HARBOUR: -1.0, QUAY: -9.0}
 
-    answer = bench.ask("When must boats be gone?", second_look=3, mode=Mode.WEIGHTS_ONLY)[0]
+    answer = bench.ask("When must boats be gone?", second_look=3, mode=mode)[0]
 
     assert answer.adapters == ("examples-1-v1",)
 

@@ -191,9 +191,10 @@ class Answerer:
         learned = self._chooser.nearest_facts(vectors, scope, unlike, count) if by_weights else [[] for _ in cases]
         looks = self._look_again(cases, learned)
         if by_weights:
+            # where an example is nearest, no learned fact was read: what evidence came to says nothing about a shard
             among_facts = [look if known else UNSEEN for look, known in zip(looks, learned, strict=True)]
             choices = self._chooser.choose(vectors, scope, unlike, among_facts)
-            for case, vector, choice, look in zip(cases, vectors, choices, looks, strict=True):
+            for case, vector, choice, look in zip(cases, vectors, choices, among_facts, strict=True):
                 case.choice = _unless_evidence_is_nearer(choice, case.hits, look)
                 if mode is Mode.HYBRID and choice.stale is not None and wanted:
                     self._pin(
