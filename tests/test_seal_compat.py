@@ -105,6 +105,12 @@ def test_the_weights_are_those_of_the_hugging_face_trainer(
         torch.testing.assert_close(tensor, theirs[name], atol=2e-4, rtol=0)
 
 
+def test_the_released_recipe_acts_on_every_token() -> None:
+    """What is merged into the weights acts everywhere; trained on answers alone it learned 45 instead of 81 %."""
+    assert TrainingSettings().acts_on == "answer"
+    assert released_settings(TrainingSettings()).acts_on == "all"
+
+
 def huggingface_trained(lm: LocalLanguageModel, settings: TrainingSettings, folder: Path) -> dict[str, Tensor]:
     """The weights after transformers' Trainer, with the arguments of the released code."""
     from transformers import Trainer, TrainingArguments
