@@ -6,8 +6,9 @@
 Eight windows bring facts, an update, a rumour, a rule, labelled examples, prices that change, and a deletion. After
 each window every question about what was told so far is asked again, closed-book or with one passage of evidence.
 Arms of every run: base, RAG, RAG with the gold evidence, RAG with 30 % misses, SEAL's released inner loop merged window
-by window, our shards with learned, oracle and random routing, hybrid, hybrid with 30 % misses. `--full` adds one LoRA
-trained on and on, the same with replay, and joint retraining. Each seed goes with a company of its own.
+by window, our shards with learned, oracle and random routing, hybrid, also with 30 % misses and with tokens saved.
+`--full` adds one LoRA trained on and on, the same with replay, and joint retraining. Each seed goes with a company of
+its own.
 Everything is written down per window and arm in --run-dir: a run that was killed goes on where it was.
 """
 
