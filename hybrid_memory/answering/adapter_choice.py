@@ -43,8 +43,6 @@ class Choice:
     reason: str
     record: str = ""
     """Id of that record, when a shard serves or is masked because of it."""
-    stale: str | None = None
-    """Id of the record that is learned but no longer current, when that is why a shard is masked."""
     group: str = ""
     """Of the routed shard: "facts" or "examples"; empty without one."""
 
@@ -52,6 +50,11 @@ class Choice:
     def adapters(self) -> tuple[AdapterVersion, ...]:
         """All that serve, behaviour first."""
         return (*self.always, *self.routed)
+
+    @property
+    def stale(self) -> str | None:
+        """Id of the record that is learned but no longer current, when that is why a shard is masked."""
+        return self.record if self.masked else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +157,7 @@ class AdapterChooser:
                 continue
             if keys.stale[place]:
                 reason = f"{owner.id} is masked: what it learned here is stale"
-                known = keys.records[place]
-                return Choice(keys.always, (), (owner.id,), similarity, reason, record=known, stale=known)
+                return Choice(keys.always, (), (owner.id,), similarity, reason, record=keys.records[place])
             second = self._second(keys, nearness, order, place)
             reason = f"{owner.id} knows a record at {similarity:.2f}"
             reason += "".join(f", {one.id} one nearly as close" for one in second)

@@ -6,17 +6,17 @@ Imports: types, protocols, config, forms; the other modules of this stage.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime
 
 from hybrid_memory.answering.rivals import with_rivals
+from hybrid_memory.answering.second_look import known_similarity
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Filters, Ledger, Retriever
 from hybrid_memory.types import FloatArray, Hit, Kind, Scope, Status
 
-__all__ = ["EvidenceChooser", "are_demonstrations", "best"]
+__all__ = ["EvidenceChooser", "are_demonstrations", "best", "of_kind"]
 
 NEAREST = 5
 """Hits among which the one nearest in meaning tells what kind of evidence is wanted."""
@@ -64,7 +64,7 @@ class EvidenceChooser:
 
         found = near(max(wanted, FOUND), filters)
         # words alone make no example near: the meaning decides what kind of evidence the question wants
-        nearest = max(found[: max(wanted, NEAREST)], key=_similarity, default=None)
+        nearest = max(found[: max(wanted, NEAREST)], key=known_similarity, default=None)
         if nearest is not None and nearest.record.kind is Kind.EXAMPLE and self._settings.demonstrations:
             return tuple(near(self._settings.demonstrations, of_kind(filters, {"eq": Kind.EXAMPLE.value})))
         return tuple(hit for hit in found if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))
@@ -100,7 +100,3 @@ def best(hits: Sequence[Hit], wanted: int, *, first: str | None) -> tuple[Hit, .
     if are_demonstrations(hits):
         return tuple(hits)
     return tuple(sorted(hits, key=lambda hit: hit.record.id != first)[:wanted])
-
-
-def _similarity(hit: Hit) -> float:
-    return -1.0 if math.isnan(hit.similarity) else hit.similarity

@@ -153,7 +153,10 @@ class QuestionKinds:
         if not records:
             return marked(like[:0], [])
         owners, vectors = self._ledger.record_vectors([record.id for record in records])
-        texts = {record.id: "?" if as_asked else record.examples[0].prompt for record in records}
+        texts = {
+            record.id: "?" if as_asked else next((one.prompt for one in record.examples), record.text)
+            for record in records
+        }
         return marked(vectors, [texts[owner] for owner in owners])
 
 

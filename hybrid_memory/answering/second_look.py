@@ -3,7 +3,7 @@
 An encoder puts a question near to everything on its topic. A language model can say more: how likely it is that
 somebody who has just read a record asks this question (query likelihood: Ponte and Croft, SIGIR 1998; by a model that
 was not trained for it: Sachan et al., EMNLP 2022). On the development company's questions in other words the right
-record came first in 46 of 72 by meaning and words, in 58 by meaning alone, and in 64 with this (docs/decisions.md).
+record came first in 46 of 72 by meaning and words, in 58 by meaning alone, and in 64 with this (benchmarks/LOG.md).
 
 Flow:    question, evidence, learned records -> [second look] -> order of the evidence, choice of the shard
 Imports: types, protocols.
@@ -11,20 +11,21 @@ Imports: types, protocols.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.types import Hit, Turn
 
-__all__ = ["BY_MEANING", "UNSEEN", "Candidate", "Looks", "candidates", "look_again", "reordered"]
+__all__ = ["BY_MEANING", "UNSEEN", "Candidate", "Looks", "candidates", "known_similarity", "look_again", "reordered"]
 
 UNDECIDED = 0.05
 """Least lead of the nearest record over the next one, in cosine, that settles the matter without a second look."""
 BY_MEANING = 0.2
 """What a nat per token weighs beside a cosine, when records are compared that were learned as single statements."""
 BY_SCORE = 1.0
-"""The same beside a fused score, which counts words as well; both from the tuning halves named in docs/decisions.md."""
+"""The same beside a fused score, which counts words as well; both from the tuning halves (benchmarks/LOG.md)."""
 LONGEST_QUESTION = 300
 """Characters. Longer ones are pasted pages, which no record makes likely, and reading them costs seconds."""
 LONGEST_TEXT = 400
@@ -68,9 +69,9 @@ UNSEEN = Looks({})
 
 def candidates(hits: Sequence[Hit], count: int) -> list[Candidate]:
     """Return the first `count` hits and the `count` nearest in meaning, best first, each once."""
-    by_meaning = sorted(hits, key=_similarity, reverse=True)
+    by_meaning = sorted(hits, key=known_similarity, reverse=True)
     chosen = {hit.record.id: hit for hit in (*hits[:count], *by_meaning[:count])}
-    return [Candidate(key, hit.text, _similarity(hit)) for key, hit in chosen.items()]
+    return [Candidate(key, hit.text, known_similarity(hit)) for key, hit in chosen.items()]
 
 
 def look_again(
@@ -112,9 +113,10 @@ def _undecided(question: str, evidence: Sequence[Candidate], learned: Sequence[C
 
 
 def _after(text: str) -> tuple[Turn, ...]:
-    # of four forms tried on the development company this one found most (docs/decisions.md)
+    # of four forms tried on the development company this one found most (benchmarks/LOG.md)
     return (Turn("user", f"{text[:LONGEST_TEXT]}\nWrite a question that this answers."),)
 
 
-def _similarity(hit: Hit) -> float:
-    return hit.similarity if hit.similarity == hit.similarity else -1.0  # nan: the search by meaning is off
+def known_similarity(hit: Hit) -> float:
+    """Return the cosine of question and hit; -1 where the search by meaning is off and it is nan."""
+    return -1.0 if math.isnan(hit.similarity) else hit.similarity
