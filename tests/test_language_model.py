@@ -636,7 +636,7 @@ def test_an_empty_prompt_is_completed_from_the_beginning(lm: LocalLanguageModel)
 # ------------------------------------------------------------ loading
 
 
-def test_by_itself_it_computes_in_bfloat16_only_where_the_processor_has_instructions_for_it(
+def test_by_itself_it_computes_in_bfloat16_only_where_the_processor_has_tiles_for_it(
     lm: LocalLanguageModel, tmp_path: Path
 ) -> None:
     """The oracle is the kernel's own list of what the processor can do."""
@@ -648,7 +648,7 @@ def test_by_itself_it_computes_in_bfloat16_only_where_the_processor_has_instruct
 
     loaded = LocalLanguageModel.load(tmp_path, threads=1)
 
-    fast = "avx512_bf16" in flags.read_text(encoding="utf-8")
+    fast = "amx_tile" in flags.read_text(encoding="utf-8")
     assert loaded.base.dtype == (torch.bfloat16 if fast else torch.float32)
 
 

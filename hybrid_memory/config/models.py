@@ -18,7 +18,7 @@ class ModelSettings(Group):
     """A shipped name, a Hugging Face id, a local folder, or a .gguf file."""
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of the base weights in memory. "auto": bfloat16 on accelerators and on processors with instructions for it."""
+    """Of the base weights in memory. "auto": bfloat16 on accelerators and processors with AMX tiles, else float32."""
     four_bit: bool = False
     """Hold the base weights in four bits (NF4, extra `four-bit`, device cuda): less memory, a little less exact."""
     threads: Annotated[int, Field(ge=0)] = 0

@@ -46,10 +46,11 @@ def load_base(source: Path | str, *, device: str, dtype: str, four_bit: bool, th
 def _fast_dtype(device: str) -> str:
     """Return the dtype that this device multiplies matrices in quickly.
 
-    Without instructions for bfloat16 a processor takes 9 times as long for a layer as in float32, and 39 times as
-    long on the way back (benchmarks/LOG.md, Speed). Nothing is lost: bfloat16 weights fit into float32 exactly.
+    On a processor that is float32, unless it has AMX tiles: AVX-512's instructions for bfloat16 make training 1.5
+    times slower, and without any a layer takes 9 times as long as in float32, and 39 times as long on the way back
+    (benchmarks/LOG.md, Speed). Nothing is lost: bfloat16 weights fit into float32 exactly.
     """
-    return "bfloat16" if device != "cpu" or torch.cpu._is_avx512_bf16_supported() else "float32"
+    return "bfloat16" if device != "cpu" or torch.cpu._is_amx_tile_supported() else "float32"
 
 
 def _four_bit(device: str, dtype: str) -> dict[str, Any]:

@@ -194,12 +194,12 @@ class ResponseLoss:
         kept: list[tuple[Tensor | None, Tensor | None]] = [(None, None)] * len(encoded)
         if self.split is None:
             return kept
-        order = sorted(range(len(encoded)), key=lambda place: len(encoded[place][0]))
+        order = sorted(range(len(encoded)), key=lambda place: (begun[place], len(encoded[place][0])))
         for at in range(0, len(order), LOWER_BATCH):
             places = order[at : at + LOWER_BATCH]
             batch = Sequences.pad([encoded[place] for place in places], pad=self._lm.tokenizer.pad_token_id)
             lower = self.split.lower(batch.ids.to(self._lm.base.device))
-            past = self.split.remembered(lower) if self._on_answers else None
+            past = self.split.remembered(lower[:, : max(1, begun[places[-1]])]) if self._on_answers else None
             for row, place in enumerate(places):
                 until, end = begun[place], len(encoded[place][0])
                 own = None if past is None else past[:, :, row, :, :until].clone()
