@@ -182,8 +182,19 @@ class Trials:
             directives=directives,
             learning_rate_scale=rate,
             progress=task.progress,
-            deadline_s=None if task.ends_at is None else task.ends_at - time.monotonic(),
+            deadline_s=None if task.ends_at is None else task.ends_at - time.monotonic() - self._judging_s(task.shard),
         )
+
+    def _judging_s(self, shard: Shard) -> float:
+        """Return how long judging a shard of the same group took last, seconds; 0 when none was judged yet."""
+        groups = {one.id: one.group for one in self._ledger.shards()}
+        taken = [
+            version.metrics.get("gate_seconds")
+            for version in self._ledger.versions()
+            if groups.get(version.shard_id) == shard.group
+        ]
+        last = taken[-1] if taken else None
+        return sum(map(_number, last.values())) if isinstance(last, Mapping) else 0.0
 
     def _manifest(
         self, records: Sequence[Record], material: Sequence[SelfEdit], rung: Rung, *, trained: Mapping[str, Json]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class Study:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self.trained: list[set[str]] = []
+        self.deadlines: list[float | None] = []
         self.diverges = False
 
     def train(
@@ -77,6 +79,7 @@ class Study:
         deadline_s: float | None = None,
     ) -> Mapping[str, Json]:
         self.trained.append({item.response for item in items})
+        self.deadlines.append(deadline_s)
         if self.diverges and learning_rate_scale == 1.0:
             raise ConsolidationError("the loss became nan at step 3")
         (folder / "adapter_model.safetensors").write_bytes(b"weights")
@@ -106,7 +109,7 @@ class Study:
             failed=failed,
             reasons=tuple(f"{name} failed" for name in failed),
             unlearned=tuple(weak),
-            metrics={"strength": note["lora_alpha"]},
+            metrics={"strength": note["lora_alpha"], "gate_seconds": {"learned": 20.0, "drift": 10.0}},
         )
 
     def release(self, adapter_id: str) -> None:
@@ -121,7 +124,7 @@ class Bench:
         self.store = FolderAdapterStore(folder / "adapters")
         self.study = Study(lambda *_: ())
 
-    def rebuild(self, judge: Judge, **gate: Any) -> ShardReport:
+    def rebuild(self, judge: Judge, *, budget_s: float | None = None, **gate: Any) -> ShardReport:
         self.study._judge = judge
         workshop: Any = Workshop(
             language_model=self.study,  # type: ignore[arg-type]
@@ -145,7 +148,8 @@ class Bench:
             provenance={},
         )
         rebuilding = Rebuilding(ledger=self.ledger, trials=trials, workshop=lambda: workshop, gate=settings, seed=0)
-        return rebuilding.rebuild(self.shard, None, None)
+        ends_at = None if budget_s is None else time.monotonic() + budget_s
+        return rebuilding.rebuild(self.shard, ends_at, None)
 
     def queue(self, *texts: str) -> list[str]:
         records = learn(self.ledger, *texts)
@@ -188,7 +192,8 @@ def test_an_adapter_that_does_too_much_is_made_gentler_without_training_again(be
     )
     (version,) = bench.ledger.versions()
     assert (version.manifest["scale"], version.metrics["strength"]) == (0.5, 0.5)
-    assert version.metrics["stronger"] == [{"scale": 1.0, "strength": 1.0}, {"scale": 0.7, "strength": 0.7}]
+    stronger: Any = version.metrics["stronger"]
+    assert [(one["scale"], one["strength"]) for one in stronger] == [(1.0, 1.0), (0.7, 0.7)]
 
 
 def test_a_scaled_adapter_is_what_its_manifest_hashes(bench: Bench) -> None:
@@ -285,3 +290,18 @@ def test_scaling_multiplies_what_the_adapter_adds(tmp_path: Path) -> None:
     scale_adapter(tmp_path, 0.5)
 
     assert json.loads(file.read_text(encoding="utf-8")) == {"lora_alpha": 16.0, "r": 16}
+
+
+def test_training_leaves_the_time_that_judging_took_last(bench: Bench) -> None:
+    """Of 1,000 s all may be trained at first; after a shard of facts was judged in 30 s, 970. Not without a budget."""
+    bench.queue(A)
+    bench.rebuild(lambda *_: (), budget_s=1000)
+    bench.queue(B)
+    bench.rebuild(lambda *_: (), budget_s=1000)
+    bench.queue(C)
+    bench.rebuild(lambda *_: ())
+
+    first, second, third = bench.study.deadlines
+    assert first == pytest.approx(1000, abs=5)
+    assert second == pytest.approx(970, abs=5)
+    assert third is None

@@ -163,6 +163,7 @@ class WindowSettings(Group):
     cron: str | None = None
     """Crontab expression for the scheduler, such as "0 3 * * *"."""
     budget_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds a window may take: what would not be trained and judged by then stays queued."""
     lease_s: Annotated[float, Field(gt=0)] = 3600.0
     shard_cap: Annotated[int, Field(ge=1)] = 6
     """Most facts one shard holds: the encoder tells shards apart better than the model tells facts apart."""

@@ -33,6 +33,10 @@ from hybrid_memory.weights.seal_compat import SealLoss
 __all__ = ["LoraTrainer"]
 
 TRAINEE = "trainee"
+PACE = 10
+"""Steps after which it can be told how long a training will take."""
+PATIENCE = 1.25
+"""A training is given up once it looks as if it would take so many times what is left: steps differ in length."""
 
 
 class LoraTrainer:
@@ -65,7 +69,8 @@ class LoraTrainer:
                 twice their epochs, targets only among `directive_targets`. seal_compat follows none.
             learning_rate_scale: multiplies the rate (the gate's gentler retry).
             progress: told after every step.
-            deadline_s: seconds after which training stops with an error.
+            deadline_s: seconds after which training stops with an error; it is given up earlier, after 10 steps,
+                when it looks as if it would take 1.25 times as long.
 
         Returns:
             rows, steps, tokens (trained positions), seconds, first_loss, last_loss (nats per token), and what
@@ -131,7 +136,7 @@ class LoraTrainer:
         lengths = objective.lengths
         plan = batches_of(lengths, settings, seed=seed)
         losses: list[float] = []
-        tokens = 0
+        tokens, read = 0, time.monotonic() - started
         for step, batch in enumerate(plan):
             for group in optimiser.param_groups:
                 group["lr"] = rate_at(step, len(plan), settings)
@@ -145,7 +150,8 @@ class LoraTrainer:
             tokens += sum(lengths[place] for place in batch)
             spent = time.monotonic() - started
             require_number(losses[-1], step)
-            _require_time(deadline_s, spent=spent, step=step)
+            if deadline_s is not None:
+                _require_time(deadline_s, spent=spent, read=read, step=step, steps=len(plan))
             if progress is not None:
                 speed = tokens / max(spent, 1e-3)
                 progress("train", step + 1, len(plan), f"{speed:.0f} tokens/s, loss {losses[-1]:.2f}")
@@ -177,11 +183,15 @@ def _checkpointed(base: nn.Module, wanted: bool) -> Iterator[None]:
             layer.gradient_checkpointing = layer.training = False
 
 
-def _require_time(deadline_s: float | None, *, spent: float, step: int) -> None:
-    if deadline_s is not None and spent > deadline_s:
+def _require_time(deadline_s: float, *, spent: float, read: float, step: int, steps: int) -> None:
+    """Give up when the time is over, or can be told to be too short; `read` of it passed before the first step."""
+    how = "the records stay queued: raise the budget, or lower window.shard_cap"
+    if spent > deadline_s:
+        raise ConsolidationError(f"training reached its deadline of {max(deadline_s, 0):.0f} s at step {step}; {how}")
+    whole = read + (spent - read) * steps / (step + 1)
+    if step + 1 >= PACE and whole > PATIENCE * deadline_s:
         raise ConsolidationError(
-            f"training reached its deadline of {deadline_s:.0f} s at step {step}; the records stay queued: "
-            "raise the budget, or lower window.shard_cap"
+            f"training would take about {whole:.0f} s, and its deadline is {deadline_s:.0f} s; {how}"
         )
 
 
