@@ -81,7 +81,8 @@ class TrainingSettings(Group):
     """Token positions at which the adapter acts. "answer": from the assistant's turn on (Activated LoRA); what stands
     before it stays the base's own, and is computed once. "all": everywhere."""
     learning_rate: Annotated[float, Field(gt=0, le=0.05)] = 2e-3
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 8
+    """A full shard then meets each row about as often as a small one, which `min_steps` makes 10 epochs of."""
     min_steps: Annotated[int, Field(ge=1)] = 70
     """Small sets are under-trained below about 70 optimiser steps (parametric.md, section 8)."""
     batch_size: Annotated[int, Field(ge=1)] = 8
