@@ -21,7 +21,7 @@ from benchmarks.stream import Question, Stream
 from hybrid_memory import AdapterVersion, Mode
 from hybrid_memory.grading import said
 
-__all__ = ["end_of_memory", "end_of_sequential"]
+__all__ = ["doubts", "end_of_memory", "end_of_sequential"]
 
 LATENCY_QUERIES = 8
 DOUBTS = ("don't know", "do not know", "not know", "no information", "not mentioned", "not sure", "unknown")
@@ -69,7 +69,7 @@ def _unknown(taught: Taught) -> dict[str, Any]:
     shares = {}
     for arm, mode in MODES.items():
         answers = taught.memory.query_many(taught.stream.unknown, mode=mode, max_new_tokens=taught.longest)
-        shares[arm] = sum(answer.abstained or _doubts(answer.text) for answer in answers) / len(answers)
+        shares[arm] = sum(answer.abstained or doubts(answer.text) for answer in answers) / len(answers)
     return {"abstains": shares}
 
 
@@ -144,7 +144,7 @@ def end_of_sequential(learner: Sequential, stream: Stream, probes: Sequence[Prob
     given = by_model(model, cases, adapters, shown, longest=learner.longest) if cases else []
     unknown = [Question(text, 0, "plain", text, "", ((0, ""),), _unscored) for text in stream.unknown]
     doubted = (
-        [_doubts(one.text) for one in by_model(model, unknown, adapters, longest=learner.longest)] if unknown else []
+        [doubts(one.text) for one in by_model(model, unknown, adapters, longest=learner.longest)] if unknown else []
     )
     deleted = {key for keys in stream.deletions for key in keys}
     again = learner.ask([question for question in stream.questions if question.record in deleted])
@@ -172,5 +172,6 @@ def _unscored(_: str, __: str) -> float:
     return 0.0
 
 
-def _doubts(text: str) -> bool:
+def doubts(text: str) -> bool:
+    """Tell whether an answer admits that it does not know."""
     return any(words in text.casefold() for words in DOUBTS)

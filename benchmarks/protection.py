@@ -7,9 +7,10 @@ Imports:  the public API; build, for one language model that all variants share;
 
 Facts: one shard of six is asked its questions (plain and in other words) without evidence, with its own statement,
 with the statement of another fact, and with a statement that contradicts it, which is then the right answer; and plain
-questions about six facts of the company that nobody told, where saying a learned value is a mistake. A preference:
-what the gate measured, and whether unseen questions are answered with its closing. Companies and seeds go in pairs;
-intervals are a paired bootstrap over the questions. What is finished is kept in --run-dir.
+questions about six facts of the company that nobody told, where saying a learned value is a mistake and to admit that
+nothing is known is right; and how far ordinary questions drift if the shard were asked them (nats a token). A
+preference: what the gate measured, and whether unseen questions are answered with its closing. Companies and seeds go
+in pairs; intervals are a paired bootstrap over the questions. What is finished is kept in --run-dir.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import numpy as np
 
 from benchmarks.company_data import REPORTED_COMPANIES, Company, load_company
 from benchmarks.forgetting_arms import load_encoder, load_language_model
+from benchmarks.forgetting_end import doubts
 from benchmarks.main_job import interval
 from benchmarks.report import RESULTS, header
 from benchmarks.stream import reworded_value
@@ -36,6 +38,7 @@ from hybrid_memory.build import build
 from hybrid_memory.durable import write_text
 from hybrid_memory.evidence import ask
 from hybrid_memory.grading import said
+from hybrid_memory.ordinary import probe_prompts
 from hybrid_memory.protocols import Encoder
 from hybrid_memory.types import AdapterStatus
 from hybrid_memory.weights.language_model import LocalLanguageModel
@@ -46,6 +49,8 @@ FACTS: dict[str, dict[str, dict[str, Any]]] = {
     "no evidence at all": {"self_edit": {"with_evidence": 0, "missed_evidence": 0, "deference": 0}},
     "no contradicting evidence": {"self_edit": {"deference": 0}},
     "one contradiction a record": {"self_edit": {"deference": 1}},
+    "two questions a record about what nobody told": {"self_edit": {"unknown": 2}},
+    "two ordinary questions a record": {"self_edit": {"ordinary": 2}},
 }
 """Variant -> the settings in which it differs; the first is the control."""
 PREFERENCE: dict[str, dict[str, dict[str, Any]]] = {
@@ -69,8 +74,8 @@ class Kit:
     language_model: LocalLanguageModel
 
 
-def facts_outcomes(company: Company, settings: Settings, kit: Kit) -> Outcomes:
-    """Teach six facts under some settings; return each column's outcomes."""
+def facts_outcomes(company: Company, settings: Settings, kit: Kit) -> tuple[Outcomes, dict[str, float]]:
+    """Teach six facts under some settings; return each column's outcomes, and the drift on ordinary questions."""
     rng = random.Random(f"{company.name} {settings.training.seed}")
     changed = [(fact, value) for fact in company.facts if (value := reworded_value(fact.answer, rng)) is not None]
     rng.shuffle(changed)
@@ -105,7 +110,9 @@ def facts_outcomes(company: Company, settings: Settings, kit: Kit) -> Outcomes:
             found["learned value said of another fact"] = [
                 int(any(said(fact.answer, text) for fact, _ in told)) for text in texts
             ]
-            return found
+            found["doubt about another fact"] = [int(doubts(text)) for text in texts]
+            chats = [ask(prompt) for prompt in probe_prompts(settings.gate.drift_prompts)]
+            return found, {"drift": kit.language_model.drift(chats, adapters=adapters)}
 
 
 def preference_outcomes(company: Company, settings: Settings, kit: Kit) -> tuple[Outcomes, dict[str, float]]:
@@ -168,6 +175,7 @@ def kept(file: Path, work: Callable[[], Any]) -> Any:
 def measure(options: argparse.Namespace, kit: Kit) -> dict[str, Any]:
     """Run every variant on every company; return the outcomes of all, and what the gate measured."""
     facts: dict[str, Outcomes] = {}
+    drift: dict[str, list[float]] = {}
     followed: dict[str, Outcomes] = {}
     gate: dict[str, list[dict[str, float]]] = {}
     most = 2 if options.smoke else None
@@ -177,7 +185,9 @@ def measure(options: argparse.Namespace, kit: Kit) -> dict[str, Any]:
         place = options.run_dir / f"{name}-{seed}"
         for variant, differs in list(FACTS.items())[:most]:
             work = partial(facts_outcomes, company, _settings(differs, seed), kit)
-            _add(facts.setdefault(variant, {}), kept(place.with_name(f"{place.name}-facts-{variant}.json"), work))
+            known, moved = kept(place.with_name(f"{place.name}-facts-{variant}.json"), work)
+            _add(facts.setdefault(variant, {}), known)
+            drift.setdefault(variant, []).append(moved["drift"])
             print(f"{name} {seed}, facts, {variant}", flush=True)
         for variant, differs in list(PREFERENCE.items())[:most]:
             learn = partial(preference_outcomes, company, _settings(differs, seed), kit)
@@ -185,7 +195,8 @@ def measure(options: argparse.Namespace, kit: Kit) -> dict[str, Any]:
             _add(followed.setdefault(variant, {}), found)
             gate.setdefault(variant, []).append(measured)
             print(f"{name} {seed}, preference, {variant}", flush=True)
-    return {"facts": facts, "preference": followed, "gate": gate, "companies": [name for name, _ in pairs]}
+    names = [name for name, _ in pairs]
+    return {"facts": facts, "drift of facts": drift, "preference": followed, "gate": gate, "companies": names}
 
 
 def _settings(differs: Mapping[str, Mapping[str, Any]], seed: int) -> Settings:
@@ -216,6 +227,7 @@ def main() -> None:
         **found,
         "differences": {group: differences(found[group]) for group in ("facts", "preference")},
     }
+    print(json.dumps({"drift of facts": found["drift of facts"]}))
     for group in ("facts", "preference"):
         print(table(found[group]))
         for name, (mean, low, high) in result["differences"][group].items():

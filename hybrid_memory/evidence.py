@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 from hybrid_memory.types import Example, Turn
 
-__all__ = ["UNPROMPTED", "ask"]
+__all__ = ["UNKNOWN", "UNPROMPTED", "ask"]
+
+UNKNOWN = "I don't know: nothing in memory answers this."
+"""What is answered in place of a guess, and studied where a shard is not to guess."""
 
 UNPROMPTED = (Turn("user", ""),)
 """The chat before words that answer nothing in particular: a text is studied and scored as the assistant's after it."""

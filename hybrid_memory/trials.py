@@ -288,7 +288,7 @@ def _candidate(
 
 
 def _own(item: StudyItem) -> bool:
-    return item.held_out or not (item.evidence or item.shots or item.form == "general")
+    return item.held_out or not (item.evidence or item.shots or item.form in ("general", "unknown"))
 
 
 def _dropped(material: Sequence[SelfEdit]) -> dict[str, Json]:

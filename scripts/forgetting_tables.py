@@ -60,7 +60,7 @@ def protection(result: Mapping[str, Any]) -> str:
         f"Companies {', '.join(result['companies'])}, one seed each ({', '.join(map(str, result['seeds']))}), "
         f"{result['machine']}, settings {result['settings']}; six facts in one shard, shares of right answers:",
         "",
-        *_shares(result["facts"]),
+        *_shares(result["facts"], {name: _mean(values) for name, values in result["drift of facts"].items()}),
         "",
     ]
     lines += [f"* {name}: {_points(*one)}" for name, one in result["differences"]["facts"].items()]
@@ -103,11 +103,11 @@ def _names(line: str, compared: Sequence[str]) -> bool:
     return any(f": {pair}: " in line for pair in compared)
 
 
-def _shares(outcomes: Mapping[str, Mapping[str, Sequence[int]]]) -> list[str]:
+def _shares(outcomes: Mapping[str, Mapping[str, Sequence[int]]], drift: Mapping[str, str]) -> list[str]:
     columns = list(next(iter(outcomes.values())))
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = ["| | " + " | ".join(columns) + " | drift, nats |", "|---" * (len(columns) + 2) + "|"]
     for variant, rows in outcomes.items():
-        cells = [f"{sum(rows[column]) / len(rows[column]):.1%}" for column in columns]
+        cells = [*(f"{sum(rows[column]) / len(rows[column]):.1%}" for column in columns), drift[variant]]
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return lines
 

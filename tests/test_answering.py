@@ -13,11 +13,12 @@ from ledger_entries import ANN, BEN, SLOT, adapter, day, decided, drafted, open_
 from records import record
 from written import Writer
 
-from hybrid_memory.answering.abstention import UNKNOWN, abstains
+from hybrid_memory.answering.abstention import abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.answerer import Answerer
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.config import AnswerSettings
+from hybrid_memory.evidence import UNKNOWN
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.retrieval.retriever import HybridRetriever

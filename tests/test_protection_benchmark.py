@@ -29,7 +29,7 @@ def fast(differs: dict[str, dict[str, Any]]) -> Settings:
 
 def test_each_kind_of_question_is_asked_of_every_fact(kit: Kit) -> None:
     """Six facts, two questions each; six facts that were not told, one question each."""
-    found = facts_outcomes(DEV, fast(FACTS["no evidence at all"]), kit)
+    found, measured = facts_outcomes(DEV, fast(FACTS["no evidence at all"]), kit)
 
     assert {column: len(values) for column, values in found.items()} == {
         "without evidence": 12,
@@ -37,7 +37,9 @@ def test_each_kind_of_question_is_asked_of_every_fact(kit: Kit) -> None:
         "another's statement": 12,
         "contradicting statement": 12,
         "learned value said of another fact": 6,
+        "doubt about another fact": 6,
     }
+    assert measured["drift"] >= 0
 
 
 def test_a_preference_is_followed_or_not_and_the_gate_is_told(kit: Kit) -> None:

@@ -1,14 +1,12 @@
 """Say "I don't know" rather than guess.
 
 Flow:    evidence, adapter choice and the model's confidence -> [abstention] -> answer
-Imports: nothing of this package.
+Imports: nothing of this package; what is said then stands in evidence.
 """
 
 from __future__ import annotations
 
-__all__ = ["UNKNOWN", "abstains"]
-
-UNKNOWN = "I don't know: nothing in memory answers this."
+__all__ = ["abstains"]
 
 
 def abstains(*, evidence: bool, learned: bool, confidence: float, threshold: float) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from ulid import ULID
 
-from hybrid_memory.answering.abstention import UNKNOWN, abstains
+from hybrid_memory.answering.abstention import abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
@@ -32,6 +32,7 @@ from hybrid_memory.answering.second_look import (
 )
 from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
+from hybrid_memory.evidence import UNKNOWN
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.questions import question_vectors
@@ -276,6 +277,9 @@ class Answerer:
         )
         if silent:
             case.trace.append(f"abstained: no evidence, no adapter, confidence {confidence:.2f}")
+        unknown = written.text.strip() == UNKNOWN
+        if unknown:
+            case.trace.append("abstained: that nothing is known is what was learned for such questions")
         return Answer(
             id=str(ULID()),
             question=case.question,
@@ -283,7 +287,7 @@ class Answerer:
             mode=mode,
             sources=case.hits,
             adapters=tuple(version.id for version in case.spoke),
-            abstained=silent,
+            abstained=silent or unknown,
             trace=tuple(case.trace),
             prompt_tokens=written.prompt_tokens,
             completion_tokens=written.completion_tokens,

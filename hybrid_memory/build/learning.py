@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,7 @@ def make_outer_loop(base: Foundation) -> OuterLoop:
 
 
 def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teacher: Any, ledger: Ledger) -> Workshop:
+    from hybrid_memory.selfedit.restraint import ordinary_answers
     from hybrid_memory.weights.gate import Gate
     from hybrid_memory.weights.scaling import scale_adapter
     from hybrid_memory.weights.sharding import place, regroup
@@ -83,7 +84,7 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teac
     return Workshop(
         language_model=language_model,
         generators=_generators(settings, encoder, language_model, teacher=teacher, ledger=ledger),
-        prepare=partial(_prepared, settings, encoder),
+        prepare=partial(_prepared, settings, encoder, cache(partial(ordinary_answers, language_model))),
         trainer=LoraTrainer(language_model, settings.training),
         scale=scale_adapter,
         gate=Gate(language_model, settings.gate, encoder=encoder, min_similarity=settings.answer.shard_similarity),
@@ -92,11 +93,14 @@ def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teac
     )
 
 
-def _prepared(settings: Settings, encoder: Encoder, edits: Sequence[SelfEdit]) -> list[SelfEdit]:
+def _prepared(
+    settings: Settings, encoder: Encoder, answers: Callable[[], Mapping[str, str]], edits: Sequence[SelfEdit]
+) -> list[SelfEdit]:
     """Return the self-edits verified, and with the forms in which their material is studied once more."""
     from hybrid_memory.selfedit.augmentation import augmented
     from hybrid_memory.selfedit.deference import with_deference
     from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
+    from hybrid_memory.selfedit.restraint import with_ordinary, with_unknown
     from hybrid_memory.selfedit.verification import verify
 
     chosen, seed = settings.self_edit, settings.training.seed
@@ -110,6 +114,8 @@ def _prepared(settings: Settings, encoder: Encoder, edits: Sequence[SelfEdit]) -
     seen = augmented(kept, chosen.augmentations, seed=seed)
     read = with_evidence(seen, encoder=encoder, seed=seed, right=chosen.with_evidence, missed=chosen.missed_evidence)
     read = with_deference(read, seed=seed, count=chosen.deference)
+    read = with_unknown(read, seed=seed, count=chosen.unknown)
+    read = with_ordinary(read, answers(), seed=seed, count=chosen.ordinary) if chosen.ordinary else read
     return with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
 
 

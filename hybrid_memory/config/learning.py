@@ -31,6 +31,10 @@ class SelfEditSettings(Group):
     """Questions per record studied again with only other statements in evidence."""
     deference: Annotated[int, Field(ge=0)] = 3
     """Questions per record studied again with evidence that contradicts the record, which is then the answer."""
+    unknown: Annotated[int, Field(ge=0)] = 0
+    """Questions per record studied again about something else, which nobody told: the answer is not to know."""
+    ordinary: Annotated[int, Field(ge=0)] = 0
+    """Ordinary questions per record of facts studied with the base's own answers (KL to the frozen base)."""
     prompts: tuple[
         Literal[
             "implications",

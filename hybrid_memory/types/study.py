@@ -18,7 +18,7 @@ class StudyItem(Value):
     prompt: str
     response: str
     form: str
-    """"statement", "question", "completion", "demonstration", "evidence", "deference" or "general"."""
+    """"statement", "question", "completion", "demonstration", "evidence", "deference", "unknown" or "general"."""
     held_out: bool = False
     """True: kept for the gate, never trained on."""
     evidence: tuple[str, ...] = ()

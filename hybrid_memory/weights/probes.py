@@ -115,7 +115,8 @@ class Probes:
     def _near(self, self_edits: Sequence[SelfEdit]) -> list[tuple[str, str]]:
         """Return the canaries that a shard of this material would be chosen for."""
         canaries = self._settings.canaries
-        texts = sorted({item.response for edit in self_edits for item in edit.items})
+        told = [item for edit in self_edits for item in edit.items if item.form not in ("general", "unknown")]
+        texts = sorted({item.response for item in told})
         if not canaries or not texts:
             return []
         similar = self._encoder.encode([question for question, _ in canaries]) @ self._encoder.encode(texts).T
