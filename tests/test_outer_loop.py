@@ -94,8 +94,8 @@ class Desk:
         self.folder = folder
         self.ledger = SqlLedger.open(f"sqlite:///{folder / 'l.sqlite'}", lock_path=folder / "w.lock", lock_timeout_s=5)
 
-    def loop(self, writer: Writer, **given: Any) -> OuterLoop:
-        settings = TrainingSettings(epochs=1, min_steps=1, lora_rank=2)
+    def loop(self, writer: Writer, *, steps: int = 1, **given: Any) -> OuterLoop:
+        settings = TrainingSettings(epochs=1, min_steps=steps, lora_rank=2)
         return OuterLoop(
             language_model=writer,  # type: ignore[arg-type]  # what the loop does not ask for is left out
             candidates=Counting(),
@@ -115,6 +115,15 @@ def desk(tmp_path: Path) -> Desk:
 
 
 # ------------------------------------------------------------ a round
+
+
+def test_a_generator_of_few_winners_is_trained_for_the_least_steps(desk: Desk) -> None:
+    """Six winners are one batch: an epoch would be one step, all of it warm-up."""
+    desk.loop(Writer(), steps=7).run(LESSONS)
+
+    (version,) = desk.ledger.versions()
+    training: Any = version.manifest["training"]
+    assert (training["rows"], training["steps"]) == (6, 7)
 
 
 def test_a_better_generator_is_promoted(desk: Desk) -> None:

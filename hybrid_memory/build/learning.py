@@ -61,10 +61,11 @@ def make_outer_loop(base: Foundation) -> OuterLoop:
     settings = base.settings
     language_model: Any = base.language_model()
     inner = settings.training.model_copy(update={"epochs": 1, "min_steps": settings.outer_loop.inner_steps})
+    outer = {"epochs": settings.outer_loop.epochs, "min_steps": settings.outer_loop.min_steps}
     return OuterLoop(
         language_model=language_model,
         candidates=StackedTrainer(language_model, inner),
-        trainer=LoraTrainer(language_model, settings.training),
+        trainer=LoraTrainer(language_model, settings.training.model_copy(update=outer)),
         ledger=base.ledger,
         store=base.store,
         folder=base.folder / "outer_loop",

@@ -195,4 +195,6 @@ class OuterLoopSettings(Group):
     learning_rate: Annotated[float, Field(gt=0, le=0.05)] = 1e-3
     """Of the generator; bounded by training.learning_rate."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 6
-    """Of the generator over the winners; bounded by twice training.epochs."""
+    """Of the generator over the winners."""
+    min_steps: Annotated[int, Field(ge=1)] = 24
+    """Least optimiser steps of the generator: four winners in six epochs are six, and the first five only warm up."""

@@ -70,7 +70,7 @@ class OuterLoop:
         seed: int,
         provenance: Mapping[str, Json],
     ) -> None:
-        """`folder` holds the journals; `provenance` goes into every manifest."""
+        """`trainer` trains the generator; `folder` holds the journals; `provenance` goes into every manifest."""
         self._lm = language_model
         self._candidates = candidates
         self._trainer = trainer
@@ -238,8 +238,8 @@ class OuterLoop:
         self._make_shard()
         number = self._ledger.next_number(GENERATOR)
         items = [demonstration(one.lesson.text, one.proposal) for one in best]
-        chosen = self._settings  # the passage has to be read in another way, so the adapter acts on it too
-        asked = Directives(learning_rate=chosen.learning_rate, epochs=chosen.epochs, acts_on="all")
+        # the passage has to be read in another way, so the adapter acts on it too
+        asked = Directives(learning_rate=self._settings.learning_rate, acts_on="all")
         with self._store.stage(GENERATOR, number) as folder:
             trained = self._trainer.train(items, seed=self._seed, folder=folder, directives=asked, progress=progress)
             candidate = AdapterVersion(
