@@ -11,6 +11,7 @@ HybridMemoryError
 ├── LockedError        (RuntimeError)      another process is writing to this memory
 ├── ModelError         (RuntimeError)      a model is missing, damaged or not a model
 ├── ConsolidationError (RuntimeError)      training ran, its result was not kept
+│   └── DeadlineError                      the time that is left does not suffice; nothing was judged
 ├── AdapterError       (RuntimeError)      an adapter version is missing or damaged
 └── MissingExtraError  (ImportError)       an optional package is not installed
 
@@ -22,6 +23,7 @@ __all__ = [
     "AdapterError",
     "ConfigError",
     "ConsolidationError",
+    "DeadlineError",
     "FilterError",
     "HybridMemoryError",
     "IndexMismatchError",
@@ -81,6 +83,10 @@ class ModelError(HybridMemoryError, RuntimeError):
 
 class ConsolidationError(HybridMemoryError, RuntimeError):
     """Training ran, its result was not kept."""
+
+
+class DeadlineError(ConsolidationError):
+    """The time that was left did not suffice for training; nothing was judged, and what waits stays queued."""
 
 
 class AdapterError(HybridMemoryError, RuntimeError):

@@ -84,7 +84,7 @@ class Rebuilding:
         """Try until a candidate passes; return record id -> why it is declined."""
         for rung in self._rungs(trials):
             trials.append(self._trials.run(task, records, material, rung))
-            if trials[-1].passed or trials[-1].forgotten or task.out_of_time:
+            if trials[-1].passed or trials[-1].forgotten or _ended(task, trials[-1]):
                 return {}
         new = [record for record in records if record.id not in task.known]
         reason = f"refused after {len(trials)} attempts, last {trials[-1].line}"
@@ -116,7 +116,7 @@ class Rebuilding:
             trials.append(self._trials.run(task, chosen, self._material(chosen, task.progress), Rung()))
             if trials[-1].passed:
                 accepted |= {record.id for record in group}
-            elif trials[-1].forgotten or task.out_of_time:
+            elif trials[-1].forgotten or _ended(task, trials[-1]):
                 return refused
             elif len(group) == 1:
                 refused[group[0].id] = f"refused by itself, {trials[-1].line}"
@@ -200,6 +200,11 @@ def untouched(shard: Shard, why: str) -> ShardReport:
         trained_tokens=0,
         seconds={},
     )
+
+
+def _ended(task: Task, trial: Trial) -> bool:
+    """Tell whether the window's budget is spent, or did not suffice for this trial."""
+    return trial.late or task.out_of_time
 
 
 def _halves(records: Sequence[Record]) -> list[list[Record]]:

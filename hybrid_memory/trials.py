@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hybrid_memory.errors import ConsolidationError, LedgerError
+from hybrid_memory.errors import ConsolidationError, DeadlineError, LedgerError
 from hybrid_memory.protocols import AdapterStore, Gate, LanguageModel, Ledger, Progress, SelfEditGenerator, Trainer
 from hybrid_memory.types import (
     AdapterStatus,
@@ -100,6 +100,8 @@ class Trial:
     """The trial in the report."""
     forgotten: bool = False
     """True: a record was forgotten meanwhile, and nothing of the candidate was kept."""
+    late: bool = False
+    """True: the budget did not suffice, so that the records had no fair trial."""
     records: tuple[str, ...]
     metrics: Mapping[str, Json]
     items: int
@@ -146,7 +148,8 @@ class Trials:
             try:
                 trained = self._train(task, items, folder=folder, directives=_agreed(material), rate=rung.rate)
             except ConsolidationError as error:
-                return _given_up(rung, records, str(error), time.monotonic() - started)
+                given_up = _given_up(rung, records, str(error), time.monotonic() - started)
+                return replace(given_up, late=isinstance(error, DeadlineError))
             spent = {"train": time.monotonic() - started}
             manifest = self._manifest(records, material, rung, trained=trained)
             candidate = _candidate(task.shard, folder, number=number, records=records, manifest=manifest)

@@ -12,6 +12,7 @@ BUILT_IN = {
     "AdapterError": RuntimeError,
     "ConfigError": ValueError,
     "ConsolidationError": RuntimeError,
+    "DeadlineError": RuntimeError,
     "FilterError": ValueError,
     "IndexMismatchError": ValueError,
     "InputError": ValueError,

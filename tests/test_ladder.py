@@ -12,7 +12,7 @@ import pytest
 from ledger_entries import ANN, SHARD, learn, open_ledger
 
 from hybrid_memory.config import GateSettings
-from hybrid_memory.errors import ConsolidationError
+from hybrid_memory.errors import ConsolidationError, DeadlineError
 from hybrid_memory.protocols import Progress
 from hybrid_memory.rebuilding import Rebuilding
 from hybrid_memory.trials import Trials, Workshop
@@ -65,7 +65,7 @@ class Study:
         self._judge = judge
         self.trained: list[set[str]] = []
         self.deadlines: list[float | None] = []
-        self.diverges = False
+        self.diverges = self.is_late = False
 
     def train(
         self,
@@ -80,6 +80,8 @@ class Study:
     ) -> Mapping[str, Json]:
         self.trained.append({item.response for item in items})
         self.deadlines.append(deadline_s)
+        if self.is_late:
+            raise DeadlineError("training would take about 90 s, and its deadline is 60 s")
         if self.diverges and learning_rate_scale == 1.0:
             raise ConsolidationError("the loss became nan at step 3")
         (folder / "adapter_model.safetensors").write_bytes(b"weights")
@@ -290,6 +292,18 @@ def test_scaling_multiplies_what_the_adapter_adds(tmp_path: Path) -> None:
     scale_adapter(tmp_path, 0.5)
 
     assert json.loads(file.read_text(encoding="utf-8")) == {"lora_alpha": 16.0, "r": 16}
+
+
+def test_a_training_that_does_not_fit_declines_nothing(bench: Bench) -> None:
+    """It was no fair trial: no gentler one follows, the record waits, and the report says why."""
+    (waiting,) = bench.queue(A)
+    bench.study.is_late = True
+
+    report = bench.rebuild(lambda *_: (), budget_s=60)
+
+    assert report.attempts == ("rate x1: training would take about 90 s, and its deadline is 60 s",)
+    assert (report.promoted, report.declined) == (False, {})
+    assert bench.ledger.get(waiting).learning is Learning.QUEUED
 
 
 def test_training_leaves_the_time_that_judging_took_last(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hybrid_memory.config import TrainingSettings
-from hybrid_memory.errors import ConfigError, ConsolidationError, InputError, LedgerError
+from hybrid_memory.errors import ConfigError, DeadlineError, InputError, LedgerError
 from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Directives, Json, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
@@ -79,7 +79,8 @@ class LoraTrainer:
         Raises:
             InputError: no item to train on, or one longer than the settings' max_tokens.
             ConfigError: the model has no layer of the settings' targets, or cannot be trained as they ask.
-            ConsolidationError: the loss is not a number, or the deadline passed.
+            ConsolidationError: the loss is not a number.
+            DeadlineError: the deadline passed, or would.
             LedgerError: the adapter could not be written; the disk is full.
         """
         started = time.monotonic()
@@ -187,12 +188,10 @@ def _require_time(deadline_s: float, *, spent: float, read: float, step: int, st
     """Give up when the time is over, or can be told to be too short; `read` of it passed before the first step."""
     how = "the records stay queued: raise the budget, or lower window.shard_cap"
     if spent > deadline_s:
-        raise ConsolidationError(f"training reached its deadline of {max(deadline_s, 0):.0f} s at step {step}; {how}")
+        raise DeadlineError(f"training reached its deadline of {max(deadline_s, 0):.0f} s at step {step}; {how}")
     whole = read + (spent - read) * steps / (step + 1)
     if step + 1 >= PACE and whole > PATIENCE * deadline_s:
-        raise ConsolidationError(
-            f"training would take about {whole:.0f} s, and its deadline is {deadline_s:.0f} s; {how}"
-        )
+        raise DeadlineError(f"training would take about {whole:.0f} s, and its deadline is {deadline_s:.0f} s; {how}")
 
 
 def _save(model: Any, folder: Path, invocation: Sequence[int] | None) -> None:
