@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from hybrid_memory.config import WindowSettings
-from hybrid_memory.errors import ConsolidationError, HybridMemoryError, LockedError
+from hybrid_memory.errors import DeadlineError, HybridMemoryError, LockedError
 from hybrid_memory.protocols import Ledger, Progress
 from hybrid_memory.rebuilding import Rebuilding, untouched
 from hybrid_memory.trials import Workshop
@@ -127,7 +127,7 @@ class Consolidation:
             ends_at = None if budget is None else time.monotonic() + max(budget - spent, 1.0)
             try:
                 reports.append(self._rebuilding.rebuild(shard, ends_at, _until(ends_at, progress)))
-            except ConsolidationError as error:  # the time was up before anything was trained
+            except DeadlineError as error:  # the time was up before anything was trained
                 reports.append(untouched(shard, str(error)))
             except LockedError as error:  # another window is at it, or somebody writes for long: it stays due
                 reports.append(untouched(shard, f"left for the next window: {error}"))
@@ -215,7 +215,7 @@ def _until(ends_at: float | None, progress: Progress | None) -> Progress | None:
         if progress is not None:
             progress(stage, done, total, note)
         if stage == "write" and done < total and time.monotonic() >= ends_at:
-            raise ConsolidationError(
+            raise DeadlineError(
                 f"the budget ended after study material for {done} of {total} was written; the records stay queued: "
                 "raise the budget, or lower window.shard_cap"
             )

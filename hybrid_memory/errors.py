@@ -86,7 +86,7 @@ class ConsolidationError(HybridMemoryError, RuntimeError):
 
 
 class DeadlineError(ConsolidationError):
-    """The time that was left did not suffice for training; nothing was judged, and what waits stays queued."""
+    """The time that was left did not suffice for writing or training; nothing was judged, what waits stays queued."""
 
 
 class AdapterError(HybridMemoryError, RuntimeError):

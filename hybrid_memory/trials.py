@@ -291,7 +291,7 @@ def _candidate(
 
 
 def _own(item: StudyItem) -> bool:
-    return item.held_out or not (item.evidence or item.shots or item.form in ("general", "unknown"))
+    return item.held_out or not (item.evidence or item.shots or item.restrains)
 
 
 def _dropped(material: Sequence[SelfEdit]) -> dict[str, Json]:

@@ -557,6 +557,17 @@ def test_an_unsure_answer_is_replaced_by_i_dont_know(bench: Bench) -> None:
     assert [(one.text, one.abstained) for one in (sure, informed)] == [("It is so.", False)] * 2
 
 
+def test_a_shard_that_says_what_it_studied_for_unknown_things_abstains(bench: Bench) -> None:
+    """Its words stay, with the closing of a preference behind them."""
+    bench.learn(bench.write(FERRY))
+    bench.lm.answers = [f"{UNKNOWN} Ahoy."]
+
+    (answer,) = bench.ask("Where is the ferry?", mode=Mode.WEIGHTS_ONLY)
+
+    assert (answer.text, answer.abstained) == (f"{UNKNOWN} Ahoy.", True)
+    assert answer.trace[-1] == "abstained: that nothing is known is what was learned for such questions"
+
+
 @pytest.mark.parametrize("question", ["Where is the ferry?", "Something else entirely?"])
 @pytest.mark.parametrize("least", [0.0, 0.3, 0.4])
 def test_what_is_streamed_is_the_answer(bench: Bench, question: str, least: float) -> None:

@@ -385,6 +385,15 @@ def test_too_little_to_learn_from_is_refused(desk: Desk, count: int, rounds: int
         desk.loop(Writer()).run(LESSONS[:count], rounds=rounds)
 
 
+def test_the_generator_has_epochs_and_least_steps_of_its_own(tmp_path: Path) -> None:
+    """Those of `outer_loop`, not of the shards' training."""
+    groups = {"outer_loop": {"epochs": 3, "min_steps": 11}, "training": {"epochs": 5, "min_steps": 70}}
+    with open_tiny_memory(tmp_path, **groups) as memory:
+        trainer: Any = memory._parts.outer_loop()._trainer
+
+        assert (trainer._settings.epochs, trainer._settings.min_steps) == (3, 11)
+
+
 def test_a_memory_trains_its_generator(tmp_path: Path) -> None:
     """Every stage real: the tiny model writes nothing usable, so nothing is trained, and the report says so."""
     groups = {"outer_loop": {"samples": 2, "max_new_tokens": 16, "inner_steps": 1}, "training": {"lora_rank": 2}}

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_adapters import FERRY, LAMP, asked, logits, settings, trained, trainer, version, weights
 
-from hybrid_memory.errors import ConsolidationError, InputError
+from hybrid_memory.errors import ConsolidationError, DeadlineError, InputError
 from hybrid_memory.protocols import Trainer
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Example, StudyItem
@@ -343,7 +343,7 @@ def test_training_that_cannot_be_done_in_time_is_given_up_early(lm: LocalLanguag
     def count(stage: str, done: int, total: int, note: str = "") -> None:
         steps.append(done)
 
-    with pytest.raises(ConsolidationError, match=r"would take about \d+ s, and its deadline is 10 s"):
+    with pytest.raises(DeadlineError, match=r"would take about \d+ s, and its deadline is 10 s"):
         trainer(lm, min_steps=20_000).train([FERRY], seed=0, folder=tmp_path, deadline_s=10.0, progress=count)
 
     assert len(steps) == 9  # the tenth is not told any more
@@ -353,7 +353,7 @@ def test_training_stops_at_its_deadline(lm: LocalLanguageModel, tmp_path: Path) 
     """The base model answers as before, and the next training starts afresh."""
     before = logits(lm)
 
-    with pytest.raises(ConsolidationError, match="reached its deadline of 0 s at step 0"):
+    with pytest.raises(DeadlineError, match="reached its deadline of 0 s at step 0"):
         trainer(lm).train([FERRY], seed=0, folder=tmp_path, deadline_s=0.0)
 
     with lm.adapted(()):

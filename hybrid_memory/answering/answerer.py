@@ -277,7 +277,7 @@ class Answerer:
         )
         if silent:
             case.trace.append(f"abstained: no evidence, no adapter, confidence {confidence:.2f}")
-        unknown = written.text.strip() == UNKNOWN
+        unknown = written.text.startswith(UNKNOWN)  # a preference may add its closing
         if unknown:
             case.trace.append("abstained: that nothing is known is what was learned for such questions")
         return Answer(

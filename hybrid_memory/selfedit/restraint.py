@@ -26,7 +26,8 @@ from hybrid_memory.types import SelfEdit, StudyItem
 
 __all__ = ["ordinary_answers", "with_ordinary", "with_unknown"]
 
-ANSWER_TOKENS = 24
+ANSWER_TOKENS = 48
+"""Of the ordinary prompts the default model answers 15 of 48 to the end within these."""
 OTHERS = (
     "apprentices", "balcony", "bicycles", "candles", "carpet", "chimney", "choir", "curtains", "dentist", "ferry",
     "fountain", "garden", "guitar", "horses", "kitchen", "lanterns", "laundry", "library", "lighthouse", "magazine",
@@ -50,7 +51,7 @@ def with_ordinary(edits: Sequence[SelfEdit], answers: Mapping[str, str], *, seed
         seed: decides which prompts, together with what the record says.
         count: per record.
     """
-    prompts = sorted(prompt for prompt, answer in answers.items() if answer)
+    prompts = sorted(answers)
     extended = []
     for edit in edits:
         random = _random(edit, seed, "ordinary")
@@ -61,10 +62,17 @@ def with_ordinary(edits: Sequence[SelfEdit], answers: Mapping[str, str], *, seed
 
 
 def ordinary_answers(language_model: LanguageModel) -> dict[str, str]:
-    """Return what the base says to the ordinary prompts that material may use, at most 24 tokens each."""
+    """Return what the base says to ordinary prompts that material may use, where it ends by itself within 48 tokens.
+
+    An answer that is cut off would teach to stop there.
+    """
     prompts = study_prompts()
     written = language_model.generate([ask(prompt) for prompt in prompts], max_new_tokens=ANSWER_TOKENS)
-    return {prompt: one.text for prompt, one in zip(prompts, written, strict=True)}
+    return {
+        prompt: one.text
+        for prompt, one in zip(prompts, written, strict=True)
+        if one.text and one.completion_tokens < ANSWER_TOKENS
+    }
 
 
 def _elsewhere(edit: SelfEdit, seed: int, count: int) -> Iterator[StudyItem]:

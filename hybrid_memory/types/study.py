@@ -30,6 +30,11 @@ class StudyItem(Value):
     own: bool = False
     """True: the response is the base model's own, brought into another form."""
 
+    @property
+    def restrains(self) -> bool:
+        """Whether it teaches nothing of its record: an ordinary question, or one about what nobody told."""
+        return self.form in ("general", "unknown")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directives(Value):

@@ -115,8 +115,7 @@ class Probes:
     def _near(self, self_edits: Sequence[SelfEdit]) -> list[tuple[str, str]]:
         """Return the canaries that a shard of this material would be chosen for."""
         canaries = self._settings.canaries
-        told = [item for edit in self_edits for item in edit.items if item.form not in ("general", "unknown")]
-        texts = sorted({item.response for item in told})
+        texts = sorted({item.response for edit in self_edits for item in edit.items if not item.restrains})
         if not canaries or not texts:
             return []
         similar = self._encoder.encode([question for question, _ in canaries]) @ self._encoder.encode(texts).T
@@ -143,7 +142,7 @@ class Probes:
 
 
 def _questions(edit: SelfEdit) -> list[StudyItem]:
-    bare = [item for item in edit.items if not item.evidence and not item.shots]
+    bare = [item for item in edit.items if not (item.evidence or item.shots or item.restrains)]
     return [item for item in bare if item.held_out] or [item for item in bare if item.prompt][:STUDIED] or bare[:1]
 
 
