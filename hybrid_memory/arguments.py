@@ -13,7 +13,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.scoping import read_scope
 from hybrid_memory.types import Mode, Route
 
-__all__ = ["at_least", "member", "read_question", "read_stamp", "seconds"]
+__all__ = ["at_least", "member", "positive", "read_question", "read_stamp", "seconds"]
 
 Word = TypeVar("Word", Route, Mode)
 
@@ -55,6 +55,12 @@ def at_least(name: str, value: int | None, least: int) -> None:
     """Raise InputError for a number that is not whole, or less than `least`; None passes."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
         raise InputError(f"{name} must be a whole number of {least} or more, got {value!r}")
+
+
+def positive(name: str, value: float | None) -> None:
+    """Raise InputError for what is no number above 0; None passes."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise InputError(f"{name} must be a number above 0, got {value!r}")
 
 
 def read_stamp(

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from hybrid_memory.arguments import member, seconds
+from hybrid_memory.arguments import member, positive, seconds
 from hybrid_memory.benchmark import BenchmarkReport, replay
 from hybrid_memory.config import Settings, folder_and_settings
 from hybrid_memory.errors import InputError, LedgerError
@@ -161,9 +161,13 @@ class HybridMemory:
 
         Args:
             tenant_id: only shards inside this scope; likewise user_id, agent_id, run_id. None: all.
-            budget_s: stop opening shards when this would be exceeded, seconds.
+            budget_s: seconds above 0; what would not be trained and judged by then stays queued. None: the settings'.
             progress: told what is written, trained and measured.
+
+        Raises:
+            InputError: the budget is no number above 0.
         """
+        positive("budget_s", budget_s)
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         self._ledger.expire(datetime.now(UTC))
         self._parts.rerouting.climb()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_flow import FAST, KEYS, LAMPS, SHIFT, learn, open_memory
@@ -217,6 +218,18 @@ def test_a_model_path_that_is_no_model_is_refused_and_retrieval_goes_on(tmp_path
 
         assert [hit.text for hit in memory.search(QUESTION)] == [SHIFT]
         assert [record.id for record in memory._ledger.pending()] == [learned]
+
+
+@pytest.mark.parametrize("budget", [0, -5.0, float("nan"), True, "60"])
+def test_a_window_without_time_is_refused_and_what_waits_still_waits(tmp_path: Path, budget: Any) -> None:
+    """Nothing could be learned in it, and nobody would be told why."""
+    with open_memory(tmp_path / "memory") as memory:
+        (waiting,) = learn(memory, SHIFT)
+
+        with pytest.raises(InputError, match="budget_s must be a number above 0, got"):
+            memory.consolidate(budget_s=budget)
+
+        assert [record.id for record in memory._ledger.pending()] == [waiting]
 
 
 # ---------------------------------------------------------------- damage

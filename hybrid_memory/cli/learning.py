@@ -37,7 +37,7 @@ CLOCK = "last_window"
 def consolidate(
     here: Session,
     who: Who,
-    budget_s: Annotated[float | None, typer.Option(help="Open no further shard beyond this, seconds.")] = None,
+    budget_s: Annotated[float | None, typer.Option(help="What does not fit into so many seconds stays queued.")] = None,
     due: Annotated[
         bool, typer.Option("--due", help="Only if window.cron or window.queue_size says so; for a system's cron.")
     ] = False,
