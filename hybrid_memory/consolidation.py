@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from hybrid_memory.config import WindowSettings
 from hybrid_memory.errors import DeadlineError, HybridMemoryError, LockedError
@@ -83,13 +84,18 @@ class Consolidation:
             waiting = [
                 record.id for record in self._ledger.pending(scope=scope) if shards is None or record.shard_id in shards
             ]
-            leased = self._ledger.lease(waiting, worker=worker, lease_s=self._window.lease_s)
+            claim = partial(self._ledger.lease, worker=worker, lease_s=self._window.lease_s)
+            leased = claim(waiting)
+
+            def due() -> list[Shard]:
+                return [shard for shard in self._due(scope, claim(leased)) if shards is None or shard.id in shards]
+
             try:
                 self._place(leased)
                 if shards is None:
-                    self._regroup(self._due(scope, leased))
-                due = [shard for shard in self._due(scope, leased) if shards is None or shard.id in shards]
-                reports = self._rebuild_all(due, started, budget, progress)
+                    self._regroup(due())
+                keeping = _keeping(partial(claim, leased), self._window.lease_s, progress)
+                reports = self._rebuild_all(due, started, budget, keeping)
             finally:
                 self._ledger.unlease(leased, worker=worker)
             self._upkeep.delete_those_that_saw_forgotten_records()
@@ -117,10 +123,13 @@ class Consolidation:
         self._upkeep.mark_those_of_another_base()
 
     def _rebuild_all(
-        self, due: Sequence[Shard], started: float, budget: float | None, progress: Progress | None
+        self, due: Callable[[], Sequence[Shard]], started: float, budget: float | None, progress: Progress
     ) -> list[ShardReport]:
+        """Rebuild what is due, each shard once; before each it is asked anew, since other windows work too."""
         reports: list[ShardReport] = []
-        for shard in due:
+        tried: set[str] = set()
+        while shard := next((one for one in due() if one.id not in tried), None):
+            tried.add(shard.id)
             spent = time.monotonic() - started
             if budget is not None and reports and spent + _typical(reports) > budget:
                 break
@@ -206,14 +215,28 @@ class Consolidation:
         )
 
 
-def _until(ends_at: float | None, progress: Progress | None) -> Progress | None:
+def _keeping(claim: Callable[[], object], lease_s: float, progress: Progress | None) -> Progress:
+    """Return a progress that claims the window's records on: a window, or one shard, may outlast one lease."""
+    claimed = time.monotonic()
+
+    def told(stage: str, done: int, total: int, note: str = "") -> None:
+        nonlocal claimed
+        if time.monotonic() - claimed > lease_s / 3:
+            claim()
+            claimed = time.monotonic()
+        if progress is not None:
+            progress(stage, done, total, note)
+
+    return told
+
+
+def _until(ends_at: float | None, progress: Progress) -> Progress:
     """Return a progress that stops the writing of study material when the time is up; training has its own deadline."""
     if ends_at is None:
         return progress
 
     def told(stage: str, done: int, total: int, note: str = "") -> None:
-        if progress is not None:
-            progress(stage, done, total, note)
+        progress(stage, done, total, note)
         if stage == "write" and done < total and time.monotonic() >= ends_at:
             raise DeadlineError(
                 f"the budget ended after study material for {done} of {total} was written; the records stay queued: "

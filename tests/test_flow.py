@@ -364,6 +364,22 @@ def test_a_spent_budget_leaves_shards_for_the_next_window(tmp_path: Path) -> Non
         assert memory.consolidate().learned == 3
 
 
+def test_a_window_that_outlasts_its_lease_keeps_its_records(tmp_path: Path) -> None:
+    """What is learned in steps that are shorter than a lease stays its own: a second window finds nothing to do."""
+    others: list[int] = []
+    with open_memory(tmp_path / "memory", window={"shard_cap": 1, "lease_s": 1.0}) as memory:
+        learn(memory, SHIFT, LAMPS)
+
+        def slow(stage: str, done: int, total: int, note: str = "") -> None:
+            time.sleep(0.5)
+            if stage == "train" and done == total:
+                others.append(len(memory.consolidate().shards))
+
+        report = memory.consolidate(progress=slow)
+
+        assert (report.learned, others) == (2, [0, 0])
+
+
 def test_writing_that_exceeds_the_budget_leaves_the_records_queued(tmp_path: Path) -> None:
     """Nine records at half a second each do not fit into two seconds: the window ends with its budget."""
     with open_memory(tmp_path / "memory", window={"shard_cap": 10}) as memory:

@@ -432,6 +432,17 @@ def test_a_lease_keeps_others_away_until_it_ends(ledger: SqlLedger) -> None:
     assert [record.id for record in ledger.pending()] == [one]
 
 
+def test_a_worker_claims_on_what_it_has(ledger: SqlLedger) -> None:
+    """Two runs for another minute though it is claimed already; what somebody else has meanwhile is not given back."""
+    one, two = learn(ledger, "one", "two")
+    ledger.lease([one, two], worker="w1", lease_s=0)
+    ledger.lease([one], worker="w2", lease_s=60)
+
+    assert ledger.lease([one, two], worker="w1", lease_s=60) == [two]
+    assert ledger.lease([two], worker="w1", lease_s=60) == [two]
+    assert ledger.pending() == []
+
+
 def test_pending_is_oldest_first_and_inside_the_scope(ledger: SqlLedger) -> None:
     """A window for Ann takes Ann's records; one for the tenant takes everybody's in it."""
     (ann,) = learn(ledger, "one")

@@ -35,13 +35,13 @@ def pending(connection: Connection, scope: Scope | None, *, now: int) -> list[Re
 
 
 def lease(connection: Connection, record_ids: Sequence[str], *, worker: str, until: int, now: int) -> list[str]:
-    """Claim queue entries for a worker until a time; return those that were free, in the order given."""
-    free: set[str] = set()
+    """Claim queue entries for a worker until a time; return those that were free or its own, in the order given."""
+    claimed: set[str] = set()
     for part in in_parts(record_ids):
-        wanted = and_(queue.c.record_id.in_(part), _free(now))
-        free |= set(connection.execute(select(queue.c.record_id).where(wanted)).scalars())
+        wanted = and_(queue.c.record_id.in_(part), or_(_free(now), queue.c.worker == worker))
+        claimed |= set(connection.execute(select(queue.c.record_id).where(wanted)).scalars())
         connection.execute(update(queue).where(wanted).values(worker=worker, lease_until=until))
-    return [record_id for record_id in dict.fromkeys(record_ids) if record_id in free]
+    return [record_id for record_id in dict.fromkeys(record_ids) if record_id in claimed]
 
 
 def unlease(connection: Connection, record_ids: Sequence[str], *, worker: str) -> None:

@@ -245,7 +245,7 @@ class SqlLedger:
             return learning.pending(connection, scope, now=now_micros())
 
     def lease(self, record_ids: Sequence[str], *, worker: str, lease_s: float) -> list[str]:
-        """Claim queue entries for `lease_s` seconds; return those that were free."""
+        """Claim queue entries for `lease_s` seconds from now; return those that were free or its own."""
         with self._database.writing() as connection:
             now = now_micros()
             until = now + int(lease_s * 1_000_000)

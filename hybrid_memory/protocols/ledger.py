@@ -150,7 +150,7 @@ class Ledger(Protocol):
         ...
 
     def lease(self, record_ids: Sequence[str], *, worker: str, lease_s: float) -> list[str]:
-        """Claim queue entries; return those that were free. A lease that ran out is free again."""
+        """Claim queue entries; return those that were free, a lease that ran out among them, or the worker's own."""
         ...
 
     def unlease(self, record_ids: Sequence[str], *, worker: str) -> None:
