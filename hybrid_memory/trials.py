@@ -221,7 +221,7 @@ class Trials:
         verdict, line, scale = self._verdict(task, candidate, material), "", 1.0
         measured: list[Json] = []
         for smaller in self._scales:
-            if not verdict.failed or TOO_WEAK.intersection(verdict.failed):
+            if not verdict.failed or TOO_WEAK.intersection(verdict.failed) or task.out_of_time:
                 break
             line += f"{'; '.join(verdict.reasons)}; at x{smaller:g} of its strength: "
             measured.append({"scale": scale, **verdict.metrics})

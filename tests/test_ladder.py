@@ -198,6 +198,22 @@ def test_an_adapter_that_does_too_much_is_made_gentler_without_training_again(be
     assert [(one["scale"], one["strength"]) for one in stronger] == [(1.0, 1.0), (0.7, 0.7)]
 
 
+def test_no_gentler_candidate_is_judged_when_the_time_is_up(bench: Bench) -> None:
+    """Judging takes longer than the budget: one verdict, nothing declined, the record waits for the next window."""
+    waiting = bench.queue(A)
+    verdicts: list[float] = []
+
+    def slow(texts: frozenset[str], strength: float, rate: float, plain: bool) -> tuple[str, ...]:
+        verdicts.append(strength)
+        time.sleep(0.3)
+        return ("drift",)
+
+    report = bench.rebuild(slow, budget_s=0.2, scales=(0.7, 0.5))
+
+    assert (verdicts, report.promoted, report.declined) == ([1.0], False, {})
+    assert [bench.ledger.get(one).learning for one in waiting] == [Learning.QUEUED]
+
+
 def test_a_scaled_adapter_is_what_its_manifest_hashes(bench: Bench) -> None:
     """The files are checked as they are after scaling."""
     bench.queue(A)
