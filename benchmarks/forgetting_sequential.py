@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,11 +41,12 @@ class _Continued(LocalLanguageModel):
 
     start: Path | None = None
 
-    def create_adapter(self, name: str, config: LoraConfig) -> PeftModel:
-        peft = super().create_adapter(name, config)
-        if self.start is not None:
-            set_peft_model_state_dict(peft, load_file(self.start / "adapter_model.safetensors"), adapter_name=name)
-        return peft
+    @contextmanager
+    def fresh_adapter(self, name: str, config: LoraConfig, *, seed: int) -> Iterator[PeftModel]:
+        with super().fresh_adapter(name, config, seed=seed) as peft:
+            if self.start is not None:
+                set_peft_model_state_dict(peft, load_file(self.start / "adapter_model.safetensors"), adapter_name=name)
+            yield peft
 
 
 class Sequential:

@@ -104,9 +104,7 @@ def huggingface(
     """Train a PEFT adapter with transformers' Trainer and dynamic padding; return its CPU seconds a step."""
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    torch.manual_seed(0)
-    model = language_model.create_adapter("plain", lora)
-    try:
+    with language_model.fresh_adapter("plain", lora, seed=0) as model:
         arguments = TrainingArguments(
             output_dir=str(folder / "trainer"),
             per_device_train_batch_size=settings.batch_size,
@@ -131,8 +129,6 @@ def huggingface(
         model.save_pretrained(str(folder), selected_adapters=["plain"], save_embedding_layers=False)
         for file in (folder / "plain").iterdir():
             file.rename(folder / file.name)
-    finally:
-        language_model.release("plain")
     return spent
 
 

@@ -79,8 +79,8 @@ def test_an_untrained_adapter_changes_no_logit(lm: LocalLanguageModel) -> None:
     """B is zero, so the update is zero, to the last bit."""
     before = logits(lm)
 
-    lm.create_adapter("new", ResponseLoss(lm, settings(frozen_layers=0.0), loss_on="answer").lora)
-    with lm.training("new"):
+    lora = ResponseLoss(lm, settings(frozen_layers=0.0), loss_on="answer").lora
+    with lm.fresh_adapter("new", lora, seed=0), lm.training("new"):
         during = logits(lm)
 
     assert torch.equal(during, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -130,6 +131,37 @@ def test_training_leaves_torchs_random_numbers_alone(lm: LocalLanguageModel, tmp
     trained(lm, tmp_path / "ferry", min_steps=2)
 
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_trainings_of_two_threads_take_turns(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """A window and a deletion in one process: each gets the bytes that it gets alone, and answers go on between."""
+    folders = {FERRY: tmp_path / "ferry", LAMP: tmp_path / "lamp"}
+    for folder in folders.values():
+        folder.mkdir()
+    begun = threading.Event()
+    answers: list[int] = []
+
+    def told(stage: str, done: int, total: int, note: str = "") -> None:
+        begun.set()
+
+    threads = [
+        threading.Thread(
+            target=trainer(lm).train, args=[[item]], kwargs={"seed": 0, "folder": folder, "progress": told}
+        )
+        for item, folder in folders.items()
+    ]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    while any(thread.is_alive() for thread in threads):
+        answers.append(len(lm.generate([asked(FERRY.prompt)], max_new_tokens=1)))
+    for thread in threads:
+        thread.join()
+
+    assert answers
+    for item, folder in folders.items():
+        alone = trained(tiny_language_model(), tmp_path / f"alone-{folder.name}", items=[item])
+        assert weights(Path(alone.path)) == weights(folder)
 
 
 def test_an_adapter_that_serves_has_no_part_in_the_next_one(lm: LocalLanguageModel, tmp_path: Path) -> None:

@@ -231,13 +231,13 @@ class LocalLanguageModel:
         """Run with this adapter, and no other, on and trainable."""
         return self._adapters.training(name)
 
-    def create_adapter(self, name: str, config: LoraConfig) -> PeftModel:
-        """Add a fresh, trainable adapter and return the model with it switched on.
+    def fresh_adapter(self, name: str, config: LoraConfig, *, seed: int) -> AbstractContextManager[PeftModel]:
+        """Keep a new, trainable adapter for as long as the block runs; give the model that has it.
 
         Raises:
             ConfigError: the base model has none of the config's target modules.
         """
-        return self._adapters.create(name, config)
+        return self._adapters.fresh(name, config, seed=seed)
 
     def release(self, adapter_id: str) -> None:
         """Drop an adapter from memory; nothing happens when it is not loaded."""

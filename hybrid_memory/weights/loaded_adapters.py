@@ -10,7 +10,8 @@ issue 430), so nothing here ever wraps the base a second time.
 To decode fast, an adapter is folded into the weights in memory and taken out again by putting
 the very same base tensors back, so the base is bit-identical afterwards (promise 1 of the design).
 
-One lock guards the weights: answers may be written between two training steps, never during one.
+One lock guards the weights: answers may be written between two training steps, never during one. Another keeps
+trainings apart: two windows of one process, such as a scheduled one and a deletion's, take turns.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class LoadedAdapters:
         self._unfolded: list[tuple[nn.Linear, Tensor]] = []
         self._everywhere: set[str] = set()
         self._lock = threading.RLock()
+        self._one_at_a_time = threading.RLock()
 
     @contextmanager
     def adapted(self, adapters: Sequence[AdapterVersion]) -> Iterator[None]:
@@ -94,27 +96,25 @@ class LoadedAdapters:
         with self._lock:
             self._unfold()
             if self.peft is None or name not in self.peft.peft_config:
-                raise AdapterError(f"there is no adapter {name!r} to train; create_adapter() makes one")
+                raise AdapterError(f"there is no adapter {name!r} to train; fresh_adapter() makes one")
             self.peft.base_model.enable_adapter_layers()
             self.peft.set_adapter(name)
             yield
 
-    def create(self, name: str, config: LoraConfig) -> PeftModel:
-        """Add a fresh, trainable adapter and return the model with it switched on.
+    @contextmanager
+    def fresh(self, name: str, config: LoraConfig, *, seed: int) -> Iterator[PeftModel]:
+        """Keep a new, trainable adapter for as long as the block runs; whoever else wants one waits for its end.
+
+        Answers go on meanwhile. The same seed gives the same adapter, whatever other threads do.
 
         Raises:
             ConfigError: the base model has none of the config's target modules.
         """
-        with self._lock:
+        with self._one_at_a_time:
             try:
-                peft = self._add(name, config)
-            except ValueError as error:
+                yield self._create(name, config, seed)
+            finally:
                 self.release(name)
-                raise ConfigError(
-                    f"this model cannot take the adapter ({error}); name linear layers of it in training.targets"
-                ) from error
-            with self.training(name):
-                return peft
 
     def release(self, adapter_id: str) -> None:
         """Drop an adapter from memory; nothing happens when it is not loaded."""
@@ -126,6 +126,17 @@ class LoadedAdapters:
                 self.peft.base_model.set_adapter([])
                 self.peft.delete_adapter(adapter_id)
                 self._everywhere.discard(adapter_id)
+
+    def _create(self, name: str, config: LoraConfig, seed: int) -> PeftModel:
+        # PEFT initialises from the global generator, which loading an adapter for a query uses as well
+        with self._lock, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                return self._add(name, config)
+            except ValueError as error:
+                raise ConfigError(
+                    f"this model cannot take the adapter ({error}); name linear layers of it in training.targets"
+                ) from error
 
     def _add(self, name: str, config: LoraConfig) -> PeftModel:
         self._unfold()

@@ -185,17 +185,12 @@ class StackedTrainer:
 
     def _branches(self, lora: LoraConfig, count: int, seed: int) -> list[Branch]:
         """Return the branches of all adapted layers, begun as PEFT begins an adapter with this seed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = self._lm.create_adapter(INITIAL, lora)
-        try:
+        with self._lm.fresh_adapter(INITIAL, lora, seed=seed) as model:
             return [
                 Branch(module, module.lora_A[INITIAL].weight.detach(), module.out_features, count, _scale(module))
                 for module in model.modules()
                 if isinstance(module, LoraLayer) and INITIAL in module.lora_A
             ]
-        finally:
-            self._lm.release(INITIAL)
 
 
 class Stack:

@@ -88,22 +88,15 @@ class LoraTrainer:
         settings = bounded(self._settings, asked, scale=learning_rate_scale)
         loss_on = "all" if settings.seal_compat or asked.loss_on == "all" else "answer"
         objective = self._objective([item for item in items if not item.held_out], settings, loss_on)
-        with torch.random.fork_rng(devices=[]):  # PEFT initialises from the global generator
-            torch.manual_seed(seed)
-            model = self._lm.create_adapter(TRAINEE, objective.lora)
-        try:
-            with _checkpointed(self._lm.base, settings.gradient_checkpointing):
-                report = self._epochs(
-                    objective, model, settings, seed=seed, started=started, deadline_s=deadline_s, progress=progress
-                )
-            _save(model, folder, self._lm.header if objective.acts_on == "answer" else None)
-        except (OSError, SafetensorError) as error:
-            raise LedgerError(
-                f"the adapter could not be written to {folder} ({error}); its records stay queued: free some space "
-                "and consolidate again"
-            ) from error
-        finally:
-            self._lm.release(TRAINEE)
+        with (
+            self._lm.fresh_adapter(TRAINEE, objective.lora, seed=seed) as model,
+            _checkpointed(self._lm.base, settings.gradient_checkpointing),
+        ):
+            report = self._epochs(
+                objective, model, settings, seed=seed, started=started, deadline_s=deadline_s, progress=progress
+            )
+            with self._lm.training(TRAINEE):
+                _save(model, folder, self._lm.header if objective.acts_on == "answer" else None)
         used: dict[str, Json] = {
             "learning_rate": settings.learning_rate,
             "loss_on": loss_on,
@@ -132,7 +125,8 @@ class LoraTrainer:
         deadline_s: float | None,
         progress: Progress | None,
     ) -> dict[str, Json]:
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        with self._lm.training(TRAINEE):
+            parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
         lengths = objective.lengths
         plan = batches_of(lengths, settings, seed=seed)
@@ -198,7 +192,20 @@ def _save(model: Any, folder: Path, invocation: Sequence[int] | None) -> None:
     """Write the adapter's weights and configuration into `folder`; the same adapter gives the same bytes.
 
     `invocation`: the tokens from which on it acts, as PEFT keeps them of an Activated LoRA; None if it acts everywhere.
+
+    Raises:
+        LedgerError: the disk is full, or the folder cannot be written.
     """
+    try:
+        _write(model, folder, invocation)
+    except (OSError, SafetensorError) as error:
+        raise LedgerError(
+            f"the adapter could not be written to {folder} ({error}); its records stay queued: free some space "
+            "and consolidate again"
+        ) from error
+
+
+def _write(model: Any, folder: Path, invocation: Sequence[int] | None) -> None:
     # "auto" would ask the model hub whether the vocabulary grew
     model.save_pretrained(str(folder), selected_adapters=[TRAINEE], save_embedding_layers=False)
     for file in (folder / TRAINEE).iterdir():  # PEFT makes a subfolder of the adapter's name
