@@ -150,7 +150,7 @@ class Rebuilding:
         new = [record for record in records if record.id not in stored]
         if new:
             written = [
-                generator.write(new, seed=self._seed, progress=progress) for generator in self._workshop().generators
+                generator.write(new, seed=self._seed, progress=progress) for generator in self._workshop().generators()
             ]
             joined = [_join(edits) for edits in zip(*written, strict=True)]
             self._ledger.save_self_edits(joined)

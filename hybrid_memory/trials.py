@@ -42,7 +42,8 @@ class Workshop:
     """What a window works with; built when the first window opens, because it loads the language model."""
 
     language_model: LanguageModel
-    generators: Sequence[SelfEditGenerator]
+    generators: Callable[[], Sequence[SelfEditGenerator]]
+    """Who writes just now: the generator that serves may be another one in the next window, or none."""
     prepare: Callable[[Sequence[SelfEdit]], list[SelfEdit]]
     """Verifies a shard's material and repeats part of it with evidence in sight; a pure function."""
     trainer: Trainer

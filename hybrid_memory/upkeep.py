@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hybrid_memory.errors import AdapterError, LockedError
 from hybrid_memory.protocols import AdapterStore, LanguageModel, Ledger
-from hybrid_memory.types import AdapterStatus, AdapterVersion
+from hybrid_memory.types import GENERATOR, AdapterStatus, AdapterVersion
 
 __all__ = ["Upkeep"]
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 PART = 5_000
 """Ids in one filter; the ledger accepts twice as many."""
 
+_NOT_MADE_AGAIN = "; the base model writes study material until `hybrid-memory seal train` trains another"
 _GONE = (AdapterStatus.PURGED, AdapterStatus.REJECTED)
 
 
@@ -58,15 +59,19 @@ class Upkeep:
         self.delete([version for version in kept if not forgotten.isdisjoint(version.record_ids)])
 
     def delete_damaged(self) -> None:
-        """Delete versions whose files differ from their manifest; the shard of a serving one becomes due."""
+        """Delete versions whose files differ from their manifest; the shard of a serving one becomes due.
+
+        The generator has no records that it could be made again from: the base model writes in its place.
+        """
         shards = {shard.id: shard for shard in self._ledger.shards()}
         for version in self._kept():
             try:
                 self._store.verify(version.path)
             except AdapterError as error:
-                log.warning("%s; it is deleted and made again from the ledger", error)
+                own = version.shard_id == GENERATOR
+                log.warning("%s; it is deleted%s", error, _NOT_MADE_AGAIN if own else " and made again from the ledger")
                 self.delete([version])
-                if version.status is AdapterStatus.ACTIVE:
+                if version.status is AdapterStatus.ACTIVE and not own:
                     self._ledger.assign([], shard=shards[version.shard_id])  # nothing new, but due
 
     def mark_those_of_another_base(self) -> None:
@@ -74,6 +79,8 @@ class Upkeep:
         language_model = self._loaded()
         versions = {version.id: version for version in self._ledger.versions()}
         for shard in self._ledger.shards():
+            if shard.group == GENERATOR:  # nothing can be made again; whoever lets it write looks at its base
+                continue
             manifest = versions[shard.active].manifest if shard.active in versions else {}
             named = manifest.get("model", self._model) != self._model
             if manifest and (named if language_model is None else manifest.get("base") != language_model.fingerprint):

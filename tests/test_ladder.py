@@ -130,7 +130,7 @@ class Bench:
         self.study._judge = judge
         workshop: Any = Workshop(
             language_model=self.study,  # type: ignore[arg-type]
-            generators=[Writer()],
+            generators=lambda: [Writer()],
             prepare=list,
             trainer=self.study,
             scale=scale_adapter,

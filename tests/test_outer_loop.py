@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_flow import FAST
 
+from hybrid_memory import HybridMemory
 from hybrid_memory.config import OuterLoopSettings, TrainingSettings
 from hybrid_memory.errors import InputError, LedgerError
 from hybrid_memory.ledger.ledger import SqlLedger
@@ -43,8 +45,8 @@ class Writer:
     It is the tiny model in everything else, so adapters are really trained and stored.
     """
 
-    def __init__(self, *, learns: bool = True) -> None:
-        self.real = tiny_language_model()
+    def __init__(self, *, learns: bool = True, base: int = 0) -> None:
+        self.real = tiny_language_model(base)
         self.fingerprint = self.real.fingerprint
         self.learns = learns
         self.written = 0
@@ -89,10 +91,11 @@ class Counted:
 class Desk:
     """A folder in which outer loops are run, and what they left there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "l.sqlite") -> None:
         torch.set_num_threads(1)
         self.folder = folder
-        self.ledger = SqlLedger.open(f"sqlite:///{folder / 'l.sqlite'}", lock_path=folder / "w.lock", lock_timeout_s=5)
+        self.ledger = SqlLedger.open(f"sqlite:///{folder / name}", lock_path=folder / "w.lock", lock_timeout_s=5)
+        self.store = FolderAdapterStore(folder / "adapters")
 
     def loop(self, writer: Writer, *, steps: int = 1, **given: Any) -> OuterLoop:
         settings = TrainingSettings(epochs=1, min_steps=steps, lora_rank=2)
@@ -101,7 +104,7 @@ class Desk:
             candidates=Counting(),
             trainer=LoraTrainer(writer.real, settings),
             ledger=self.ledger,
-            store=FolderAdapterStore(self.folder / "adapters"),
+            store=self.store,
             folder=self.folder / "outer_loop",
             settings=OuterLoopSettings(**{"samples": 4, "epochs": 1, **given}),
             seed=0,
@@ -193,11 +196,90 @@ def test_the_generators_shard_is_not_due_and_serves_no_question(desk: Desk) -> N
     desk.loop(Writer()).run(LESSONS)
 
     (shard,) = desk.ledger.shards()
-    version = serving_generator(desk.ledger)
+    version = serving_generator(desk.ledger, desk.store, base=tiny_language_model().fingerprint)
     assert (shard.group, shard.dirty, shard.active) == ("generator", False, "generator-v1")
     assert version is not None
     assert version.record_ids == ()
     assert version.manifest["settings"] == "test"
+
+
+# ------------------------------------------------------------ a generator that cannot serve
+
+
+def test_on_another_base_model_training_starts_anew(desk: Desk) -> None:
+    """The promoted generator is of the old base: the new base writes, and its mean reward is that of the first run."""
+    desk.loop(Writer()).run(LESSONS)
+
+    report = desk.loop(Writer(base=1)).run(LESSONS)
+
+    (one,) = report.rounds
+    assert (one.held_out_before, one.held_out_after, one.promoted) == (1.0, 2.0, True)
+    assert report.serving == "generator-v2"
+
+
+def test_with_damaged_files_training_starts_anew(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """As if there were no generator, and the log says why."""
+    desk.loop(Writer()).run(LESSONS)
+    (desk.folder / "adapters" / "generator-v1" / "adapter_model.safetensors").write_bytes(b"damaged")
+
+    report = desk.loop(Writer()).run(LESSONS)
+
+    assert (report.rounds[0].held_out_before, report.serving) == (1.0, "generator-v2")
+    assert "generator-v1: adapter_model.safetensors has SHA-256" in caplog.text
+
+
+def test_a_window_on_another_base_model_is_written_by_that_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old generator has no part in it; the record is learned, and the log says what to do."""
+    with promoted_in(tmp_path) as memory:
+        assert "generator-v1" in learned_by(memory, "The night shift at the harbour office starts at ten.")
+
+    with open_tiny_memory(tmp_path, seed=1, **WINDOW) as memory:
+        written = learned_by(memory, "Parcels for the museum shop are signed for at the loading ramp.")
+
+    assert "generator-v1" not in written
+    assert "`hybrid-memory seal train` trains a new one" in caplog.text
+
+
+def test_a_window_goes_on_without_a_generator_whose_files_are_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also in a memory that has written with it: the version is deleted, and the base model writes."""
+    with promoted_in(tmp_path) as memory:
+        learned_by(memory, "The night shift at the harbour office starts at ten.")
+        (tmp_path / "adapters" / "generator-v1" / "adapter_model.safetensors").write_bytes(b"damaged")
+
+        written = learned_by(memory, "Parcels for the museum shop are signed for at the loading ramp.")
+
+        assert "generator-v1" not in written
+        assert memory.adapters.get("generator-v1").status.value == "purged"
+        assert "until `hybrid-memory seal train` trains another" in caplog.text
+
+
+def test_a_generator_that_is_switched_off_writes_no_more(tmp_path: Path) -> None:
+    """From the next window on, also in a memory that is open."""
+    with promoted_in(tmp_path) as memory:
+        memory.adapters.disable("generator")
+
+        assert "generator-v1" not in learned_by(memory, "The night shift at the harbour office starts at ten.")
+
+
+WINDOW: dict[str, dict[str, Any]] = {**FAST, "self_edit": {"generator": "mixed", "samples": 1}}
+
+
+def promoted_in(folder: Path) -> HybridMemory:
+    """Open a memory in which a generator was promoted."""
+    Desk(folder, name="ledger.sqlite").loop(Writer()).run(LESSONS)
+    return open_tiny_memory(folder, **WINDOW)
+
+
+def learned_by(memory: HybridMemory, text: str) -> str:
+    """Learn a text, and return the names of all that wrote its study material."""
+    record = str(memory.ingest(text, trust="operator", route="learn").record_id)
+    memory.consolidate()
+    (edit,) = memory._parts.ledger.self_edits([record])
+    return edit.generator
 
 
 # ------------------------------------------------------------ after a kill

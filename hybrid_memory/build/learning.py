@@ -11,7 +11,7 @@ from hybrid_memory.build.foundation import Foundation
 from hybrid_memory.config import Settings, home
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import ConfigError
-from hybrid_memory.protocols import Encoder, LanguageModel, Ledger, SelfEditGenerator
+from hybrid_memory.protocols import Encoder, LanguageModel, SelfEditGenerator
 from hybrid_memory.rebuilding import Rebuilding
 from hybrid_memory.trials import Trials, Workshop
 from hybrid_memory.types import Json, SelfEdit
@@ -29,7 +29,7 @@ PACKAGES = ("torch", "transformers", "peft")
 def make_consolidation(base: Foundation, *, teacher: Any) -> Consolidation:
     """Return what runs windows; the language model is loaded in the first one."""
     settings, ledger = base.settings, base.ledger
-    workshop = cache(lambda: _workshop(settings, base.encoder, base.language_model(), teacher=teacher, ledger=ledger))
+    workshop = cache(lambda: _workshop(base, base.language_model(), teacher=teacher))
     trials = Trials(
         ledger=ledger,
         store=base.store,
@@ -75,16 +75,17 @@ def make_outer_loop(base: Foundation) -> OuterLoop:
     )
 
 
-def _workshop(settings: Settings, encoder: Encoder, language_model: Any, *, teacher: Any, ledger: Ledger) -> Workshop:
+def _workshop(base: Foundation, language_model: Any, *, teacher: Any) -> Workshop:
     from hybrid_memory.selfedit.restraint import ordinary_answers
     from hybrid_memory.weights.gate import Gate
     from hybrid_memory.weights.scaling import scale_adapter
     from hybrid_memory.weights.sharding import place, regroup
     from hybrid_memory.weights.trainer import LoraTrainer
 
+    settings, encoder = base.settings, base.encoder
     return Workshop(
         language_model=language_model,
-        generators=_generators(settings, encoder, language_model, teacher=teacher, ledger=ledger),
+        generators=_generators(base, language_model, teacher=teacher),
         prepare=partial(_prepared, settings, encoder, cache(partial(ordinary_answers, language_model))),
         trainer=LoraTrainer(language_model, settings.training),
         scale=scale_adapter,
@@ -121,34 +122,42 @@ def _prepared(
 
 
 def _generators(
-    settings: Settings, encoder: Encoder, language_model: LanguageModel, *, teacher: Any, ledger: Ledger
-) -> list[SelfEditGenerator]:
+    base: Foundation, language_model: LanguageModel, *, teacher: Any
+) -> Callable[[], list[SelfEditGenerator]]:
+    """Return what gives the generators that write just now."""
     from hybrid_memory.selfedit.compiled import CompiledGenerator
     from hybrid_memory.selfedit.model import ModelGenerator
     from hybrid_memory.selfedit.neighbours import Neighbours
-    from hybrid_memory.selfedit.outer_loop import serving_generator
-    from hybrid_memory.selfedit.proposals import TrainedGenerator
 
-    chosen = settings.self_edit
+    settings, chosen = base.settings, base.settings.self_edit
     if (teacher is None) != (chosen.generator != "teacher"):
         raise ConfigError(
             f"self_edit.generator is {chosen.generator!r} and {'no' if teacher is None else 'a'} teacher was given; "
             'set it to "teacher" and open with teacher=<a LlamaIndex LLM>, or neither'
         )
     if settings.training.seal_compat:
-        return [_written(settings, language_model)]
+        released: list[SelfEditGenerator] = [_written(settings, language_model)]
+        return lambda: released
     by_model = ModelGenerator(language_model, samples=chosen.samples, temperature=chosen.temperature)
-    compiled = CompiledGenerator(Neighbours(encoder, folder=home() / "words"))
-    adapter = serving_generator(ledger)
-    trained = [TrainedGenerator(language_model, adapter, settings=settings.outer_loop)] if adapter else []
+    compiled = CompiledGenerator(Neighbours(base.encoder, folder=home() / "words"))
     by_name: dict[str, list[SelfEditGenerator]] = {
-        "model": [by_model, *trained],
+        "model": [by_model],
         "compiled": [compiled],
-        "mixed": [compiled, by_model, *trained],
+        "mixed": [compiled, by_model],
         "teacher": [_taught(settings, teacher)] if teacher is not None else [],
     }
     more = [_written(settings, language_model)] if chosen.prompts else []
-    return [*by_name[chosen.generator], *more]
+    always = [*by_name[chosen.generator], *more]
+    return lambda: [*always, *(_trained(base, language_model) if by_model in always else [])]
+
+
+def _trained(base: Foundation, language_model: LanguageModel) -> list[SelfEditGenerator]:
+    """Return the generator that the outer loop trained, if one serves."""
+    from hybrid_memory.selfedit.outer_loop import serving_generator
+    from hybrid_memory.selfedit.proposals import TrainedGenerator
+
+    adapter = serving_generator(base.ledger, base.store, base=language_model.fingerprint)
+    return [TrainedGenerator(language_model, adapter, settings=base.settings.outer_loop)] if adapter else []
 
 
 def _written(settings: Settings, language_model: LanguageModel) -> SelfEditGenerator:

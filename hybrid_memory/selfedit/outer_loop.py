@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from pathlib import Path
 from statistics import fmean
 
 from hybrid_memory.config import OuterLoopSettings
-from hybrid_memory.errors import InputError, LedgerError
+from hybrid_memory.errors import AdapterError, InputError, LedgerError
 from hybrid_memory.protocols import AdapterStore, CandidateTrainer, LanguageModel, Ledger, Progress, Trainer
 from hybrid_memory.selfedit.journal import Journal
 from hybrid_memory.selfedit.proposals import Proposal, demonstration, propose, read_pairs
@@ -41,6 +42,8 @@ from hybrid_memory.types import (
 )
 
 __all__ = ["OuterLoop", "serving_generator"]
+
+log = logging.getLogger(__name__)
 
 NO_WINNER = "no sample taught more than nothing; try more samples, more passages or another reward"
 
@@ -108,13 +111,16 @@ class OuterLoop:
                 journal.add(key, report.to_json())
             reports.append(_read_report(journal[key]))
         journal.finish()
-        serving = serving_generator(self._ledger)
+        serving = self._serving()
         return GeneratorReport(
             rounds=tuple(reports),
             serving=serving.id if serving else None,
             seconds=round(time.monotonic() - started, 2),
             summary=_summary(reports),
         )
+
+    def _serving(self) -> AdapterVersion | None:
+        return serving_generator(self._ledger, self._store, base=self._lm.fingerprint)
 
     def _name(self, lessons: Sequence[Lesson], rounds: int) -> str:
         """Name a run by all that decides its outcome but the generator it begins with."""
@@ -141,7 +147,7 @@ class OuterLoop:
         started = time.monotonic()
         rewarder = Rewarder(self._lm, self._candidates, kind=self._settings.reward, seed=self._seed)
         training, held_out = self._split(lessons)
-        generator = serving_generator(self._ledger)
+        generator = self._serving()
 
         def rewarded(some: Sequence[Lesson], by: AdapterVersion | None, seed: int, what: str) -> list[list[_Sample]]:
             found = []
@@ -285,10 +291,31 @@ class OuterLoop:
         self._ledger.promote(replace(version, path=str(final)), learning={})
 
 
-def serving_generator(ledger: Ledger) -> AdapterVersion | None:
-    """Return the generator version that serves, or None: then the base model writes."""
+def serving_generator(ledger: Ledger, store: AdapterStore, *, base: str) -> AdapterVersion | None:
+    """Return the generator version that serves, or None: then the base model writes.
+
+    One that was trained on another base model than the one of this fingerprint, or whose files are damaged, does not
+    serve; the log says so.
+    """
     versions = ledger.versions(shard_id=GENERATOR)
-    return next((version for version in versions if version.status is AdapterStatus.ACTIVE), None)
+    version = next((version for version in versions if version.status is AdapterStatus.ACTIVE), None)
+    if version is None:
+        return None
+    if version.manifest.get("base") != base:
+        log.warning(
+            "%s was trained on base model %s, this is %s; the model writes without it, and "
+            "`hybrid-memory seal train` trains a new one",
+            version.id,
+            version.manifest.get("base"),
+            base,
+        )
+        return None
+    try:
+        store.verify(version.path)
+    except AdapterError as error:
+        log.warning("%s; the model writes without it", error)
+        return None
+    return version
 
 
 def _sample(lesson: Lesson, text: str, reward: float) -> _Sample:
