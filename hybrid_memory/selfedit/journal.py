@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from hybrid_memory.errors import LedgerError
 from hybrid_memory.types import Json
@@ -17,6 +18,7 @@ from hybrid_memory.types import Json
 __all__ = ["Journal"]
 
 DONE = ".done"
+RUN = "run"
 
 
 class Journal:
@@ -24,6 +26,7 @@ class Journal:
 
     def __init__(self, folder: Path, name: str) -> None:
         """Open the unfinished run of this name, or begin a new one; a torn last line is forgotten."""
+        self._name = name
         self._file = folder / f"{name}.jsonl"
         self._found: dict[str, Json] = {}
         try:
@@ -34,10 +37,17 @@ class Journal:
                 self._file.write_text(text, encoding="utf-8")
             for line in text.splitlines():
                 self._found.update(json.loads(line))
+            if RUN not in self._found:
+                self.add(RUN, uuid4().hex[:12])
         except (OSError, ValueError) as error:
             raise LedgerError(
                 f"the journal {self._file} cannot be read ({error}); delete it to begin the training anew"
             ) from error
+
+    @property
+    def run(self) -> str:
+        """What this run is called wherever it leaves something: no other run has this name, wherever its journal is."""
+        return f"{self._name}-{self._found[RUN]}"
 
     def __contains__(self, name: str) -> bool:
         """Tell whether there is a finding of this name."""
@@ -58,4 +68,4 @@ class Journal:
 
     def finish(self) -> None:
         """Put the file aside: the next run of this name begins anew."""
-        self._file.replace(self._file.with_suffix(DONE))
+        self._file.replace(self._file.with_name(f"{self.run}{DONE}"))

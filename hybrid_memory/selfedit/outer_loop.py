@@ -101,13 +101,12 @@ class OuterLoop:
                 f"the outer loop needs at least two lessons (one is held out) and one round; got {len(lessons)} "
                 f"lessons and {rounds} rounds"
             )
-        run = self._name(lessons, rounds)
-        journal = Journal(self._folder, run)
+        journal = Journal(self._folder, self._name(lessons, rounds))
         reports = []
         for number in range(1, rounds + 1):
             key = f"round {number}"
             if key not in journal:
-                report = self._finished(run, number) or self._round(run, number, lessons, journal, progress)
+                report = self._finished(journal.run, number) or self._round(number, lessons, journal, progress)
                 journal.add(key, report.to_json())
             reports.append(_read_report(journal[key]))
         journal.finish()
@@ -131,18 +130,14 @@ class OuterLoop:
     def _finished(self, run: str, number: int) -> RoundReport | None:
         """Return the report of a round that was settled in the ledger before its line in the journal was written."""
         for version in reversed(self._ledger.versions(shard_id=GENERATOR)):
-            if (version.manifest.get("run"), version.manifest.get("round")) == (self._run_id(run), number):
+            if (version.manifest.get("run"), version.manifest.get("round")) == (run, number):
                 return _read_report(version.metrics["report"])
         return None
-
-    def _run_id(self, run: str) -> str:
-        """Tell a repeated run from the one before it by the journals that were put aside."""
-        return f"{run}-{len(list(self._folder.glob(f'{run}*.done')))}"
 
     # ------------------------------------------------------------ one round
 
     def _round(
-        self, run: str, number: int, lessons: Sequence[Lesson], journal: Journal, progress: Progress | None
+        self, number: int, lessons: Sequence[Lesson], journal: Journal, progress: Progress | None
     ) -> RoundReport:
         started = time.monotonic()
         rewarder = Rewarder(self._lm, self._candidates, kind=self._settings.reward, seed=self._seed)
@@ -188,7 +183,7 @@ class OuterLoop:
                 report, promoted=promoted, reason=reason, held_out_after=after, trained_tokens=tokens, seconds=spent
             )
 
-        return self._train(self._run_id(run), report, best, measured, progress)
+        return self._train(journal.run, report, best, measured, progress)
 
     def _split(self, lessons: Sequence[Lesson]) -> tuple[Sequence[Lesson], Sequence[Lesson]]:
         count = min(len(lessons) - 1, max(1, round(len(lessons) * self._settings.held_out)))
