@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,10 @@ class Desk:
         self.ledger = SqlLedger.open(f"sqlite:///{folder / name}", lock_path=folder / "w.lock", lock_timeout_s=5)
         self.store = FolderAdapterStore(folder / "adapters")
 
-    def loop(self, writer: Writer, *, steps: int = 1, **given: Any) -> OuterLoop:
-        settings = TrainingSettings(epochs=1, min_steps=steps, lora_rank=2)
+    def loop(
+        self, writer: Writer, *, steps: int = 1, training: dict[str, Any] | None = None, **given: Any
+    ) -> OuterLoop:
+        settings = TrainingSettings(epochs=1, min_steps=steps, lora_rank=2, **(training or {}))
         return OuterLoop(
             language_model=writer,  # type: ignore[arg-type]  # what the loop does not ask for is left out
             candidates=Counting(),
@@ -108,6 +111,7 @@ class Desk:
             folder=self.folder / "outer_loop",
             settings=OuterLoopSettings(**{"samples": 4, "epochs": 1, **given}),
             seed=0,
+            recipe=settings.model_dump(mode="json"),
             provenance={"settings": "test"},
         )
 
@@ -337,6 +341,66 @@ def test_a_finished_run_can_be_run_once_more(desk: Desk) -> None:
 
     assert [(one.version, one.held_out_before, one.promoted) for one in report.rounds] == [("generator-v2", 2.0, False)]
     assert report.serving == "generator-v1"
+
+
+def test_a_third_run_of_the_same_lessons_trains_too(desk: Desk) -> None:
+    """Whatever earlier runs left: each run trains a generator of its own."""
+    for _ in range(3):
+        report = desk.loop(Writer()).run(LESSONS)
+
+    assert report.rounds[0].version == "generator-v3"
+    assert len(list((desk.folder / "outer_loop").glob("*.done"))) == 3
+
+
+def test_a_run_after_the_journals_were_lost_trains_too(desk: Desk) -> None:
+    """An export leaves them behind: the ledger's first version is not taken for this run's."""
+    desk.loop(Writer()).run(LESSONS)
+    for file in (desk.folder / "outer_loop").iterdir():
+        file.unlink()
+
+    assert desk.loop(Writer()).run(LESSONS).rounds[0].version == "generator-v2"
+
+
+def test_another_recipe_begins_another_run(desk: Desk) -> None:
+    """Killed and called again with other training settings: no reward of the old recipe is taken over."""
+
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.loop(Writer(), steps=1).run(LESSONS, progress=stop)
+    writer = Writer()
+
+    desk.loop(writer, steps=2).run(LESSONS)
+
+    assert writer.written == 4 * (8 + 2)
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_journal_that_was_torn_inside_a_letter_is_read(tmp_path: Path, kept: int) -> None:
+    """After one or two of the three bytes of the euro sign."""
+    journal = Journal(tmp_path, "run")
+    journal.add("a", 1)
+    with (tmp_path / "run.jsonl").open("ab") as file:
+        file.write('{"b": "€'.encode()[: -3 + kept])
+
+    again = Journal(tmp_path, "run")
+    again.add("c", 3)
+
+    found = Journal(tmp_path, "run")
+    assert ("a" in found, "b" in found, found["c"]) == (True, False, 3)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x1e"])
+def test_a_text_may_hold_any_mark_that_ends_a_line_elsewhere(tmp_path: Path, mark: str) -> None:
+    """In the journal, and in a file of lessons, which may also begin with a byte order mark."""
+    Journal(tmp_path, "run").add("a", f"one{mark}two")
+    file = tmp_path / "lessons.jsonl"
+    row = {"text": f"One{mark}two.", "questions": [{"question": "What?", "answer": "One"}]}
+    file.write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8-sig")
+
+    assert Journal(tmp_path, "run")["a"] == f"one{mark}two"
+    assert [lesson.text for lesson in read_lessons(file)] == [f"One{mark}two."]
 
 
 def test_a_torn_line_of_the_journal_is_forgotten(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def make_outer_loop(base: Foundation) -> OuterLoop:
         folder=base.folder / "outer_loop",
         settings=settings.outer_loop,
         seed=settings.training.seed,
+        recipe=settings.training.model_dump(mode="json"),
         provenance=_provenance(settings),
     )
 

@@ -71,9 +71,23 @@ class OuterLoop:
         folder: Path,
         settings: OuterLoopSettings,
         seed: int,
+        recipe: Mapping[str, Json],
         provenance: Mapping[str, Json],
     ) -> None:
-        """`trainer` trains the generator; `folder` holds the journals; `provenance` goes into every manifest."""
+        """Put the loop together.
+
+        Args:
+            language_model: samples self-edits and answers.
+            candidates: the inner loop.
+            trainer: trains the generator.
+            ledger: has the generator's versions.
+            store: has their files.
+            folder: holds the journals.
+            settings: of the loop.
+            seed: of sampling and of all training.
+            recipe: of both trainers: a run that was killed goes on only with the same one.
+            provenance: goes into every manifest.
+        """
         self._lm = language_model
         self._candidates = candidates
         self._trainer = trainer
@@ -82,6 +96,7 @@ class OuterLoop:
         self._folder = folder
         self._settings = settings
         self._seed = seed
+        self._recipe = recipe
         self._provenance = provenance
 
     def run(self, lessons: Sequence[Lesson], *, rounds: int = 1, progress: Progress | None = None) -> GeneratorReport:
@@ -124,7 +139,8 @@ class OuterLoop:
     def _name(self, lessons: Sequence[Lesson], rounds: int) -> str:
         """Name a run by all that decides its outcome but the generator it begins with."""
         content = [lesson.to_json() for lesson in lessons]
-        given = [content, rounds, self._settings.model_dump(mode="json"), self._seed, self._lm.fingerprint]
+        settings = self._settings.model_dump(mode="json")
+        given = [content, rounds, settings, dict(self._recipe), self._seed, self._lm.fingerprint]
         return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:12]
 
     def _finished(self, run: str, number: int) -> RoundReport | None:
