@@ -40,7 +40,7 @@ def journalled(folder: Path) -> dict[str, dict[str, list[tuple[str, float]]]]:
     """Return "generator seed" -> passage -> its samples with their rewards, in the order of the passages."""
     found: dict[str, dict[str, list[tuple[str, float]]]] = {}
     for file in sorted(folder.glob("*.done")):
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_bytes().splitlines():  # of bytes, so that no mark inside a text ends a line
             for key, value in json.loads(line).items():
                 if key.count(" ") == 2:
                     generator, _, passage = key.rpartition(" ")

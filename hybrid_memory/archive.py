@@ -50,11 +50,11 @@ def export(folder: Path, ledger: Ledger, path: Path) -> Path:
 def _portable(settings: Path) -> str:
     """Return the settings without ledger.url: what is restored must not write to the old ledger."""
     lines, table = [], ""
-    for line in settings.read_text(encoding="utf-8").splitlines():
+    for line in settings.read_text(encoding="utf-8").split("\n"):  # splitlines() would also cut at U+2028
         table = line.strip() if line.strip().startswith("[") else table
         if not re.match(r"\s*ledger\.url\s*=" if table != "[ledger]" else r"\s*url\s*=", line):
             lines.append(line)
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(lines)
     if "url" in tomllib.loads(text).get("ledger", {}):
         raise InputError(f"{settings} names the ledger's database inside another line; write url = … on its own")
     return text

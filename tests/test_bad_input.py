@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -421,6 +422,7 @@ def run(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 HOLDER = """
 import sys
+import tomllib
 from filelock import FileLock
 with FileLock(sys.argv[1]):
     print("READY", flush=True)
@@ -517,6 +519,7 @@ def test_an_adapter_that_does_not_fit_on_the_disk_leaves_its_records_waiting(fol
 LEARNER = """
 import signal
 import sys
+import tomllib
 from pathlib import Path
 from tiny_flow import open_memory
 
@@ -546,3 +549,14 @@ def test_ctrl_c_during_a_window_keeps_the_queue_and_frees_the_leases(folder: Pat
         assert not list((folder / "adapters").glob(".candidate*"))
         assert memory.doctor()["problems"] == []
         assert memory.consolidate().learned == 1
+
+
+def test_settings_with_a_mark_that_ends_a_line_elsewhere_are_exported_whole(tmp_path: Path) -> None:
+    """U+2028 inside a canary's text stays inside its string."""
+    settings = tmp_path / "memory.toml"
+    settings.write_text('[gate]\ncanaries = [["One\u2028two?", "ten"]]\n\n[ledger]\nurl = "x"\n', encoding="utf-8")
+
+    assert tomllib.loads(archive._portable(settings)) == {
+        "gate": {"canaries": [["One\u2028two?", "ten"]]},
+        "ledger": {},
+    }

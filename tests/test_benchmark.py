@@ -115,6 +115,23 @@ def test_questions_are_read_from_json_lines(tmp_path: Path) -> None:
     assert read_questions(file) == [Example("When?", "ten")]
 
 
+def test_questions_may_hold_any_mark_that_ends_a_line_elsewhere(tmp_path: Path) -> None:
+    """In a file that begins with a byte order mark, as some editors write it."""
+    file = tmp_path / "q.jsonl"
+    file.write_text('{"question": "One\u2028two?", "answer": "ten"}\n', encoding="utf-8-sig")
+
+    assert read_questions(file) == [Example("One\u2028two?", "ten")]
+
+
+def test_questions_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
+    """With the place of the first bad byte."""
+    file = tmp_path / "q.jsonl"
+    file.write_bytes(b'{"question": "\xff"}')
+
+    with pytest.raises(InputError, match=r"is not UTF-8 text \(byte 14\)"):
+        read_questions(file)
+
+
 @pytest.mark.parametrize("line", ["When?", '{"question": "When?"}', "[1]"])
 def test_a_line_that_is_no_question_is_named(tmp_path: Path, line: str) -> None:
     """With its file and number."""

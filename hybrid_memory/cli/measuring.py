@@ -78,4 +78,9 @@ def read_questions(file: Path) -> list[Example]:
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
         raise InputError(f"there is no file {file}")
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text (byte {error.start}); convert it first") from error
+    # splitlines() would also cut at U+2028 inside a text
+    return [line.strip() for line in text.split("\n") if line.strip()]

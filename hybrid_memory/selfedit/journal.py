@@ -31,18 +31,24 @@ class Journal:
         self._found: dict[str, Json] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = self._file.read_text(encoding="utf-8") if self._file.exists() else ""
-            if text and not text.endswith("\n"):  # a crash in the middle of a line
-                text = text[: text.rfind("\n") + 1]
-                self._file.write_text(text, encoding="utf-8")
-            for line in text.splitlines():
+            for line in self._lines():
                 self._found.update(json.loads(line))
             if RUN not in self._found:
                 self.add(RUN, uuid4().hex[:12])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise LedgerError(
                 f"the journal {self._file} cannot be read ({error}); delete it to begin the training anew"
             ) from error
+
+    def _lines(self) -> list[bytes]:
+        """Return the lines of the file, which loses one that a crash tore, perhaps in the middle of a letter."""
+        if not self._file.exists():
+            return []
+        content = self._file.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            os.truncate(self._file, len(whole))
+        return [line for line in whole.split(b"\n") if line]
 
     @property
     def run(self) -> str:

@@ -25,7 +25,7 @@ def read_lessons(path: Path) -> list[Lesson]:
         InputError: there is no such file, it is empty, or a line is no lesson; the message names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines() would also cut at U+2028 inside a text
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}); give a file of JSON lines like {_ACCEPTED}") from error
     lessons = [_lesson(line, f"{path.name}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
