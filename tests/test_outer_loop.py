@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,17 +52,21 @@ class Writer:
         self.fingerprint = self.real.fingerprint
         self.learns = learns
         self.written = 0
+        self.scored = 0
+        self.late_s = 0.0
 
     def generate(
         self, prompts: Sequence[Sequence[Turn]], *, adapters: Sequence[AdapterVersion] = (), **_: Any
     ) -> list[Generation]:
         self.written += len(prompts)
+        time.sleep(self.late_s)
         name = next(name for name in NAMES if name in prompts[0][-1].content)
         good = len(prompts) if adapters and self.learns else 1
         texts = [GOOD if number < good else POOR if number < 3 else "I do not know." for number in range(len(prompts))]
         return [said(text.format(name=name)) for text in texts]
 
     def score(self, pairs: Sequence[tuple[Sequence[Turn], str]], **_: Any) -> list[float]:
+        self.scored += len(pairs)
         return [-5.0] * len(pairs)
 
     def release(self, adapter_id: str) -> None:
@@ -205,6 +210,65 @@ def test_the_generators_shard_is_not_due_and_serves_no_question(desk: Desk) -> N
     assert version is not None
     assert version.record_ids == ()
     assert version.manifest["settings"] == "test"
+
+
+# ------------------------------------------------------------ what cannot be learned from
+
+
+def test_a_lesson_that_is_too_long_is_left_out_before_anything_is_sampled(desk: Desk) -> None:
+    """Its 1,100 letters are as many tokens here, and 1,024 are accepted; the others are learned from."""
+    writer = Writer()
+    long = Lesson(text="Ann mends. " * 100, questions=(Example("Who mends?", "Ann"),))
+
+    report = desk.loop(writer).run([long, *LESSONS])
+
+    ((name, reason),) = report.left_out.items()
+    assert name == "lesson 1 (Ann mends. Ann mends. Ann mends. Ann men…)"
+    assert "at most 1024 are accepted; split the text, or raise training.max_tokens" in reason
+    assert "1 lesson left out" in report.summary
+    assert (report.serving, writer.written) == ("generator-v1", 4 * (8 + 2))
+
+
+@pytest.mark.parametrize("questions", [(), (Example("Who?", " "),), (Example("", "Ann"),)])
+def test_a_lesson_without_a_whole_question_is_left_out(desk: Desk, questions: tuple[Example, ...]) -> None:
+    """Nothing would tell what its self-edits taught."""
+    report = desk.loop(Writer()).run([*LESSONS, Lesson(text="Ann rests.", questions=questions)])
+
+    assert report.left_out == {"lesson 9 (Ann rests.)": "it has no question, or one without text or answer"}
+
+
+def test_too_few_lessons_that_fit_are_refused_with_the_reason(desk: Desk) -> None:
+    """The error says why each was left out."""
+    long = Lesson(text="Ann mends. " * 100, questions=(Example("Who mends?", "Ann"),))
+
+    with pytest.raises(InputError, match=r"at least two lessons .*lesson 2 \(Ann .*at most 1024 are accepted"):
+        desk.loop(Writer()).run([LESSONS[0], long])
+
+
+def test_a_sample_that_is_too_long_to_learn_from_is_refused(desk: Desk) -> None:
+    """A question of 1,000 letters: refused beside the one in no form, so 2 of 4 samples for each of 6 passages."""
+    writer = Writer()
+    write = writer.generate
+
+    def at_length(prompts: Any, **given: Any) -> list[Generation]:
+        said_ones = write(prompts, **given)
+        return [said(said_ones[0].text.replace("Who mends", "Who mends" + " and mends" * 100)), *said_ones[1:]]
+
+    writer.generate = at_length  # type: ignore[method-assign]
+
+    (one,) = desk.loop(writer).run(LESSONS).rounds
+
+    assert (one.refused, one.best_reward, one.winners) == (12, 1.0, 6)
+
+
+def test_a_generator_whose_loss_is_no_number_is_rejected_with_the_reason(desk: Desk) -> None:
+    """Everything overflows at this scale: the round says so, and the same call does not try it again for ever."""
+    report = desk.loop(Writer(), steps=3, training={"lora_alpha": 1e300}).run(LESSONS)
+
+    (one,) = report.rounds
+    assert (one.version, one.promoted, one.held_out_after) == (None, False, None)
+    assert one.reason.startswith("the generator's training failed: the loss became ")
+    assert report.serving is None
 
 
 # ------------------------------------------------------------ a generator that cannot serve
@@ -452,6 +516,20 @@ def test_the_reward_of_accuracy_is_the_rise_of_right_answers() -> None:
     rewarder = Rewarder(writer, Counting(), kind="accuracy", seed=0)  # type: ignore[arg-type]
 
     assert rewarder.reward(LESSONS[0], [proposal(POOR.format(name="Ann")), proposal("")]) == [1.0, 0.0]
+
+
+def test_a_reward_that_is_no_number_is_nothing() -> None:
+    """The last step of an inner loop can spoil the weights after the loss was still a number."""
+
+    class Spoilt(Counting):
+        def train(self, candidates: Sequence[Sequence[StudyItem]], **given: Any) -> Counted:
+            stack = super().train(candidates, **given)
+            stack.questions = [float("nan")] * len(candidates)  # type: ignore[list-item]
+            return stack
+
+    rewarder = Rewarder(Writer(), Spoilt(), kind="logprob", seed=0)  # type: ignore[arg-type]
+
+    assert rewarder.reward(LESSONS[0], [proposal(GOOD.format(name="Ann")), proposal("")]) == [0.0, 0.0]
 
 
 def test_the_rubric_is_the_mean_of_four_marks() -> None:

@@ -40,7 +40,8 @@ def train(
         text = "Stopped. The rewards so far are kept; the same command goes on from there."
         here.say(text)
         return Output({"interrupted": True, "summary": text}, None, code=130)
-    return Output(report.to_json(), "\n".join([report.summary, *(_line(one) for one in report.rounds)]))
+    left_out = [f"  {lesson} left out: {why}" for lesson, why in report.left_out.items()]
+    return Output(report.to_json(), "\n".join([report.summary, *left_out, *(_line(one) for one in report.rounds)]))
 
 
 def _line(report: RoundReport) -> str:

@@ -83,6 +83,10 @@ class Trainer(Protocol):
         """Train a fresh adapter, write it into `folder`, return tokens, steps, seconds, losses."""
         ...
 
+    def require_fit(self, items: Sequence[StudyItem], *, more: int = 0) -> None:
+        """Raise InputError when an item, or one with `more` tokens after it, is too long to be trained on."""
+        ...
+
 
 class Candidates(Protocol):
     """Adapters that were trained together, in memory only."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import fmean
 
 from hybrid_memory.config import OuterLoopSettings
-from hybrid_memory.errors import AdapterError, InputError, LedgerError
+from hybrid_memory.errors import AdapterError, ConsolidationError, InputError, LedgerError
 from hybrid_memory.protocols import AdapterStore, CandidateTrainer, LanguageModel, Ledger, Progress, Trainer
 from hybrid_memory.selfedit.journal import Journal
 from hybrid_memory.selfedit.proposals import Proposal, demonstration, propose, read_pairs
@@ -39,12 +39,15 @@ from hybrid_memory.types import (
     RoundReport,
     Scope,
     Shard,
+    StudyItem,
 )
 
 __all__ = ["OuterLoop", "serving_generator"]
 
 log = logging.getLogger(__name__)
 
+NAMED_BY = 40
+"""Letters of a lesson's text in its name."""
 NO_WINNER = "no sample taught more than nothing; try more samples, more passages or another reward"
 
 
@@ -103,18 +106,23 @@ class OuterLoop:
         """Train the generator; safe to kill at any instruction, and continued by the same call.
 
         Args:
-            lessons: at least two; the last ones, `held_out` of them, are only ever written for by the gate.
+            lessons: at least two; the last ones, `held_out` of them, are only ever written for by the gate. One that
+                is too long to learn from, or has no whole question, is left out with the reason.
             rounds: how often to sample and train.
             progress: told what is rewarded and trained.
 
         Raises:
-            InputError: fewer than two lessons, or no round.
+            InputError: fewer than two lessons that can be learned from, or no round.
         """
         started = time.monotonic()
+        left_out = {number: why for number, one in enumerate(lessons) if (why := self._unfit(one))}
+        named = {_named(number, lessons[number]): why for number, why in left_out.items()}
+        lessons = [lesson for number, lesson in enumerate(lessons) if number not in left_out]
         if len(lessons) < 2 or rounds < 1:
+            told = "".join(f"; left out: {name}, {why}" for name, why in named.items())
             raise InputError(
                 f"the outer loop needs at least two lessons (one is held out) and one round; got {len(lessons)} "
-                f"lessons and {rounds} rounds"
+                f"lessons and {rounds} rounds{told}"
             )
         journal = Journal(self._folder, self._name(lessons, rounds))
         reports = []
@@ -130,8 +138,23 @@ class OuterLoop:
             rounds=tuple(reports),
             serving=serving.id if serving else None,
             seconds=round(time.monotonic() - started, 2),
-            summary=_summary(reports),
+            summary=_summary(reports, len(left_out)),
+            left_out=named,
         )
+
+    def _unfit(self, lesson: Lesson) -> str:
+        """Say why a lesson cannot be learned from; "" if it can, however long a self-edit is sampled for it."""
+        if not lesson.questions or not all(one.prompt.strip() and one.response.strip() for one in lesson.questions):
+            return "it has no question, or one without text or answer"
+        begun = replace(demonstration(lesson.text, Proposal("", ())), response="Q")
+        return self._too_long(begun, more=self._settings.max_new_tokens)
+
+    def _too_long(self, item: StudyItem, *, more: int = 0) -> str:
+        try:
+            self._trainer.require_fit([item], more=more)
+        except InputError as error:
+            return str(error)
+        return ""
 
     def _serving(self) -> AdapterVersion | None:
         return serving_generator(self._ledger, self._store, base=self._lm.fingerprint)
@@ -221,9 +244,19 @@ class OuterLoop:
                 max_new_tokens=self._settings.max_new_tokens,
                 adapters=[generator] if generator else (),
             )
-            rewards = rewarder.reward(lesson, proposals)
+            rewards = rewarder.reward(lesson, [self._usable(lesson, one) for one in proposals])
             journal.add(key, [[one.text, value] for one, value in zip(proposals, rewards, strict=True)])
-        return [_sample(lesson, text, value) for text, value in _pairs(journal[key])]
+        return [self._sample(lesson, text, value) for text, value in _pairs(journal[key])]
+
+    def _sample(self, lesson: Lesson, text: str, reward: float) -> _Sample:
+        proposal = Proposal(text, tuple(read_pairs(text, lesson.text)))
+        return _Sample(lesson, self._usable(lesson, proposal), reward)
+
+    def _usable(self, lesson: Lesson, proposal: Proposal) -> Proposal:
+        """Return a proposal, without its pairs if the generator could not be trained to write them."""
+        if proposal.items and self._too_long(demonstration(lesson.text, proposal)):
+            return replace(proposal, items=())
+        return proposal
 
     def _winners(self, number: int, samples: Sequence[Sequence[_Sample]], journal: Journal) -> list[_Sample]:
         """Return the best usable sample of each passage, this round's or an earlier one's, if it taught anything."""
@@ -232,7 +265,7 @@ class OuterLoop:
         pool = [one for row in samples for one in row]
         for joined, value in earlier:
             text, written = json.loads(joined)
-            pool.append(_sample(texts[text], written, value))
+            pool.append(self._sample(texts[text], written, value))
         best: dict[str, _Sample] = {}
         for one in sorted(pool, key=lambda sample: -sample.reward):
             if one.proposal.items and one.reward > 0:
@@ -258,7 +291,12 @@ class OuterLoop:
         # the passage has to be read in another way, so the adapter acts on it too
         asked = Directives(learning_rate=self._settings.learning_rate, acts_on="all")
         with self._store.stage(GENERATOR, number) as folder:
-            trained = self._trainer.train(items, seed=self._seed, folder=folder, directives=asked, progress=progress)
+            try:
+                trained = self._trainer.train(
+                    items, seed=self._seed, folder=folder, directives=asked, progress=progress
+                )
+            except ConsolidationError as error:
+                return replace(report, reason=f"the generator's training failed: {error}")
             candidate = AdapterVersion(
                 id=f"{GENERATOR}-v{number}",
                 shard_id=GENERATOR,
@@ -329,8 +367,9 @@ def serving_generator(ledger: Ledger, store: AdapterStore, *, base: str) -> Adap
     return version
 
 
-def _sample(lesson: Lesson, text: str, reward: float) -> _Sample:
-    return _Sample(lesson, Proposal(text, tuple(read_pairs(text, lesson.text))), reward)
+def _named(place: int, lesson: Lesson) -> str:
+    text = lesson.text if len(lesson.text) <= NAMED_BY else f"{lesson.text[:NAMED_BY]}…"
+    return f"lesson {place + 1} ({text})"
 
 
 def _mean(rows: Sequence[Sequence[_Sample]]) -> float:
@@ -347,7 +386,9 @@ def _read_report(value: Json) -> RoundReport:
     return RoundReport(**value)  # type: ignore[arg-type]  # what to_json() of this class wrote
 
 
-def _summary(reports: Sequence[RoundReport]) -> str:
+def _summary(reports: Sequence[RoundReport], left_out: int) -> str:
     last = reports[-1]
     promoted = sum(report.promoted for report in reports)
-    return f"{promoted} of {len(reports)} generators promoted; last: {last.version or 'none trained'}, {last.reason}"
+    missing = f"; {left_out} lesson{'s' * (left_out > 1)} left out" if left_out else ""
+    told = f"{promoted} of {len(reports)} generators promoted; last: {last.version or 'none trained'}, {last.reason}"
+    return told + missing

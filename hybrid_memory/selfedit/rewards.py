@@ -10,6 +10,7 @@ reliability of only 0.17 to 0.45 (SEAL's result files).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -55,8 +56,8 @@ class Rewarder:
         "accuracy": how many more of the answers contain the gold answer, as a share.
         "rubric": what the text looks like, in [0, 1]; nothing is trained. See `rubric`.
 
-        A proposal with nothing usable is worth what the passage alone is worth; one whose loss became no number
-        is worth nothing (0).
+        A proposal with nothing usable is worth what the passage alone is worth; one whose loss or reward became no
+        number is worth nothing (0).
         """
         if self._kind == "rubric":
             return [rubric(lesson.text, proposal) for proposal in proposals]
@@ -74,7 +75,7 @@ class Rewarder:
             base = self._base_logprob(lesson, chats, golds)
             raw = [fmean(row) - base for row in stack.score(list(zip(chats, golds, strict=True)))]
         worth = {
-            one: 0.0 if report["failure"] else value
+            one: value if math.isfinite(value) and not report["failure"] else 0.0
             for one, value, report in zip(distinct, raw, stack.reports, strict=True)
         }
         return [worth[one] for one in material]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hybrid_memory.types.scopes import Scope
 from hybrid_memory.types.values import Json, Value
@@ -53,14 +53,14 @@ class RoundReport(Value):
 
     round: int
     version: str | None
-    """The generator that was trained; None when no self-edit was worth learning from."""
+    """The generator that was trained; None when no self-edit was worth learning from, or its training failed."""
     promoted: bool
     reason: str
     """Why it serves, or why it does not."""
     winners: int
     """Self-edits that the generator was trained on, those of earlier rounds included."""
     refused: int
-    """Samples without a single usable question."""
+    """Samples without a single usable question, or too long to learn from."""
     mean_reward: float
     """Over all samples on the training passages."""
     best_reward: float
@@ -82,3 +82,5 @@ class GeneratorReport(Value):
     seconds: float
     summary: str
     """One line for people."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """lesson, by its place and first words -> why nothing was sampled for it."""

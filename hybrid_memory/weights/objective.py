@@ -30,7 +30,7 @@ from hybrid_memory.weights.layer_split import LayerSplit, can_be_continued, can_
 from hybrid_memory.weights.prefix import prefix_of
 from hybrid_memory.weights.sequences import Sequences
 
-__all__ = ["Objective", "ResponseLoss"]
+__all__ = ["Objective", "ResponseLoss", "require_length"]
 
 LOWER_BATCH = 32
 """Rows whose lower activations are computed together."""
@@ -123,7 +123,7 @@ class ResponseLoss:
             _require_plain_head(self._lm)
             self._part()
             encoded = [self._lm.training_tokens(self._chat(item), item.response) for item in items]
-            _require_length(encoded, self._settings.max_tokens)
+            require_length(encoded, self._settings.max_tokens)
             begun = [self._quiet(start) for _, start in encoded]
             frozen = self._frozen(encoded, begun)
             soft = soft_targets(self._lm, items, self._settings)
@@ -207,11 +207,13 @@ class ResponseLoss:
         return kept
 
 
-def _require_length(encoded: Sequence[tuple[list[int], int]], most: int) -> None:
+def require_length(encoded: Sequence[tuple[list[int], int]], most: int, *, more: int = 0) -> None:
+    """Raise InputError when a sequence, with `more` tokens that may come to it, has more than `most`."""
     longest = max(len(ids) for ids, _ in encoded)
-    if longest > most:
+    if longest + more > most:
+        grown = f" and may get {more} more" if more else ""
         raise InputError(
-            f"a training sequence has {longest} tokens, at most {most} are accepted; "
+            f"a training sequence has {longest} tokens{grown}, at most {most} are accepted; "
             "split the text, or raise training.max_tokens"
         )
 
