@@ -44,7 +44,7 @@ def journalled(folder: Path) -> dict[str, dict[str, list[tuple[str, float]]]]:
             for key, value in json.loads(line).items():
                 if key.count(" ") == 2:
                     generator, _, passage = key.rpartition(" ")
-                    found.setdefault(generator, {})[passage] = [(text, reward) for text, reward in value]
+                    found.setdefault(generator, {})[passage] = [(text, reward) for text, reward in value["samples"]]
     return found
 
 

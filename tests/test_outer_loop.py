@@ -375,6 +375,34 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path, stopped_at: 
 
     assert _timeless(report) == _timeless(whole)
     assert first.written + second.written == 4 * (8 + 2)
+    assert first.scored + second.scored == 8
+
+
+def test_what_the_base_answers_is_asked_once_for_all_rounds(desk: Desk) -> None:
+    """It knows no adapter, so it cannot change: one question for each of 8 lessons."""
+    writer = Writer()
+
+    desk.loop(writer).run(LESSONS, rounds=2)
+
+    assert writer.scored == 8
+
+
+def test_the_time_before_a_kill_is_in_the_report(desk: Desk) -> None:
+    """Eight lessons took a tenth of a second each; then it was killed, and went on without delay."""
+
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if (note, done) == ("held out, before", 2):
+            raise KeyboardInterrupt
+
+    slow = Writer()
+    slow.late_s = 0.1
+    with pytest.raises(KeyboardInterrupt):
+        desk.loop(slow).run(LESSONS, progress=stop)
+
+    report = desk.loop(Writer()).run(LESSONS)
+
+    assert report.rounds[0].seconds >= 0.8
+    assert report.seconds == report.rounds[0].seconds
 
 
 def test_a_round_that_was_settled_is_not_trained_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,7 +518,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
 
 
 def _timeless(report: Any) -> Any:
-    return [{**one.to_json(), "seconds": 0, "trained_tokens": 0} for one in report.rounds], report.serving
+    return [{**one.to_json(), "seconds": 0} for one in report.rounds], report.serving
 
 
 # ------------------------------------------------------------ rewards
@@ -610,8 +638,9 @@ def test_too_little_to_learn_from_is_refused(desk: Desk, count: int, rounds: int
 
 
 def test_the_generator_has_epochs_and_least_steps_of_its_own(tmp_path: Path) -> None:
-    """Those of `outer_loop`, not of the shards' training."""
-    groups = {"outer_loop": {"epochs": 3, "min_steps": 11}, "training": {"epochs": 5, "min_steps": 70}}
+    """Those of `outer_loop`, not of the shards' training; and its rate, however small."""
+    loop = {"epochs": 3, "min_steps": 11}
+    groups = {"outer_loop": loop, "training": {"epochs": 5, "min_steps": 70}}
     with open_tiny_memory(tmp_path, **groups) as memory:
         trainer: Any = memory._parts.outer_loop()._trainer
 

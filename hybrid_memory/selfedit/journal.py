@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -71,6 +71,12 @@ class Journal:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def once(self, name: str, make: Callable[[], Json]) -> Json:
+        """Return a finding; it is made, and kept, if there is none of this name yet."""
+        if name not in self:
+            self.add(name, make())
+        return self[name]
 
     def finish(self) -> None:
         """Put the file aside: the next run of this name begins anew."""

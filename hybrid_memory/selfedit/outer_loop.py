@@ -19,8 +19,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from hybrid_memory.config import OuterLoopSettings
 from hybrid_memory.errors import AdapterError, ConsolidationError, InputError, LedgerError
@@ -58,6 +60,18 @@ class _Sample:
     lesson: Lesson
     proposal: Proposal
     reward: float
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What a round took so far, what it took before a kill included."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def on(self, report: RoundReport) -> RoundReport:
+        """Return the report with what was spent."""
+        return replace(report, trained_tokens=self.tokens, seconds=round(self.seconds, 2))
 
 
 class OuterLoop:
@@ -114,7 +128,6 @@ class OuterLoop:
         Raises:
             InputError: fewer than two lessons that can be learned from, or no round.
         """
-        started = time.monotonic()
         left_out = {number: why for number, one in enumerate(lessons) if (why := self._unfit(one))}
         named = {_named(number, lessons[number]): why for number, why in left_out.items()}
         lessons = [lesson for number, lesson in enumerate(lessons) if number not in left_out]
@@ -137,7 +150,7 @@ class OuterLoop:
         return GeneratorReport(
             rounds=tuple(reports),
             serving=serving.id if serving else None,
-            seconds=round(time.monotonic() - started, 2),
+            seconds=round(sum(report.seconds for report in reports), 2),
             summary=_summary(reports, len(left_out)),
             left_out=named,
         )
@@ -178,15 +191,20 @@ class OuterLoop:
     def _round(
         self, number: int, lessons: Sequence[Lesson], journal: Journal, progress: Progress | None
     ) -> RoundReport:
-        started = time.monotonic()
         rewarder = Rewarder(self._lm, self._candidates, kind=self._settings.reward, seed=self._seed)
         training, held_out = self._split(lessons)
         generator = self._serving()
+        spent = _Spent()
 
         def rewarded(some: Sequence[Lesson], by: AdapterVersion | None, seed: int, what: str) -> list[list[_Sample]]:
             found = []
             for done, lesson in enumerate(some, start=1):
-                found.append(self._rewarded(lesson, by, seed, rewarder, journal))
+                key = f"{by.id if by else 'base'} {seed} {_content(lesson)}"
+                entry: Any = journal.once(key, partial(self._entry, number, lesson, by, seed, rewarder, journal))
+                if entry["round"] == number:  # what was held out may have been rewarded as the last round's candidate
+                    spent.tokens += entry["tokens"]
+                    spent.seconds += entry["seconds"]
+                found.append([self._sample(lesson, text, value) for text, value in entry["samples"]])
                 if progress is not None:
                     progress("reward", done, len(some), what)
             return found
@@ -205,48 +223,53 @@ class OuterLoop:
             best_reward=round(fmean(max(one.reward for one in row) for row in samples), 4),
             held_out_before=_mean(before),
             held_out_after=None,
-            trained_tokens=rewarder.trained_tokens,
-            seconds=round(time.monotonic() - started, 2),
+            trained_tokens=0,
+            seconds=0.0,
         )
         if not best:
-            return report
+            return spent.on(report)
 
         def measured(candidate: AdapterVersion) -> RoundReport:
             after = _mean(rewarded(held_out, candidate, self._seed, "held out, after"))
             promoted = after - report.held_out_before > self._settings.min_gain
             moved = f"{report.held_out_before:.3f} to {after:.3f}"
             reason = f"mean reward on {len(held_out)} held-out passages went from {moved}"
-            tokens = rewarder.trained_tokens
-            spent = round(time.monotonic() - started, 2)
-            return replace(
-                report, promoted=promoted, reason=reason, held_out_after=after, trained_tokens=tokens, seconds=spent
-            )
+            return replace(report, promoted=promoted, reason=reason, held_out_after=after)
 
-        return self._train(journal.run, report, best, measured, progress)
+        return self._train(journal.run, report, best, measured, spent, progress)
 
     def _split(self, lessons: Sequence[Lesson]) -> tuple[Sequence[Lesson], Sequence[Lesson]]:
         count = min(len(lessons) - 1, max(1, round(len(lessons) * self._settings.held_out)))
         return lessons[:-count], lessons[-count:]
 
-    def _rewarded(
-        self, lesson: Lesson, generator: AdapterVersion | None, seed: int, rewarder: Rewarder, journal: Journal
-    ) -> list[_Sample]:
-        """Sample and reward one lesson, or read it from the journal."""
-        content = hashlib.sha256(json.dumps(lesson.to_json(), sort_keys=True).encode()).hexdigest()[:12]
-        key = f"{generator.id if generator else 'base'} {seed} {content}"
-        if key not in journal:
-            proposals = propose(
-                lesson.text,
-                self._lm,
-                samples=self._settings.samples,
-                seed=seed,
-                temperature=self._settings.temperature,
-                max_new_tokens=self._settings.max_new_tokens,
-                adapters=[generator] if generator else (),
-            )
-            rewards = rewarder.reward(lesson, [self._usable(lesson, one) for one in proposals])
-            journal.add(key, [[one.text, value] for one, value in zip(proposals, rewards, strict=True)])
-        return [self._sample(lesson, text, value) for text, value in _pairs(journal[key])]
+    def _entry(
+        self,
+        number: int,
+        lesson: Lesson,
+        generator: AdapterVersion | None,
+        seed: int,
+        rewarder: Rewarder,
+        journal: Journal,
+    ) -> Json:
+        """Sample and reward one lesson; return it as it stands in the journal."""
+        started, before = time.monotonic(), rewarder.trained_tokens
+        proposals = propose(
+            lesson.text,
+            self._lm,
+            samples=self._settings.samples,
+            seed=seed,
+            temperature=self._settings.temperature,
+            max_new_tokens=self._settings.max_new_tokens,
+            adapters=[generator] if generator else (),
+        )
+        base: Any = journal.once(f"base {_content(lesson)}", lambda: rewarder.base(lesson))
+        rewards = rewarder.reward(lesson, [self._usable(lesson, one) for one in proposals], base=base)
+        return {
+            "round": number,
+            "samples": [[one.text, value] for one, value in zip(proposals, rewards, strict=True)],
+            "tokens": rewarder.trained_tokens - before,
+            "seconds": round(time.monotonic() - started, 3),
+        }
 
     def _sample(self, lesson: Lesson, text: str, reward: float) -> _Sample:
         proposal = Proposal(text, tuple(read_pairs(text, lesson.text)))
@@ -282,10 +305,12 @@ class OuterLoop:
         report: RoundReport,
         best: Sequence[_Sample],
         measured: Callable[[AdapterVersion], RoundReport],
+        spent: _Spent,
         progress: Progress | None,
     ) -> RoundReport:
         """Train a generator on the winners, measure it on the held-out passages, and promote or reject it."""
         self._make_shard()
+        started = time.monotonic()
         number = self._ledger.next_number(GENERATOR)
         items = [demonstration(one.lesson.text, one.proposal) for one in best]
         # the passage has to be read in another way, so the adapter acts on it too
@@ -296,7 +321,9 @@ class OuterLoop:
                     items, seed=self._seed, folder=folder, directives=asked, progress=progress
                 )
             except ConsolidationError as error:
-                return replace(report, reason=f"the generator's training failed: {error}")
+                return spent.on(replace(report, reason=f"the generator's training failed: {error}"))
+            finally:
+                spent.seconds += time.monotonic() - started
             candidate = AdapterVersion(
                 id=f"{GENERATOR}-v{number}",
                 shard_id=GENERATOR,
@@ -315,7 +342,7 @@ class OuterLoop:
                 metrics={},
             )
             try:
-                outcome = replace(measured(candidate), version=candidate.id)
+                outcome = spent.on(replace(measured(candidate), version=candidate.id))
             finally:
                 self._lm.release(candidate.id)
             self._settle(replace(candidate, metrics={"report": outcome.to_json()}), folder, outcome.promoted)
@@ -365,6 +392,10 @@ def serving_generator(ledger: Ledger, store: AdapterStore, *, base: str) -> Adap
         log.warning("%s; the model writes without it", error)
         return None
     return version
+
+
+def _content(lesson: Lesson) -> str:
+    return hashlib.sha256(json.dumps(lesson.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _named(place: int, lesson: Lesson) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from hybrid_memory.evidence import ask
@@ -29,14 +28,6 @@ FULL_MARKS = 6
 """Pairs from which on a sample has full marks for its length."""
 
 
-@dataclass(slots=True)
-class _Base:
-    """What the model answers without having studied: asked once per lesson."""
-
-    logprob: float | None = None
-    accuracy: float | None = None
-
-
 class Rewarder:
     """Rewards the proposals of one lesson together."""
 
@@ -46,15 +37,30 @@ class Rewarder:
         self._trainer = trainer
         self._kind = kind
         self._seed = seed
-        self._base: dict[Lesson, _Base] = {}
         self.trained_tokens = 0
 
-    def reward(self, lesson: Lesson, proposals: Sequence[Proposal]) -> list[float]:
+    def base(self, lesson: Lesson) -> float:
+        """Return what the model that has not studied is worth: the same in every round."""
+        if self._kind == "rubric":
+            return 0.0
+        chats, golds = _asked(lesson)
+        if self._kind == "accuracy":
+            answers = self._lm.generate(chats, max_new_tokens=ANSWER_TOKENS)
+            return _accuracy([one.text for one in answers], golds)
+        return fmean(self._lm.score(list(zip(chats, golds, strict=True))))
+
+    def reward(self, lesson: Lesson, proposals: Sequence[Proposal], *, base: float | None = None) -> list[float]:
         """Return the reward of each proposal.
 
-        "logprob": how much likelier the gold answers became, mean nats per token, closed-book.
-        "accuracy": how many more of the answers contain the gold answer, as a share.
-        "rubric": what the text looks like, in [0, 1]; nothing is trained. See `rubric`.
+        Args:
+            lesson: the passage that the proposals were written for.
+            proposals: trained together.
+            base: what `base` says of this lesson, if that is known already.
+
+        Returns:
+            "logprob": how much likelier the gold answers became, mean nats per token, closed-book.
+            "accuracy": how many more of the answers contain the gold answer, as a share.
+            "rubric": what the text looks like, in [0, 1]; nothing is trained. See `rubric`.
 
         A proposal with nothing usable is worth what the passage alone is worth; one whose loss or reward became no
         number is worth nothing (0).
@@ -65,33 +71,18 @@ class Rewarder:
         distinct = list(dict.fromkeys(material))
         stack = self._trainer.train(distinct, seed=self._seed)
         self.trained_tokens += sum(int(_number(report["tokens"])) for report in stack.reports)
-        chats: list[Sequence[Turn]] = [ask(one.prompt) for one in lesson.questions]
-        golds = [one.response for one in lesson.questions]
+        chats, golds = _asked(lesson)
+        before = self.base(lesson) if base is None else base
         if self._kind == "accuracy":
             answers = stack.generate([chats] * len(distinct), max_new_tokens=ANSWER_TOKENS)
-            base = self._base_accuracy(lesson, chats, golds)
-            raw = [_accuracy([one.text for one in row], golds) - base for row in answers]
+            raw = [_accuracy([one.text for one in row], golds) - before for row in answers]
         else:
-            base = self._base_logprob(lesson, chats, golds)
-            raw = [fmean(row) - base for row in stack.score(list(zip(chats, golds, strict=True)))]
+            raw = [fmean(row) - before for row in stack.score(list(zip(chats, golds, strict=True)))]
         worth = {
             one: value if math.isfinite(value) and not report["failure"] else 0.0
             for one, value, report in zip(distinct, raw, stack.reports, strict=True)
         }
         return [worth[one] for one in material]
-
-    def _base_logprob(self, lesson: Lesson, chats: Sequence[Sequence[Turn]], golds: Sequence[str]) -> float:
-        base = self._base.setdefault(lesson, _Base())
-        if base.logprob is None:
-            base.logprob = fmean(self._lm.score(list(zip(chats, golds, strict=True))))
-        return base.logprob
-
-    def _base_accuracy(self, lesson: Lesson, chats: Sequence[Sequence[Turn]], golds: Sequence[str]) -> float:
-        base = self._base.setdefault(lesson, _Base())
-        if base.accuracy is None:
-            answers = self._lm.generate(chats, max_new_tokens=ANSWER_TOKENS)
-            base.accuracy = _accuracy([one.text for one in answers], golds)
-        return base.accuracy
 
 
 def rubric(text: str, proposal: Proposal) -> float:
@@ -114,6 +105,11 @@ def rubric(text: str, proposal: Proposal) -> float:
             len(words & used) / max(1, len(words)),
         ]
     )
+
+
+def _asked(lesson: Lesson) -> tuple[list[Sequence[Turn]], list[str]]:
+    """Return the chats that ask a lesson's questions, and the gold answers."""
+    return [ask(one.prompt) for one in lesson.questions], [one.response for one in lesson.questions]
 
 
 def _accuracy(answers: Sequence[str], golds: Sequence[str]) -> float:

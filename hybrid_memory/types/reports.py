@@ -80,6 +80,7 @@ class GeneratorReport(Value):
     serving: str | None
     """The generator version that writes self-edits from now on; None: the base model."""
     seconds: float
+    """Of all rounds, what was spent before a kill included."""
     summary: str
     """One line for people."""
     left_out: Mapping[str, str] = field(default_factory=dict)
