@@ -11,7 +11,7 @@ from tiny_flow import FAST
 from hybrid_memory import HybridMemory
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.testing import open_tiny_memory
-from hybrid_memory.types import Learning
+from hybrid_memory.types import Example, Learning, Lesson
 from hybrid_memory.weights import seal_compat
 
 FERRY = "The night ferry to Lund leaves from pier nine at half past ten."
@@ -124,6 +124,26 @@ def test_the_prompts_of_the_family_add_to_what_the_model_asks(tmp_path: Path) ->
         assert shard.items > 0
         assert "written(rewrite)" in str(m.adapters.list()[0].manifest["generators"])
         assert m.studied(receipt.record_id or "")
+
+
+@pytest.mark.parametrize("generator", ["teacher", "compiled"])
+def test_seal_compat_is_refused_beside_another_writer(tmp_path: Path, generator: str) -> None:
+    """Its material is written by the model itself; a teacher was ignored without a word."""
+    teacher = Teacher(LESSON) if generator == "teacher" else None
+    with opened(tmp_path / "m", teacher, training={"seal_compat": True}, self_edit={"generator": generator}) as m:
+        m.ingest(FERRY, trust="operator", route="learn")
+        with pytest.raises(ConfigError, match=f"seal_compat .* has no part for self_edit.generator '{generator}'"):
+            m.consolidate()
+
+
+def test_seal_compat_is_refused_for_the_outer_loop(tmp_path: Path) -> None:
+    """Rewards and generator would be trained by a mixture of both recipes, and what came of it would never write."""
+    lesson = Lesson(text=FERRY, questions=(Example("Where does the ferry go?", "Lund"),))
+    with (
+        opened(tmp_path / "m", training={"seal_compat": True}) as m,
+        pytest.raises(ConfigError, match="seal_compat cannot be trained by the outer loop"),
+    ):
+        m.train_generator([lesson, lesson])
 
 
 def test_seal_compat_trains_the_released_recipe_on_released_material(

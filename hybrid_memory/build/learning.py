@@ -59,6 +59,11 @@ def make_outer_loop(base: Foundation) -> OuterLoop:
     from hybrid_memory.weights.trainer import LoraTrainer
 
     settings = base.settings
+    if settings.training.seal_compat:
+        raise ConfigError(
+            "a memory with training.seal_compat cannot be trained by the outer loop, which has a recipe of its own, "
+            "and no generator would write there; set seal_compat to false"
+        )
     language_model: Any = base.language_model()
     inner = settings.training.model_copy(update={"epochs": 1, "min_steps": settings.outer_loop.inner_steps})
     outer = {"epochs": settings.outer_loop.epochs, "min_steps": settings.outer_loop.min_steps}
@@ -135,6 +140,11 @@ def _generators(
         raise ConfigError(
             f"self_edit.generator is {chosen.generator!r} and {'no' if teacher is None else 'a'} teacher was given; "
             'set it to "teacher" and open with teacher=<a LlamaIndex LLM>, or neither'
+        )
+    if settings.training.seal_compat and chosen.generator in ("teacher", "compiled"):
+        raise ConfigError(
+            "training.seal_compat writes by SEAL's prompts with the model itself, and has no part for "
+            f"self_edit.generator {chosen.generator!r}; leave the generator out, or set seal_compat to false"
         )
     if settings.training.seal_compat:
         released: list[SelfEditGenerator] = [_written(settings, language_model)]
