@@ -50,6 +50,10 @@ def taught(folder: Path, teacher: Teacher, **self_edit: Any) -> tuple[HybridMemo
             'Directives: {"learning_rate": 10}',
             "directive refused: learning_rate 10 is no number above 0 and up to 0.05",
         ),
+        (
+            'Directives: {"learning_rate": 1' + "0" * 400 + "}",
+            "directive refused: learning_rate 1" + "0" * 39 + " is no number above 0 and up to 0.05",
+        ),
         ('Directives: {"epochs": 10000}', "directive refused: epochs 10000 is no whole number from 1 to 1000"),
         ("Directives: train very hard", "directives refused: not one JSON object on one line"),
     ],
@@ -85,6 +89,20 @@ def test_a_self_edit_of_which_nothing_is_left_declines_its_record(
         assert memory.get(record).learning is Learning.DECLINED
         assert reason in memory.get(record).learning_detail
         assert memory.search("night ferry")[0].text == FERRY
+
+
+def test_layers_that_the_model_does_not_have_are_dropped_and_the_rest_is_learned(tmp_path: Path) -> None:
+    """GPT-2's c_fc may be asked for by the settings, but this model is a llama; it is trained on the settings' own."""
+    line = 'Directives: {"targets": ["c_fc"]}'
+    groups: Any = {**FAST, "training": {**FAST["training"], "directive_targets": ["down_proj", "c_fc"]}}
+    teacher = Teacher(f"{GOOD}\n{line}")
+    with open_tiny_memory(tmp_path, teacher=teacher, **{**groups, "self_edit": {"generator": "teacher"}}) as memory:
+        record = str(memory.ingest(FERRY, trust="operator", route="learn").record_id)
+        (shard,) = memory.consolidate().shards
+
+        assert shard.metrics["dropped"] == {"directive refused: this model has no layers c_fc to train": 1}
+        assert shard.metrics["targets"] == ["gate_proj", "up_proj", "down_proj"]
+        assert memory.get(record).learning is Learning.LEARNED
 
 
 def test_a_loss_that_is_no_number_is_tried_again_and_then_declined(tmp_path: Path) -> None:

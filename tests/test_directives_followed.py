@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from tiny_adapters import FERRY, LAMP, asked, settings, trainer, weights
 
-from hybrid_memory.selfedit.directives import read_directives
+from hybrid_memory.selfedit.directives import read_directives, with_known_targets
 from hybrid_memory.testing import tiny_language_model
-from hybrid_memory.types import Directives
+from hybrid_memory.types import Directives, SelfEdit
 from hybrid_memory.weights.language_model import LocalLanguageModel
 
 
@@ -96,3 +97,23 @@ def test_a_rate_and_epochs_beyond_the_settings_are_cut_to_them(lm: LocalLanguage
     )
 
     assert (report["learning_rate"], report["epochs"], report["steps"]) == (1e-3, 6, 6)
+
+
+def test_a_rate_below_a_quarter_of_the_settings_is_raised_to_it(lm: LocalLanguageModel, tmp_path: Path) -> None:
+    """A shard follows the gentlest of its self-edits: one that asks for next to nothing must not starve the others."""
+    report = trainer(lm, learning_rate=1e-3, min_steps=1).train(
+        [FERRY], seed=0, folder=tmp_path, directives=Directives(learning_rate=1e-12)
+    )
+
+    assert report["learning_rate"] == 2.5e-4
+
+
+def test_only_the_layers_that_there_are_stay_asked_for() -> None:
+    """Of two, one: the other is counted; a self-edit that asks for none of these stays as it is."""
+    both = SelfEdit(record_id="r", items=(FERRY,), generator="g", seed=0, directives=Directives(targets=("a", "b")))
+    none = replace(both, directives=Directives(epochs=2))
+
+    one, same = with_known_targets([both, none], {"b", "c"})
+
+    assert (one.directives.targets, same) == (("b",), none)
+    assert one.dropped == {"directive refused: this model has no layers a to train": 1}

@@ -639,12 +639,13 @@ def test_too_little_to_learn_from_is_refused(desk: Desk, count: int, rounds: int
 
 def test_the_generator_has_epochs_and_least_steps_of_its_own(tmp_path: Path) -> None:
     """Those of `outer_loop`, not of the shards' training; and its rate, however small."""
-    loop = {"epochs": 3, "min_steps": 11}
+    loop = {"epochs": 3, "min_steps": 11, "learning_rate": 1e-6}
     groups = {"outer_loop": loop, "training": {"epochs": 5, "min_steps": 70}}
     with open_tiny_memory(tmp_path, **groups) as memory:
         trainer: Any = memory._parts.outer_loop()._trainer
 
         assert (trainer._settings.epochs, trainer._settings.min_steps) == (3, 11)
+        assert trainer._settings.learning_rate == 1e-6
 
 
 def test_a_memory_trains_its_generator(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def make_outer_loop(base: Foundation) -> OuterLoop:
         )
     language_model: Any = base.language_model()
     inner = settings.training.model_copy(update={"epochs": 1, "min_steps": settings.outer_loop.inner_steps})
-    outer = {"epochs": settings.outer_loop.epochs, "min_steps": settings.outer_loop.min_steps}
+    outer = settings.outer_loop.model_dump(include={"epochs", "min_steps"})
+    outer["learning_rate"] = min(settings.outer_loop.learning_rate, settings.training.learning_rate)
     return OuterLoop(
         language_model=language_model,
         candidates=StackedTrainer(language_model, inner),
@@ -89,10 +90,11 @@ def _workshop(base: Foundation, language_model: Any, *, teacher: Any) -> Worksho
     from hybrid_memory.weights.trainer import LoraTrainer
 
     settings, encoder = base.settings, base.encoder
+    known = language_model.layers.intersection(settings.training.directive_targets)
     return Workshop(
         language_model=language_model,
         generators=_generators(base, language_model, teacher=teacher),
-        prepare=partial(_prepared, settings, encoder, cache(partial(ordinary_answers, language_model))),
+        prepare=partial(_prepared, settings, encoder, known, cache(partial(ordinary_answers, language_model))),
         trainer=LoraTrainer(language_model, settings.training),
         scale=scale_adapter,
         gate=Gate(language_model, settings.gate, encoder=encoder, min_similarity=settings.answer.shard_similarity),
@@ -102,18 +104,23 @@ def _workshop(base: Foundation, language_model: Any, *, teacher: Any) -> Worksho
 
 
 def _prepared(
-    settings: Settings, encoder: Encoder, answers: Callable[[], Mapping[str, str]], edits: Sequence[SelfEdit]
+    settings: Settings,
+    encoder: Encoder,
+    known: frozenset[str],
+    answers: Callable[[], Mapping[str, str]],
+    edits: Sequence[SelfEdit],
 ) -> list[SelfEdit]:
     """Return the self-edits verified, and with the forms in which their material is studied once more."""
     from hybrid_memory.selfedit.augmentation import augmented
     from hybrid_memory.selfedit.deference import with_deference
+    from hybrid_memory.selfedit.directives import with_known_targets
     from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
     from hybrid_memory.selfedit.restraint import with_ordinary, with_unknown
     from hybrid_memory.selfedit.verification import verify
 
     chosen, seed = settings.self_edit, settings.training.seed
     kept = verify(
-        edits,
+        with_known_targets(edits, known),
         encoder=encoder,
         min_similarity=chosen.min_similarity,
         most=chosen.questions,

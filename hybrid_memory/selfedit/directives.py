@@ -11,15 +11,15 @@ the settings; a self-edit never sets its own limits.
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from hybrid_memory.types import Directives
+from hybrid_memory.types import Directives, SelfEdit
 
-__all__ = ["AUGMENTATIONS", "read_directives"]
+__all__ = ["AUGMENTATIONS", "read_directives", "with_known_targets"]
 
 AUGMENTATIONS = ("reverse", "masked", "cloze")
 """What a self-edit may ask for beside its own material; see augmentation.py."""
@@ -68,6 +68,28 @@ def read_directives(
     return rest, Directives(**found), refused
 
 
+def with_known_targets(edits: Sequence[SelfEdit], known: Collection[str]) -> list[SelfEdit]:
+    """Return the self-edits without the layers they ask for that are not known here; each such self-edit counts it.
+
+    Looked at before every training and not where a self-edit is read: it is kept, and the base model may change.
+    """
+    return [_with_known_targets(edit, known) for edit in edits]
+
+
+def _with_known_targets(edit: SelfEdit, known: Collection[str]) -> SelfEdit:
+    asked = edit.directives.targets or ()
+    unknown = [one for one in asked if one not in known]
+    if not unknown:
+        return edit
+    left = tuple(one for one in asked if one in known)
+    reason = f"directive refused: this model has no layers {', '.join(unknown)[:80]} to train"
+    return replace(
+        edit,
+        directives=replace(edit.directives, targets=left or None),
+        dropped={**edit.dropped, reason: 1},
+    )
+
+
 def _object(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text.strip().strip("`"))
@@ -77,12 +99,8 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _is_rate(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and 0 < value <= LARGEST_RATE
-    )
+    # nan compares with nothing, and a whole number of any length with everything
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_RATE
 
 
 def _is_count(value: object) -> bool:

@@ -314,7 +314,7 @@ class OuterLoop:
         number = self._ledger.next_number(GENERATOR)
         items = [demonstration(one.lesson.text, one.proposal) for one in best]
         # the passage has to be read in another way, so the adapter acts on it too
-        asked = Directives(learning_rate=self._settings.learning_rate, acts_on="all")
+        asked = Directives(acts_on="all")
         with self._store.stage(GENERATOR, number) as folder:
             try:
                 trained = self._trainer.train(

@@ -80,6 +80,11 @@ class LocalLanguageModel:
         return self._fingerprint
 
     @property
+    def layers(self) -> frozenset[str]:
+        """Names of the base's modules, whatever layer they are in, such as "down_proj": adapters are put on some."""
+        return frozenset(name.rpartition(".")[2] for name, _ in self.base.named_modules())
+
+    @property
     def decoder(self) -> Any:
         """The transformer body without its output layer."""
         return self.base.get_decoder()

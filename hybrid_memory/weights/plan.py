@@ -22,6 +22,9 @@ __all__ = ["batches_of", "bounded", "first_and_last", "rate_at", "require_number
 MOST_EPOCHS = 2
 """Times the settings' epochs that a self-edit may ask for."""
 
+LEAST_RATE = 0.25
+"""Part of the settings' learning rate that a self-edit may ask for at least: all of its shard are trained at it."""
+
 
 def bounded(settings: TrainingSettings, directives: Directives, *, scale: float = 1.0) -> TrainingSettings:
     """Return the settings with what the material asks for, bounded: a self-edit never sets its own limits.
@@ -31,7 +34,8 @@ def bounded(settings: TrainingSettings, directives: Directives, *, scale: float 
     if settings.seal_compat:
         released = released_settings(settings)
         return released.model_copy(update={"learning_rate": released.learning_rate * scale})
-    rate = min(directives.learning_rate or settings.learning_rate, settings.learning_rate)
+    wanted = directives.learning_rate or settings.learning_rate
+    rate = min(max(wanted, LEAST_RATE * settings.learning_rate), settings.learning_rate)
     asked: dict[str, Any] = {"learning_rate": rate * scale}
     if directives.epochs is not None:  # asked for outright, so the least number of steps does not apply
         asked |= {"epochs": min(directives.epochs, MOST_EPOCHS * settings.epochs), "min_steps": 1}

@@ -66,8 +66,8 @@ class LoraTrainer:
             items: study material of the whole shard.
             seed: of the initialisation and the order of batches.
             folder: existing, empty; gets adapter_model.safetensors and adapter_config.json.
-            directives: what the material asks for, bounded by the settings: never more than their rate and
-                twice their epochs, targets only among `directive_targets`. seal_compat follows none.
+            directives: what the material asks for, bounded by the settings: between a quarter of their rate and
+                all of it, at most twice their epochs, targets only among `directive_targets`. seal_compat follows none.
             learning_rate_scale: multiplies the rate (the gate's gentler retry).
             progress: told after every step.
             deadline_s: seconds after which training stops with an error; it is given up earlier, after 10 steps,
