@@ -208,6 +208,7 @@ class Trials:
             **self._provenance,
             "base": self._workshop().language_model.fingerprint,
             "records": {record.id: record.content_hash for record in records},
+            "self_edits": {edit.record_id: edit.content_hash for edit in material},
             "generators": sorted({edit.generator for edit in material}),
             "seed": self._seed,
             "rung": rung.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -220,6 +221,20 @@ def test_a_scaled_adapter_is_what_its_manifest_hashes(bench: Bench) -> None:
     bench.rebuild(lambda texts, strength, rate, plain: ("drift",) if strength > 0.8 else ())
 
     bench.store.verify(bench.ledger.versions()[0].path)
+
+
+def test_a_manifest_has_the_hash_of_each_self_edit_that_was_studied(bench: Bench) -> None:
+    """SHA-256 over the sorted JSON of what was studied, which is here what was written; forgetting takes it away."""
+    bench.queue(A)
+    (record,) = bench.ledger.pending()
+    (edit,) = Writer().write([record], seed=0)
+    expected = hashlib.sha256(json.dumps(edit.to_json(), sort_keys=True).encode()).hexdigest()
+
+    bench.rebuild(lambda *_: ())
+
+    assert bench.ledger.versions()[0].manifest["self_edits"] == {record.id: expected}
+    bench.ledger.forget([record.id])
+    assert bench.ledger.versions()[0].manifest["self_edits"] == {}
 
 
 def test_then_it_is_trained_at_a_lower_rate(bench: Bench) -> None:

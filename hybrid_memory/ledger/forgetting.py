@@ -157,11 +157,15 @@ def _adapters_that_saw(connection: Connection, record_ids: Sequence[str]) -> dic
 
 
 def _strip_manifests(connection: Connection, record_ids: Sequence[str]) -> None:
-    """Take the records' content hashes out of the manifests: an unsalted hash of a short text can be guessed."""
+    """Take the hashes of records and self-edits out of the manifests: one of a short text can be guessed, unsalted."""
     concerned = select(adapter_records.c.adapter_id).where(adapter_records.c.record_id.in_(record_ids))
     rows = connection.execute(select(adapters.c.id, adapters.c.manifest).where(adapters.c.id.in_(concerned))).all()
     gone = set(record_ids)
     for row in rows:
-        hashes = {key: value for key, value in row.manifest.get("records", {}).items() if key not in gone}
-        changed = {**row.manifest, "records": hashes}
+        kept = {
+            name: {key: value for key, value in row.manifest[name].items() if key not in gone}
+            for name in ("records", "self_edits")
+            if name in row.manifest
+        }
+        changed = {**row.manifest, **kept}
         connection.execute(update(adapters).where(adapters.c.id == row.id).values(manifest=changed))

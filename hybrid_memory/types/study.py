@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -63,3 +65,8 @@ class SelfEdit(Value):
     directives: Directives = Directives()
     dropped: Mapping[str, int] = field(default_factory=dict)
     """How many written items verification refused, by reason."""
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of all of it as sorted JSON, 64 hex digits."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
