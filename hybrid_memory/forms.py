@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from hybrid_memory.types import Kind, Record
 
-__all__ = ["Form", "checkable_form", "shapes_behaviour"]
+__all__ = ["Form", "checkable_form", "is_shown", "shapes_behaviour"]
 
 Form = Callable[[str], str]
 
@@ -61,3 +61,11 @@ def shapes_behaviour(record: Record) -> bool:
     Any other preference is learned as the statement it is.
     """
     return record.kind is Kind.PREFERENCE and (bool(record.examples) or checkable_form(record.text) is not None)
+
+
+def is_shown(record: Record) -> bool:
+    """Tell whether a record is learned from demonstrations: examples, and preferences that can be practised.
+
+    Any other record is learned as the statements it makes.
+    """
+    return bool(record.examples) or shapes_behaviour(record)

@@ -172,16 +172,10 @@ class Rebuilding:
         return replace(left, declined=dict(declined))
 
 
-NOTHING_TO_STUDY = (
-    "nothing could be written to study it by; a preference needs examples, or a form that can be checked such as "
-    "'End every answer with \"…\"'"
-)
-
-
 def _why_empty(edit: SelfEdit) -> str:
     """Say what became of everything that was written, or that nothing could be."""
     dropped = "; ".join(f"{reason} ({count})" for reason, count in sorted(edit.dropped.items()) if count)
-    return f"nothing was left to study it by: {dropped}" if dropped else NOTHING_TO_STUDY
+    return f"nothing was left to study it by: {dropped}" if dropped else "nothing was written to study it by"
 
 
 def untouched(shard: Shard, why: str) -> ShardReport:
@@ -218,10 +212,11 @@ def _join(edits: Sequence[SelfEdit]) -> SelfEdit:
     for edit in edits:
         dropped.update(edit.dropped)
     asked = [edit.directives for edit in edits if edit.directives != Directives()]
+    wrote = [edit.generator for edit in edits if edit.items or edit.dropped] or [edit.generator for edit in edits]
     return replace(
         edits[0],
         items=tuple(dict.fromkeys(item for edit in edits for item in edit.items)),
-        generator="+".join(edit.generator for edit in edits),
+        generator="+".join(wrote),
         directives=asked[-1] if asked else Directives(),
         dropped=dict(dropped),
     )

@@ -281,18 +281,18 @@ def test_feedback_becomes_training_material(memory: HybridMemory) -> None:
 # ---------------------------------------------------------------- windows
 
 
-def test_what_cannot_be_studied_is_declined_with_the_reason(memory: HybridMemory) -> None:
-    """A preference without examples and form has nothing to practise; it stays in retrieval."""
-    # written by a model that says nothing usable, it would stay empty; the compiled generator practises no form
-    receipt = memory.ingest(Preference('End every answer with "Safe roads."'), route="learn")
+def test_what_cannot_be_studied_is_declined_with_the_reason(tmp_path: Path) -> None:
+    """The tiny model asks no question about its statement; it stays in retrieval."""
+    with open_memory(tmp_path / "memory", self_edit={"generator": "model", "samples": 1}) as memory:
+        (record_id,) = learn(memory, SHIFT)
 
-    report = memory.consolidate()
+        report = memory.consolidate()
 
-    record = memory.get(receipt.record_id)
-    assert (report.learned, report.declined, report.remaining) == (0, 1, 0)
-    assert "nothing could be written to study it by" in report.shards[0].declined[record.id]
-    assert (record.learning, record.status) == (Learning.DECLINED, Status.ACTIVE)
-    assert memory.consolidate().shards == ()
+        record = memory.get(record_id)
+        assert (report.learned, report.declined, report.remaining) == (0, 1, 0)
+        assert "nothing was left to study it by: no question (1)" in report.shards[0].declined[record.id]
+        assert (record.learning, record.status) == (Learning.DECLINED, Status.ACTIVE)
+        assert memory.consolidate().shards == ()
 
 
 def test_a_refused_candidate_leaves_the_old_version_serving(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hybrid_memory.forms import checkable_form, shapes_behaviour
 from hybrid_memory.ordinary import read_facts, study_prompts
 from hybrid_memory.protocols import LanguageModel, SelfEditGenerator
 from hybrid_memory.selfedit.compiled import CompiledGenerator
+from hybrid_memory.selfedit.demonstrations import DemonstrationGenerator
 from hybrid_memory.selfedit.model import ModelGenerator, is_question
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.preferences import practice, short
@@ -200,12 +201,16 @@ def compiled(**given: int) -> CompiledGenerator:
     return CompiledGenerator(Neighbours(Synonyms()), **given)
 
 
-def test_both_generators_are_generators() -> None:
+def shown(lm: LanguageModel | None = None) -> DemonstrationGenerator:
+    return DemonstrationGenerator(lm or Writer(), Neighbours(Synonyms()))
+
+
+def test_all_generators_are_generators() -> None:
     """The type checker compares them with the protocol here."""
     lm: LanguageModel = Writer()
-    kept: list[SelfEditGenerator] = [compiled(), ModelGenerator(lm, samples=2, temperature=1.0)]
+    kept: list[SelfEditGenerator] = [compiled(), ModelGenerator(lm, samples=2, temperature=1.0), shown()]
 
-    assert [one.name for one in kept] == ["compiled", "model"]
+    assert [one.name for one in kept] == ["compiled", "model", "demonstrations"]
 
 
 def test_a_statement_is_studied_whole_completed_and_asked_for() -> None:
@@ -248,24 +253,6 @@ def test_texts_of_few_or_odd_words_get_material_too(text: str) -> None:
     assert all(item.response for item in items)
 
 
-def test_an_example_is_its_own_material() -> None:
-    """And, where words have neighbours, a variation of it is held out for the gate."""
-    example = Example("Where is the ferry?", "harbour")
-    written = compiled().write([record(FERRY, kind=Kind.EXAMPLE, examples=(example,))], seed=3)[0]
-
-    assert [(item.prompt, item.response) for item in written.items if not item.held_out] == [
-        (example.prompt, example.response)
-    ]
-    assert all("vessel" in item.prompt for item in written.items if item.held_out)
-
-
-def test_a_preference_without_examples_is_left_to_the_model() -> None:
-    """By rule there is nothing to write from."""
-    rule = record('End every answer with "Ahoy."', kind=Kind.PREFERENCE)
-
-    assert compiled().write([rule], seed=0)[0].items == ()
-
-
 # ------------------------------------------------------------ the model as generator
 
 
@@ -283,18 +270,9 @@ def test_the_model_writes_questions_for_each_statement() -> None:
     assert all(one.endswith(f"Statement: {text}\nQuestion:") for one, text in zip(lm.asked, (FERRY, LAMP), strict=True))
 
 
-def test_the_model_writes_nothing_for_examples() -> None:
-    """They are their own material."""
-    lm = Writer()
-    example = record("a -> b", kind=Kind.EXAMPLE, examples=(Example("a", "b"),))
-
-    assert ModelGenerator(lm, samples=2, temperature=1.0).write([example], seed=0)[0].items == ()
-    assert lm.asked == []
-
-
 def test_no_records_need_no_material() -> None:
-    """Both generators take an empty batch."""
-    assert compiled().write([], seed=0) == []
+    """Every generator takes an empty batch."""
+    assert compiled().write([], seed=0) == shown().write([], seed=0) == []
     assert ModelGenerator(Writer(), samples=2, temperature=1.0).write([], seed=0) == []
 
 
@@ -323,7 +301,33 @@ def test_a_question_has_four_words_and_its_mark(line: str, whole: bool) -> None:
     assert is_question(line) is whole
 
 
-# ------------------------------------------------------------ practice of preferences
+# ------------------------------------------------------------ examples, and practice of preferences
+
+
+def test_an_example_is_its_own_material() -> None:
+    """And, where words have neighbours, a variation of it is held out for the gate."""
+    example = Example("Where is the ferry?", "harbour")
+    written = shown().write([record(FERRY, kind=Kind.EXAMPLE, examples=(example,))], seed=3)[0]
+
+    assert [(item.prompt, item.response) for item in written.items if not item.held_out] == [
+        (example.prompt, example.response)
+    ]
+    assert all("vessel" in item.prompt for item in written.items if item.held_out)
+
+
+def test_what_is_shown_and_what_is_stated_are_written_about_by_one_generator_each() -> None:
+    """Nobody asks the model about a labelled pair, and a statement is not practised."""
+    lm = Writer(["Yes."], questions=["Where does the ferry leave?"])
+    pair = record("a -> b", kind=Kind.EXAMPLE, examples=(Example("a", "b"),))
+    rule = record('End every answer with "Ahoy."', kind=Kind.PREFERENCE)
+
+    assert [edit.items for edit in compiled().write([pair, rule], seed=0)] == [(), ()]
+    assert [edit.items for edit in ModelGenerator(lm, samples=1, temperature=1.0).write([pair, rule], seed=0)] == [
+        (),
+        (),
+    ]
+    assert [edit.items for edit in shown(lm).write([record(FERRY)], seed=0)] == [()]
+    assert lm.asked == []
 
 
 def test_a_preference_is_practised_on_the_models_own_answers() -> None:
@@ -386,12 +390,12 @@ def test_a_preference_without_a_form_asks_the_model_nothing() -> None:
     assert lm.asked == []
 
 
-def test_the_model_generator_practises_on_the_study_half() -> None:
+def test_preferences_are_practised_on_the_study_half() -> None:
     """The gate's probe prompts are never among them."""
     lm = Writer(["Yes."])
     rule = record('End every answer with "Ahoy."', kind=Kind.PREFERENCE)
 
-    written = ModelGenerator(lm, samples=1, temperature=1.0).write([rule], seed=0)[0]
+    written = shown(lm).write([rule], seed=0)[0]
 
     prompts, facts = study_prompts(), read_facts()
     assert [item.prompt for item in written.items[: len(prompts)]] == prompts == lm.asked

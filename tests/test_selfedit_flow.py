@@ -11,7 +11,7 @@ from tiny_flow import FAST
 from hybrid_memory import HybridMemory
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.testing import open_tiny_memory
-from hybrid_memory.types import Example, Learning, Lesson
+from hybrid_memory.types import Example, Learning, Lesson, Preference
 from hybrid_memory.weights import seal_compat
 
 FERRY = "The night ferry to Lund leaves from pier nine at half past ten."
@@ -59,6 +59,25 @@ def test_what_a_teacher_wrote_is_learned_as_it_asked(tmp_path: Path) -> None:
         assert version.manifest["generators"] == ["teacher"]
         studied = m.studied(receipt.record_id or "")
         assert any("Which statement ends with" in prompt for prompt in studied)
+
+
+@pytest.mark.parametrize("generator", ["teacher", "model", "compiled", "mixed"])
+def test_examples_and_preferences_are_learned_whoever_writes_about_statements(tmp_path: Path, generator: str) -> None:
+    """A teacher and the model write about passages; labelled pairs and practice need nobody to write them."""
+    teacher = Teacher(LESSON) if generator == "teacher" else None
+    with opened(tmp_path / "m", teacher, self_edit={"generator": generator}) as m:
+        example = m.ingest(Example("The crane is stuck.", "harbour desk"), trust="operator").record_id
+        rule = m.ingest(Preference('End every answer with "Ahoy."'), route="learn").record_id
+        answer = m.query("Who mends the gate?")
+        corrected = m.feedback(answer.id, correction="The harbour smith.").record_id
+
+        report = m.consolidate()
+
+        assert (report.learned, report.declined) == (3, 0), report.shards
+        assert {m.get(str(one)).learning for one in (example, rule, corrected)} == {Learning.LEARNED}
+        made = {version.shard_id: version.manifest["generators"] for version in m.adapters.list()}
+        assert set(map(str, made.values())) == {"['demonstrations']"}
+    assert teacher is None or teacher.asked == 0
 
 
 def test_a_rebuild_follows_the_same_directives(tmp_path: Path) -> None:

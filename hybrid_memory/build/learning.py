@@ -139,6 +139,7 @@ def _generators(
 ) -> Callable[[], list[SelfEditGenerator]]:
     """Return what gives the generators that write just now."""
     from hybrid_memory.selfedit.compiled import CompiledGenerator
+    from hybrid_memory.selfedit.demonstrations import DemonstrationGenerator
     from hybrid_memory.selfedit.model import ModelGenerator
     from hybrid_memory.selfedit.neighbours import Neighbours
 
@@ -153,11 +154,13 @@ def _generators(
             "training.seal_compat writes by SEAL's prompts with the model itself, and has no part for "
             f"self_edit.generator {chosen.generator!r}; leave the generator out, or set seal_compat to false"
         )
+    neighbours = Neighbours(base.encoder, folder=home() / "words")
+    shown = DemonstrationGenerator(language_model, neighbours)
     if settings.training.seal_compat:
-        released: list[SelfEditGenerator] = [_written(settings, language_model)]
+        released: list[SelfEditGenerator] = [shown, _written(settings, language_model)]
         return lambda: released
     by_model = ModelGenerator(language_model, samples=chosen.samples, temperature=chosen.temperature)
-    compiled = CompiledGenerator(Neighbours(base.encoder, folder=home() / "words"))
+    compiled = CompiledGenerator(neighbours)
     by_name: dict[str, list[SelfEditGenerator]] = {
         "model": [by_model],
         "compiled": [compiled],
@@ -165,7 +168,7 @@ def _generators(
         "teacher": [_taught(settings, teacher)] if teacher is not None else [],
     }
     more = [_written(settings, language_model)] if chosen.prompts else []
-    always = [*by_name[chosen.generator], *more]
+    always = [shown, *by_name[chosen.generator], *more]
     return lambda: [*always, *(_trained(base, language_model) if by_model in always else [])]
 
 

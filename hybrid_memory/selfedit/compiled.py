@@ -1,4 +1,4 @@
-"""Study material without a language model: rules, demonstrations, and words of like meaning.
+"""Study material without a language model: rules, and words of like meaning.
 
 Flow:    records -> [compiled] -> verification, consolidation
 Imports: types, protocols, forms; the other modules of this stage.
@@ -10,13 +10,13 @@ import hashlib
 from collections.abc import Sequence
 from random import Random
 
-from hybrid_memory.forms import shapes_behaviour
+from hybrid_memory.forms import is_shown
 from hybrid_memory.protocols import Progress
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.statements import content_words, statements
-from hybrid_memory.types import Directives, Example, Kind, Record, SelfEdit, StudyItem
+from hybrid_memory.types import Record, SelfEdit, StudyItem
 
-__all__ = ["CompiledGenerator", "directives_for", "random_of", "variations"]
+__all__ = ["CompiledGenerator", "random_of", "variations"]
 
 FRAMES = (
     "What about {}?",
@@ -29,18 +29,8 @@ FRAMES = (
 """Question frames around a few words of the statement; the words, not the frame, carry the meaning."""
 
 
-LABELLING = Directives(learning_rate=2e-3, epochs=6, acts_on="all")
-"""Demonstrations, each studied by itself. Labels scored right on unseen texts, two tuning sets (64 and 100 texts, 72
-examples each): 29 and 41 at 1e-3 and four epochs, 48 and 80 at this, 48 and not tried at nine (benchmarks/LOG.md).
-The adapter acts on the text too, which is what has to be told apart: 54 and 47 (two seeds) in place of 48 and 42."""
-PRACTISING = Directives(learning_rate=1.5e-3, epochs=5)
-"""A preference is always on, so it must not pull at anything else. Development company, in a full memory: 18 of 24
-followed at this (drift 0.38 nats a token at 0.85 of its strength, probe 0.8 points down) and at 2e-3 and four epochs
-(0.45, 2.5 points down); at 2e-3 and nine epochs the drift was 1.46."""
-
-
 class CompiledGenerator:
-    """Writes statements, completions, keyword questions and demonstrations by rule."""
+    """Writes statements, completions and keyword questions by rule; nothing about records that are shown."""
 
     name = "compiled"
 
@@ -62,12 +52,9 @@ class CompiledGenerator:
 
     def _edit(self, record: Record, seed: int) -> SelfEdit:
         random = random_of(record.content_hash, seed)
-        if record.examples or shapes_behaviour(record):
-            items = self._demonstrations(record, random) if record.examples else []
-        else:
-            items = [item for sentence in statements(record.text) for item in self._statement(sentence, random)]
-        asked = directives_for(record)
-        return SelfEdit(record_id=record.id, items=tuple(items), generator=self.name, seed=seed, directives=asked)
+        sentences = [] if is_shown(record) else statements(record.text)
+        items = [item for sentence in sentences for item in self._statement(sentence, random)]
+        return SelfEdit(record_id=record.id, items=tuple(items), generator=self.name, seed=seed)
 
     def _statement(self, sentence: str, random: Random) -> list[StudyItem]:
         words = sentence.split()
@@ -87,25 +74,6 @@ class CompiledGenerator:
             if one not in asked
         ]
         return items
-
-    def _demonstrations(self, record: Record, random: Random) -> list[StudyItem]:
-        """Return each example as it is, and one of them in other words for the gate."""
-        items = [
-            StudyItem(prompt=example.prompt, response=example.response, form="demonstration")
-            for example in record.examples
-        ]
-        probe: Example = random.choice(record.examples)
-        varied = self._neighbours.vary(probe.prompt, random, share=0.5)
-        if record.kind is Kind.EXAMPLE and varied != probe.prompt:
-            items.append(StudyItem(prompt=varied, response=probe.response, form="demonstration", held_out=True))
-        return items
-
-
-def directives_for(record: Record) -> Directives:
-    """Return what the inner loop is asked for, by what is to be learned."""
-    if record.kind is Kind.EXAMPLE:
-        return LABELLING
-    return PRACTISING if shapes_behaviour(record) else Directives()
 
 
 def keyword_question(sentence: str, random: Random) -> str:

@@ -1,7 +1,7 @@
 """Study material that the language model writes itself: SEAL's self-edit, in question form.
 
 Flow:    records -> [model generator] -> verification, consolidation
-Imports: types, protocols, forms, ordinary; the other modules of this stage.
+Imports: types, protocols, forms; the other modules of this stage.
 
 The model is shown three statements with a question each and continues with questions for the new
 one. Plain completion, not chat: small instruct models write better questions that way
@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybrid_memory.forms import shapes_behaviour
-from hybrid_memory.ordinary import read_facts, study_prompts
+from hybrid_memory.forms import is_shown
 from hybrid_memory.protocols import LanguageModel, Progress
-from hybrid_memory.selfedit.compiled import directives_for, random_of
-from hybrid_memory.selfedit.preferences import practice
+from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import Record, SelfEdit, StudyItem
 
@@ -35,7 +33,6 @@ Statement: {}
 Question:"""
 MAX_QUESTION_TOKENS = 24
 MIN_WORDS = 4
-PRACTICE_HELD_OUT = 4
 
 
 class ModelGenerator:
@@ -50,18 +47,10 @@ class ModelGenerator:
         self._temperature = temperature
 
     def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record: questions for statements, practice for preferences, none for examples."""
+        """Return one self-edit per record: questions for each statement, none about what is shown."""
         items: dict[str, list[StudyItem]] = {record.id: [] for record in records}
-        for record in records:
-            if shapes_behaviour(record):
-                items[record.id] += practice(
-                    record.text, study_prompts(), self._lm, facts=read_facts(), held_out=PRACTICE_HELD_OUT
-                )
         places = [
-            (record.id, sentence)
-            for record in records
-            if not record.examples and not shapes_behaviour(record)
-            for sentence in statements(record.text)
+            (record.id, sentence) for record in records if not is_shown(record) for sentence in statements(record.text)
         ]
         dropped: dict[str, int] = dict.fromkeys(items, 0)
         for done, (record_id, sentence) in enumerate(places, start=1):
@@ -85,7 +74,6 @@ class ModelGenerator:
                 items=tuple(items[record.id]),
                 generator=self.name,
                 seed=seed,
-                directives=directives_for(record),
                 dropped={"no question": dropped[record.id]} if dropped[record.id] else {},
             )
             for record in records

@@ -3,7 +3,7 @@
 Flow:    records -> [passages] -> pieces -> whoever writes -> material -> self-edits
 Imports: types, protocols, forms; the other modules of this stage.
 
-Examples and preferences are no passages: they get an empty self-edit.
+What is learned from demonstrations is no passage: it gets an empty self-edit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from hybrid_memory.forms import shapes_behaviour
+from hybrid_memory.forms import is_shown
 from hybrid_memory.protocols import Progress
 from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.material import Material, pieces
@@ -69,7 +69,7 @@ def write_about(
 
 def _studied(record: Record, title: str, study: Study, material: Material) -> Directives:
     directives = Directives()
-    if not record.examples and not shapes_behaviour(record):
+    if not is_shown(record):
         for piece in pieces(statements(record.text), most=PIECE_TOKENS):
             asked = study(title, piece, material)
             directives = asked if asked != Directives() else directives

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from hybrid_memory.config import OuterLoopSettings
 from hybrid_memory.evidence import ask
-from hybrid_memory.forms import shapes_behaviour
+from hybrid_memory.forms import is_shown
 from hybrid_memory.protocols import LanguageModel, Progress
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.graders import contains
@@ -117,7 +117,7 @@ class TrainedGenerator:
         edits = []
         for done, record in enumerate(records, start=1):
             items: tuple[StudyItem, ...] = ()
-            if not record.examples and not shapes_behaviour(record):
+            if not is_shown(record):
                 (proposal,) = propose(
                     record.text,
                     self._lm,
