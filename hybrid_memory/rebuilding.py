@@ -1,7 +1,7 @@
 """One shard, made anew from all its records; what the gate refuses is declined, and nothing else.
 
 Flow:    write -> verify -> climb the ladder of trials -> learned | look for the records that spoil it -> declined
-Imports: errors, types, protocols, config, trials.
+Imports: types, protocols, config, trials.
 
 A shard is always rebuilt over its whole ledger from the same initialisation; nothing is trained on top
 of an older adapter (two later edits on top, and SEAL answers worse than before: parametric.md, finding 1).
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hybrid_memory.config import GateSettings
-from hybrid_memory.errors import InputError
 from hybrid_memory.protocols import Ledger, Progress
 from hybrid_memory.trials import TOO_WEAK, Rung, Task, Trial, Trials, Workshop
 from hybrid_memory.types import Directives, Learning, Record, SelfEdit, Shard, ShardReport
@@ -65,13 +64,7 @@ class Rebuilding:
             if not records:
                 return self._retire(shard, declined)
             trials: list[Trial] = []
-            try:
-                refused = self._climb(task, records, material, trials)
-            except InputError as error:  # one is too long to be trained on
-                refused = {max(material, key=_longest_item).record_id: str(error)}
-                self._decline(refused, declined)
-                continue
-            self._decline(refused, declined)
+            self._decline(self._climb(task, records, material, trials), declined)
             if trials[-1].forgotten:  # once more, without the record
                 continue
             return _report(task, trials, declined, written)
@@ -241,7 +234,3 @@ def _report(task: Task, trials: Sequence[Trial], declined: Mapping[str, str], wr
         trained_tokens=sum(trial.tokens for trial in trials),
         seconds={stage: round(value, 2) for stage, value in seconds.items()},
     )
-
-
-def _longest_item(edit: SelfEdit) -> int:
-    return max(len(item.prompt) + len(item.response) for item in edit.items)

@@ -139,11 +139,12 @@ class Trials:
         """Train a candidate on the material of some of the shard's records, judge it, and promote it if it passed.
 
         Raises:
-            InputError: a record is too long to be trained on.
             LedgerError: the disk is full; the records stay queued.
         """
         number = self._ledger.next_number(task.shard.id)
         items = [item for edit in material for item in edit.items if not rung.plain or _own(item)]
+        if all(item.held_out for item in items):  # a preference may have nothing but practice with evidence
+            return _given_up(rung, records, "there is no plain material to study", 0.0)
         started = time.monotonic()
         with self._store.stage(task.shard.id, number) as folder:
             try:

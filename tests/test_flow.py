@@ -342,6 +342,19 @@ def test_a_record_too_long_to_train_on_is_declined_and_the_others_are_learned(tm
         assert "at most 200 are accepted" in memory.get(bad.record_id).learning_detail
 
 
+def test_examples_are_not_declined_for_what_is_shown_beside_them(tmp_path: Path) -> None:
+    """A row of about 130 tokens (letters, here) fits into 200; with neighbours before it, it would not."""
+    with open_memory(tmp_path / "memory", training={"max_tokens": 200}) as memory:
+        for word in ("crane", "lamp", "rope"):
+            memory.ingest(
+                Example(f"The {word} at the far end of the {word} shed is broken. Who mends it?", f"Desk {word}.")
+            )
+
+        report = memory.consolidate()
+
+        assert (report.learned, report.declined) == (3, 0), report.shards
+
+
 def test_a_shard_that_was_emptied_takes_in_new_records(memory: HybridMemory) -> None:
     """It has no vectors to compare with, and is no obstacle to the next window."""
     (only,) = learn(memory, SHIFT)

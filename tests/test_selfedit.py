@@ -17,6 +17,7 @@ from hybrid_memory.ordinary import read_facts, study_prompts
 from hybrid_memory.protocols import LanguageModel, SelfEditGenerator
 from hybrid_memory.selfedit.compiled import CompiledGenerator
 from hybrid_memory.selfedit.demonstrations import DemonstrationGenerator
+from hybrid_memory.selfedit.fitting import Refuses, fitted, without_too_long
 from hybrid_memory.selfedit.model import ModelGenerator, is_question
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.preferences import practice, short
@@ -601,3 +602,61 @@ def test_few_demonstrations_have_few_neighbours() -> None:
     assert follow(demonstrations(1)) == demonstrations(1)
     assert follow([]) == []
     assert follow(demonstrations(4), shots=0) == demonstrations(4)
+
+
+# ------------------------------------------------------------ what fits
+
+
+def longer_than(most: int) -> Refuses:
+    """Refuse a row of more than `most` letters, all that is shown counted."""
+
+    def refuses(item: StudyItem) -> str:
+        shown = [item.prompt, item.response, *item.evidence, *(one.prompt + one.response for one in item.shots)]
+        return f"more than {most} letters" if sum(map(len, shown)) > most else ""
+
+    return refuses
+
+
+def test_the_farthest_shots_are_left_out_of_a_row_that_is_too_long() -> None:
+    """Six letters are its own; of three shots of four letters the two nearest, which stand last, fit into fifteen."""
+    shots = tuple(Example(name * 2, name * 2) for name in "abc")
+    row = StudyItem(prompt="who", response="ann", form="demonstration", shots=shots)
+
+    assert fitted([edit("r", row)], longer_than(18)) == [edit("r", row)]
+    assert fitted([edit("r", row)], longer_than(15))[0].items[0].shots == shots[1:]
+    assert fitted([edit("r", row)], longer_than(9)) == [edit("r")]
+
+
+def test_of_evidence_the_own_statement_stays_or_the_row_goes() -> None:
+    """Four and six letters of question and statement; a row that lost its statement would teach to guess."""
+    row = StudyItem(prompt="who?", response="it ann", form="evidence", evidence=("it ben and eve", "it ann", "it ben"))
+
+    assert fitted([edit("r", row)], longer_than(22))[0].items[0].evidence == ("it ann", "it ben")
+    assert fitted([edit("r", row)], longer_than(16))[0].items[0].evidence == ("it ann",)
+    assert fitted([edit("r", row)], longer_than(15)) == [edit("r")]
+
+
+def test_practice_does_without_the_fact_beside_it() -> None:
+    """It is studied nowhere else."""
+    row = StudyItem(prompt="who?", response="ann", form="demonstration", evidence=("the moon",), own=True)
+
+    assert fitted([edit("r", row)], longer_than(7))[0].items[0].evidence == ()
+
+
+def test_a_record_too_long_by_itself_is_emptied_with_the_reason_and_no_other_one() -> None:
+    """The longest with what is shown beside it is another."""
+    shown = StudyItem(prompt="a", response="b", form="demonstration", shots=(Example("c" * 50, "d"),))
+    long = StudyItem(prompt="e" * 10, response="f", form="demonstration")
+
+    kept, emptied = without_too_long([edit("r", shown), edit("s", long)], longer_than(10))
+
+    assert kept == edit("r", shown)
+    assert (emptied.items, emptied.dropped) == ((), {"more than 10 letters": 1})
+
+
+def test_held_out_questions_are_not_trained_on_and_may_be_long() -> None:
+    """The gate asks them."""
+    long = question("w" * 50, "a", held_out=True)
+
+    assert without_too_long([edit("r", long)], longer_than(10)) == fitted([edit("r", long)], longer_than(10))
+    assert fitted([edit("r", long)], longer_than(10)) == [edit("r", long)]

@@ -18,6 +18,7 @@ from hybrid_memory.types import Json, SelfEdit
 from hybrid_memory.workers import Workers
 
 if TYPE_CHECKING:
+    from hybrid_memory.selfedit.fitting import Refuses
     from hybrid_memory.selfedit.outer_loop import OuterLoop
 
 __all__ = ["make_consolidation", "make_outer_loop"]
@@ -91,11 +92,13 @@ def _workshop(base: Foundation, language_model: Any, *, teacher: Any) -> Worksho
 
     settings, encoder = base.settings, base.encoder
     known = language_model.layers.intersection(settings.training.directive_targets)
+    trainer = LoraTrainer(language_model, settings.training)
+    answers = cache(partial(ordinary_answers, language_model))
     return Workshop(
         language_model=language_model,
         generators=_generators(base, language_model, teacher=teacher),
-        prepare=partial(_prepared, settings, encoder, known, cache(partial(ordinary_answers, language_model))),
-        trainer=LoraTrainer(language_model, settings.training),
+        prepare=partial(_prepared, settings, encoder, known, answers, trainer.refuses),
+        trainer=trainer,
         scale=scale_adapter,
         gate=Gate(language_model, settings.gate, encoder=encoder, min_similarity=settings.answer.shard_similarity),
         place=partial(place, cap=settings.window.shard_cap),
@@ -108,19 +111,21 @@ def _prepared(
     encoder: Encoder,
     known: frozenset[str],
     answers: Callable[[], Mapping[str, str]],
+    refuses: Refuses,
     edits: Sequence[SelfEdit],
 ) -> list[SelfEdit]:
     """Return the self-edits verified, and with the forms in which their material is studied once more."""
     from hybrid_memory.selfedit.augmentation import augmented
     from hybrid_memory.selfedit.deference import with_deference
     from hybrid_memory.selfedit.directives import with_known_targets
+    from hybrid_memory.selfedit.fitting import fitted, without_too_long
     from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
     from hybrid_memory.selfedit.restraint import with_ordinary, with_unknown
     from hybrid_memory.selfedit.verification import verify
 
     chosen, seed = settings.self_edit, settings.training.seed
     kept = verify(
-        with_known_targets(edits, known),
+        without_too_long(with_known_targets(edits, known), refuses),
         encoder=encoder,
         min_similarity=chosen.min_similarity,
         most=chosen.questions,
@@ -131,7 +136,8 @@ def _prepared(
     read = with_deference(read, seed=seed, count=chosen.deference)
     read = with_unknown(read, seed=seed, count=chosen.unknown)
     read = with_ordinary(read, answers(), seed=seed, count=chosen.ordinary) if chosen.ordinary else read
-    return with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
+    read = with_neighbours(read, encoder=encoder, seed=seed, shots=chosen.shots, repeats=chosen.shot_repeats)
+    return fitted(read, refuses)
 
 
 def _generators(

@@ -93,7 +93,7 @@ class TrainingSettings(Group):
     warmup_steps: Annotated[int, Field(ge=0)] = 5
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     max_tokens: Annotated[int, Field(ge=8)] = 1024
-    """Longest training sequence; longer ones are refused, not cut."""
+    """Longest training sequence: what is shown beside an item is left out of it, a longer item is refused."""
     directive_targets: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "o_proj")
     """The layers that a self-edit's directives may name."""
     gradient_checkpointing: bool = False

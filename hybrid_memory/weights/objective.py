@@ -133,6 +133,14 @@ class ResponseLoss:
         ]
         return self
 
+    def refuses(self, item: StudyItem) -> str:
+        """Say why `read` would refuse an item, "" when it would not; the decoder need not be parted for it."""
+        try:
+            _require_length([self._lm.training_tokens(self._chat(item), item.response)], self._settings.max_tokens)
+        except InputError as error:
+            return str(error)
+        return ""
+
     def _part(self) -> None:
         """Part the decoder where LoRA begins, if that is of use and this decoder can be parted."""
         device = self._lm.base.device

@@ -120,6 +120,12 @@ class LoraTrainer:
         encoded = [self._lm.training_tokens(chat, item.response) for chat, item in zip(turns, items, strict=True)]
         require_length(encoded, self._settings.max_tokens, more=more)
 
+    def refuses(self, item: StudyItem) -> str:
+        """Say why an item cannot be trained on, such as its length; "" when it can. The released recipe cuts."""
+        if self._settings.seal_compat:
+            return ""
+        return ResponseLoss(self._lm, self._settings, loss_on="answer").refuses(item)
+
     # ------------------------------------------------------------ the loop
 
     def _objective(self, items: Sequence[StudyItem], settings: TrainingSettings, loss_on: str) -> Objective:
