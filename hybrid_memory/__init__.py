@@ -21,6 +21,7 @@ from hybrid_memory.errors import (
     ModelError,
     NotFoundError,
     PolicyError,
+    TeacherError,
 )
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.types import (
@@ -85,6 +86,7 @@ __all__ = [
     "Route",
     "Scope",
     "Settings",
+    "TeacherError",
     "Trust",
     "Turn",
 ]

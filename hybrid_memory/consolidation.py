@@ -13,7 +13,7 @@ from functools import partial
 
 from hybrid_memory.config import WindowSettings
 from hybrid_memory.errors import DeadlineError, HybridMemoryError, LockedError
-from hybrid_memory.protocols import Ledger, Progress
+from hybrid_memory.protocols import Ledger, Progress, SelfEditGenerator
 from hybrid_memory.rebuilding import Rebuilding, untouched
 from hybrid_memory.trials import Workshop
 from hybrid_memory.types import (
@@ -127,15 +127,17 @@ class Consolidation:
     ) -> list[ShardReport]:
         """Rebuild what is due, each shard once; before each it is asked anew, since other windows work too."""
         reports: list[ShardReport] = []
+        writers: Sequence[SelfEditGenerator] = ()
         tried: set[str] = set()
         while shard := next((one for one in due() if one.id not in tried), None):
             tried.add(shard.id)
+            writers = writers or self._workshop().generators()
             spent = time.monotonic() - started
             if budget is not None and reports and spent + _typical(reports) > budget:
                 break
             ends_at = None if budget is None else time.monotonic() + max(budget - spent, 1.0)
             try:
-                reports.append(self._rebuilding.rebuild(shard, ends_at, _until(ends_at, progress)))
+                reports.append(self._rebuilding.rebuild(shard, writers, ends_at, _until(ends_at, progress)))
             except DeadlineError as error:  # the time was up before anything was trained
                 reports.append(untouched(shard, str(error)))
             except LockedError as error:  # another window is at it, or somebody writes for long: it stays due

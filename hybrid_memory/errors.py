@@ -12,6 +12,7 @@ HybridMemoryError
 ├── ModelError         (RuntimeError)      a model is missing, damaged or not a model
 ├── ConsolidationError (RuntimeError)      training ran, its result was not kept
 │   └── DeadlineError                      the time that is left does not suffice; nothing was judged
+├── TeacherError       (RuntimeError)      a teacher could not be asked; what it was to write about stays queued
 ├── AdapterError       (RuntimeError)      an adapter version is missing or damaged
 └── MissingExtraError  (ImportError)       an optional package is not installed
 
@@ -34,6 +35,7 @@ __all__ = [
     "ModelError",
     "NotFoundError",
     "PolicyError",
+    "TeacherError",
 ]
 
 
@@ -87,6 +89,10 @@ class ConsolidationError(HybridMemoryError, RuntimeError):
 
 class DeadlineError(ConsolidationError):
     """The time that was left did not suffice for writing or training; nothing was judged, what waits stays queued."""
+
+
+class TeacherError(HybridMemoryError, RuntimeError):
+    """A teacher failed or was late; what it was to write about stays queued."""
 
 
 class AdapterError(HybridMemoryError, RuntimeError):

@@ -1,7 +1,7 @@
 """One shard, made anew from all its records; what the gate refuses is declined, and nothing else.
 
 Flow:    write -> verify -> climb the ladder of trials -> learned | look for the records that spoil it -> declined
-Imports: types, protocols, config, trials.
+Imports: errors, types, protocols, config, trials.
 
 A shard is always rebuilt over its whole ledger from the same initialisation; nothing is trained on top
 of an older adapter (two later edits on top, and SEAL answers worse than before: parametric.md, finding 1).
@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hybrid_memory.config import GateSettings
-from hybrid_memory.protocols import Ledger, Progress
+from hybrid_memory.errors import TeacherError
+from hybrid_memory.protocols import Ledger, Progress, SelfEditGenerator
 from hybrid_memory.trials import TOO_WEAK, Rung, Task, Trial, Trials, Workshop
 from hybrid_memory.types import Directives, Learning, Record, SelfEdit, Shard, ShardReport
 
@@ -45,11 +46,21 @@ class Rebuilding:
         self._gate = gate
         self._seed = seed
 
-    def rebuild(self, shard: Shard, ends_at: float | None, progress: Progress | None) -> ShardReport:
+    def rebuild(
+        self,
+        shard: Shard,
+        writers: Sequence[SelfEditGenerator],
+        ends_at: float | None,
+        progress: Progress | None,
+    ) -> ShardReport:
         """Train the shard anew; records that cannot be learned are declined, and the others go on.
+
+        Records that nobody could be asked about stay queued. One that is known and has lost its material is not
+        left out of the shard for that: the shard then waits.
 
         Args:
             shard: dirty, with its new records leased.
+            writers: of this window; material is stored, so each record is written about once.
             ends_at: on the monotonic clock, seconds; records without a fair trial by then stay queued.
             progress: told what is written and trained.
         """
@@ -57,17 +68,23 @@ class Rebuilding:
         known = frozenset(versions[shard.active].record_ids) if shard.active in versions else frozenset()
         task = Task(shard=shard, known=known, ends_at=ends_at, progress=progress)
         declined: dict[str, str] = {}
+        started = time.monotonic()
+        waiting = self._write(shard, writers, progress)
+        written = time.monotonic() - started
+        if known.intersection(waiting):
+            return replace(untouched(shard, ""), attempts=_left_queued(waiting))
         while True:
-            started = time.monotonic()
-            records, material = self._studied(shard, declined, progress)
-            written = time.monotonic() - started
+            records, material = self._studied(shard, waiting, declined)
+            if not records and waiting:
+                return replace(untouched(shard, ""), attempts=_left_queued(waiting), declined=dict(declined))
             if not records:
                 return self._retire(shard, declined)
             trials: list[Trial] = []
             self._decline(self._climb(task, records, material, trials), declined)
             if trials[-1].forgotten:  # once more, without the record
                 continue
-            return _report(task, trials, declined, written)
+            report = _report(task, trials, declined, written)
+            return replace(report, attempts=(*report.attempts, *_left_queued(waiting)))
 
     # ------------------------------------------------------------ the ladder
 
@@ -106,7 +123,7 @@ class Rebuilding:
         while groups and len(trials) < self._gate.most_trials:
             group = groups.pop(0)
             chosen = [record for record in records if record.id in accepted or record in group]
-            trials.append(self._trials.run(task, chosen, self._material(chosen, task.progress), Rung()))
+            trials.append(self._trials.run(task, chosen, self._material(chosen), Rung()))
             if trials[-1].passed:
                 accepted |= {record.id for record in group}
             elif trials[-1].forgotten or _ended(task, trials[-1]):
@@ -120,35 +137,46 @@ class Rebuilding:
 
     # ------------------------------------------------------------ material
 
+    def _write(self, shard: Shard, writers: Sequence[SelfEditGenerator], progress: Progress | None) -> dict[str, str]:
+        """Write about the shard's records that have no material, and store it one by one: it may have been paid for.
+
+        Returns:
+            record id -> why nobody could be asked about it.
+        """
+        members = self._ledger.shard_records(shard.id)
+        stored = {edit.record_id for edit in self._ledger.self_edits([record.id for record in members]) if edit.items}
+        new = [record for record in members if record.id not in stored]
+        waiting: dict[str, str] = {}
+        for done, record in enumerate(new, start=1):
+            try:
+                edits = [edit for writer in writers for edit in writer.write([record], seed=self._seed)]
+            except TeacherError as error:
+                waiting[record.id] = str(error)
+            else:
+                self._ledger.save_self_edits([_join(edits)])
+            if progress is not None:
+                progress("write", done, len(new), "+".join(writer.name for writer in writers))
+        return waiting
+
     def _studied(
-        self, shard: Shard, declined: dict[str, str], progress: Progress | None
+        self, shard: Shard, waiting: Collection[str], declined: dict[str, str]
     ) -> tuple[list[Record], list[SelfEdit]]:
         """Return the shard's records that have something to study, with their material; decline the others.
 
         They come in the order of what they say, not of arrival: a shard is then made from the same sequence
         whether or not there ever was a record that has been forgotten since.
         """
-        members = sorted(self._ledger.shard_records(shard.id), key=lambda record: (record.content_hash, record.id))
-        material = self._material(members, progress) if members else []
+        there = [record for record in self._ledger.shard_records(shard.id) if record.id not in waiting]
+        members = sorted(there, key=lambda record: (record.content_hash, record.id))
+        material = self._material(members)
         empty = {edit.record_id: _why_empty(edit) for edit in material if all(item.held_out for item in edit.items)}
         self._decline(empty, declined)
-        return (
-            [record for record in members if record.id not in empty],
-            [edit for edit in material if edit.record_id not in empty],
-        )
+        kept = {edit.record_id: edit for edit in material if edit.record_id not in empty}
+        return [record for record in members if record.id in kept], list(kept.values())
 
-    def _material(self, records: Sequence[Record], progress: Progress | None) -> list[SelfEdit]:
-        """Return verified study material: stored candidates, written now for records that have none."""
-        stored = {edit.record_id: edit for edit in self._ledger.self_edits([record.id for record in records])}
-        new = [record for record in records if record.id not in stored]
-        if new:
-            written = [
-                generator.write(new, seed=self._seed, progress=progress) for generator in self._workshop().generators()
-            ]
-            joined = [_join(edits) for edits in zip(*written, strict=True)]
-            self._ledger.save_self_edits(joined)
-            stored |= {edit.record_id: edit for edit in joined}
-        return self._workshop().prepare([stored[record.id] for record in records])
+    def _material(self, records: Sequence[Record]) -> list[SelfEdit]:
+        """Return the stored material of the records, verified."""
+        return self._workshop().prepare(self._ledger.self_edits([record.id for record in records])) if records else []
 
     # ------------------------------------------------------------ what is left
 
@@ -169,6 +197,11 @@ def _why_empty(edit: SelfEdit) -> str:
     """Say what became of everything that was written, or that nothing could be."""
     dropped = "; ".join(f"{reason} ({count})" for reason, count in sorted(edit.dropped.items()) if count)
     return f"nothing was left to study it by: {dropped}" if dropped else "nothing was written to study it by"
+
+
+def _left_queued(waiting: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a line of the report for each reason why records wait."""
+    return tuple(f"{count} left queued: {why}" for why, count in Counter(waiting.values()).items())
 
 
 def untouched(shard: Shard, why: str) -> ShardReport:

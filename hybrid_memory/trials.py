@@ -43,7 +43,7 @@ class Workshop:
 
     language_model: LanguageModel
     generators: Callable[[], Sequence[SelfEditGenerator]]
-    """Who writes just now: the generator that serves may be another one in the next window, or none."""
+    """Who writes in one window: which trained generator serves may differ from window to window."""
     prepare: Callable[[Sequence[SelfEdit]], list[SelfEdit]]
     """Verifies a shard's material and repeats part of it with evidence in sight; a pure function."""
     trainer: Trainer

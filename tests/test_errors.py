@@ -22,6 +22,7 @@ BUILT_IN = {
     "ModelError": RuntimeError,
     "NotFoundError": KeyError,
     "PolicyError": ValueError,
+    "TeacherError": RuntimeError,
 }
 
 

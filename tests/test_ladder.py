@@ -152,7 +152,7 @@ class Bench:
         )
         rebuilding = Rebuilding(ledger=self.ledger, trials=trials, workshop=lambda: workshop, gate=settings, seed=0)
         ends_at = None if budget_s is None else time.monotonic() + budget_s
-        return rebuilding.rebuild(self.shard, ends_at, None)
+        return rebuilding.rebuild(self.shard, [Writer()], ends_at, None)
 
     def queue(self, *texts: str) -> list[str]:
         records = learn(self.ledger, *texts)

@@ -25,15 +25,18 @@ LESSON = (
 
 
 class Teacher:
-    """Says the same about everything; None fails."""
+    """Says the same about everything, so many times; without a lesson, and after that, it fails."""
 
-    def __init__(self, lesson: str | None) -> None:
+    def __init__(self, lesson: str | None, *, answers: int = 99) -> None:
         self.lesson = lesson
+        self.answers = answers
         self.asked = 0
+        self.letters = 0
 
     def complete(self, prompt: str) -> str:
         self.asked += 1
-        if self.lesson is None:
+        self.letters = len(prompt)
+        if self.lesson is None or self.asked > self.answers:
             raise ConnectionError(f"no route to the teacher for {len(prompt)} characters")
         return self.lesson
 
@@ -93,18 +96,60 @@ def test_a_rebuild_follows_the_same_directives(tmp_path: Path) -> None:
     assert first.metrics["targets"] == second.metrics["targets"] == ["down_proj"]
 
 
-def test_a_teacher_that_fails_leaves_its_records_to_retrieval(tmp_path: Path) -> None:
-    """Declined with the reason, in the report and at the record; still found and answered from retrieval."""
-    with opened(tmp_path / "m", Teacher(None)) as m:
-        receipt = m.ingest(FERRY, trust="operator", route="learn")
+def test_records_stay_queued_while_the_teacher_cannot_be_asked(tmp_path: Path) -> None:
+    """The report says why, nothing empty is kept, and the next window that reaches it learns them."""
+    teacher = Teacher(None)
+    with opened(tmp_path / "m", teacher) as m:
+        record = str(m.ingest(FERRY, trust="operator", route="learn").record_id)
         report = m.consolidate()
 
-        (shard,) = report.shards
-        assert "teacher failed 2 times: ConnectionError: no route" in shard.declined[receipt.record_id or ""]
-        record = m.get(receipt.record_id or "")
-        assert record.learning is Learning.DECLINED
-        assert "ConnectionError" in record.learning_detail
-        assert m.search("night ferry")[0].text == FERRY
+        assert (report.learned, report.declined, report.remaining) == (0, 0, 1)
+        assert report.shards[0].attempts == (
+            "1 left queued: the teacher failed 2 times: "
+            f"ConnectionError: no route to the teacher for {teacher.letters} characters",
+        )
+        assert m.get(record).learning is Learning.QUEUED
+        teacher.lesson = LESSON
+        assert m.consolidate().learned == 1
+
+
+def test_an_outage_costs_only_what_was_not_written_yet(tmp_path: Path) -> None:
+    """One record is written and learned; three fail; the fifth is not asked about, and the label needs no teacher."""
+    texts = [FERRY, *(f"The {day} ferry to Lund leaves from pier nine." for day in ("day", "rail", "mail", "car"))]
+    teacher = Teacher(LESSON, answers=1)
+    with opened(tmp_path / "m", teacher, window={"shard_cap": 10}) as m:
+        for text in texts:
+            m.ingest(text, trust="operator", route="learn")
+        m.ingest(Example("The crane is stuck.", "harbour desk"), trust="operator")
+        report = m.consolidate()
+
+        assert (report.learned, report.declined, report.remaining) == (2, 0, 4), report.shards
+        assert teacher.asked == 1 + 3 * 2
+        teacher.answers = 99
+        assert m.consolidate().learned == 4
+        assert teacher.asked == 1 + 3 * 2 + 4
+
+
+def test_what_was_written_is_kept_when_the_window_is_killed(tmp_path: Path) -> None:
+    """Killed after the second of three records: the next window asks about the third alone."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(stage: str, done: int, total: int, note: str = "") -> None:
+        if (stage, done, total) == ("write", 2, 3):
+            raise Killed(note)
+
+    teacher = Teacher(LESSON)
+    with opened(tmp_path / "m", teacher, window={"shard_cap": 10}) as m:
+        for day in ("day", "rail", "mail"):
+            m.ingest(f"The {day} ferry to Lund leaves from pier nine.", trust="operator", route="learn")
+        with pytest.raises(Killed):
+            m.consolidate(progress=kill)
+        asked = teacher.asked
+        m.consolidate()
+
+    assert (asked, teacher.asked) == (2, 3)
 
 
 def test_the_report_counts_what_was_dropped(tmp_path: Path) -> None:

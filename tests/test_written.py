@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from records import record
 
-from hybrid_memory.errors import ConfigError
+from hybrid_memory.errors import ConfigError, TeacherError
 from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material, pieces
@@ -473,32 +475,65 @@ def test_a_teacher_that_fails_once_is_asked_again() -> None:
     assert len(teacher.asked) == 2
 
 
-def test_a_teacher_that_always_fails_leaves_an_empty_self_edit_with_the_reason() -> None:
-    """The last failure is named; the window declines the record with it."""
-    edit = taught(Scripted(ConnectionError("busy"), ValueError("no credit\nleft")))
-
-    assert edit.items == ()
-    assert edit.dropped == {"teacher failed 2 times: ValueError: no credit left": 1}
+def test_a_teacher_that_always_fails_is_no_judgement_of_the_record() -> None:
+    """An error that names the last failure, and no empty self-edit."""
+    with pytest.raises(TeacherError, match="the teacher failed 2 times: ValueError: no credit left"):
+        taught(Scripted(ConnectionError("busy"), ValueError("no credit\nleft")))
 
 
 def test_a_teacher_that_is_late_is_not_waited_for() -> None:
-    """A tenth of a second is all it gets here."""
+    """A tenth of a second is all it gets here; its thread keeps no process alive."""
     ends = threading.Event()
+    threads: list[threading.Thread] = []
 
     class Late:
         def complete(self, prompt: str) -> str:
+            threads.append(threading.current_thread())
             ends.wait(10)
             return prompt
 
-    edit = taught(Late(), timeout_s=0.1, attempts=1)
+    with pytest.raises(TeacherError, match=r"the teacher failed 1 times: no answer within 0\.1 s"):
+        taught(Late(), timeout_s=0.1, attempts=1)
     ends.set()
 
-    assert edit.dropped == {"teacher failed 1 times: no answer within 0.1 s": 1}
+    assert [thread.daemon for thread in threads] == [True]
+
+
+def test_a_process_ends_though_its_teacher_hangs() -> None:
+    """The call would take a minute; the interpreter does not wait for it at its exit."""
+    script = (
+        "import time\n"
+        "from hybrid_memory.selfedit.teacher import _within\n"
+        "print(_within(0.1, lambda: time.sleep(60) or 'late')[1])\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True)
+
+    assert done.stdout == "no answer within 0.1 s\n"
+
+
+def test_after_three_failures_in_a_row_a_teacher_is_asked_no_more() -> None:
+    """An answer in between begins the count anew; so does a new window, which has a generator of its own."""
+    busy = ConnectionError("busy")
+    teacher = Scripted(busy, busy, LESSON, busy, busy, busy, LESSON)
+    generator = TeacherGenerator(teacher, attempts=1)
+
+    def outcome() -> str:
+        try:
+            return str(len(generator.write([record(FERRY)], seed=0)[0].items))
+        except TeacherError as error:
+            return str(error)
+
+    assert [outcome() for _ in range(6)] == [*["the teacher failed 1 times: ConnectionError: busy"] * 2, "2"] + [
+        "the teacher failed 1 times: ConnectionError: busy"
+    ] * 3
+    assert outcome().startswith("the teacher failed 3 times in a row and is asked again in the next window")
+    assert len(teacher.asked) == 6
 
 
 def test_a_teacher_that_writes_nothing_says_so() -> None:
-    """An empty answer is asked for again, then given up."""
-    assert taught(Scripted("", " ")).dropped == {"teacher failed 2 times: it wrote nothing": 1}
+    """An empty answer is asked for again, then given up; it is an answer, and no outage."""
+    assert taught(Scripted("", " ")).dropped == {"the teacher wrote nothing, 2 times": 1}
 
 
 def test_an_object_that_cannot_be_asked_is_refused() -> None:

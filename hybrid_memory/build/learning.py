@@ -143,7 +143,7 @@ def _prepared(
 def _generators(
     base: Foundation, language_model: LanguageModel, *, teacher: Any
 ) -> Callable[[], list[SelfEditGenerator]]:
-    """Return what gives the generators that write just now."""
+    """Return what gives the generators of one window."""
     from hybrid_memory.selfedit.compiled import CompiledGenerator
     from hybrid_memory.selfedit.demonstrations import DemonstrationGenerator
     from hybrid_memory.selfedit.model import ModelGenerator
@@ -171,11 +171,16 @@ def _generators(
         "model": [by_model],
         "compiled": [compiled],
         "mixed": [compiled, by_model],
-        "teacher": [_taught(settings, teacher)] if teacher is not None else [],
+        "teacher": [],
     }
     more = [_written(settings, language_model)] if chosen.prompts else []
     always = [shown, *by_name[chosen.generator], *more]
-    return lambda: [*always, *(_trained(base, language_model) if by_model in always else [])]
+
+    def writers() -> list[SelfEditGenerator]:
+        taught = [_taught(settings, teacher)] if teacher is not None else []
+        return [*taught, *always, *(_trained(base, language_model) if by_model in always else [])]
+
+    return writers
 
 
 def _trained(base: Foundation, language_model: LanguageModel) -> list[SelfEditGenerator]:

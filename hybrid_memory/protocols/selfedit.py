@@ -20,7 +20,11 @@ class SelfEditGenerator(Protocol):
         ...
 
     def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record, in order; an empty one says in `dropped` why."""
+        """Return one self-edit per record, in order; an empty one says in `dropped` why.
+
+        Raises:
+            TeacherError: whoever was to write could not be asked.
+        """
         ...
 
 

@@ -5,19 +5,20 @@ Imports: errors, types, protocols; the other modules of this stage.
 
 The teacher is any object with `complete(prompt)`, as every LlamaIndex LLM has, or with `chat(messages)`; nothing is
 imported for it. It is asked for lines of a fixed form; what is not in that form, not supported by the record, or
-speaks to the trainer is dropped and counted. A teacher that fails or is late is asked again, then given up: the
-record then has nothing to study, and stays in retrieval with the reason in the report.
+speaks to the trainer is dropped and counted, and a record of which nothing is left is declined. A teacher that fails
+or is late is asked again, then given up: that says nothing about the record, which stays queued.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-from hybrid_memory.errors import ConfigError
+from hybrid_memory.errors import ConfigError, TeacherError
 from hybrid_memory.protocols import LanguageModel, Progress
 from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material
@@ -42,11 +43,12 @@ _FACT = re.compile(r"^\W*fact\s*\d*\s*:\s*(?P<text>.+)$", re.IGNORECASE)
 _PAIR = re.compile(
     r"^\W*question\s*\d*\s*:\s*(?P<question>.+?)\s*\|\s*answer\s*\d*\s*:\s*(?P<answer>.*)$", re.IGNORECASE
 )
-LATEST = "teacher failed"
+PATIENCE = 3
+"""Failures in a row after which it is asked no more: each may take as long as its time-outs."""
 
 
 class TeacherGenerator:
-    """Asks a teacher about each record and takes what its lines hold."""
+    """Asks a teacher about each record and takes what its lines hold; made anew for each window."""
 
     name = "teacher"
 
@@ -66,7 +68,7 @@ class TeacherGenerator:
             teacher: any LlamaIndex LLM, or another object with `complete(prompt)` or `chat(messages)`.
             facts: lines of facts asked for; what comes may be more or fewer.
             questions: lines of questions asked for.
-            attempts: how often a piece is asked about before its record is given up.
+            attempts: how often a piece is asked about before the teacher has failed.
             timeout_s: seconds after which an answer is no longer waited for.
             budget: most words and marks of material a record; 0 is no limit.
 
@@ -79,9 +81,15 @@ class TeacherGenerator:
         self._attempts = attempts
         self._timeout_s = timeout_s
         self._budget = budget
+        self._failures: list[str] = []
+        """Why it failed since it last answered."""
 
     def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record; examples and preferences get an empty one, they are not passages."""
+        """Return one self-edit per record; examples and preferences get an empty one, they are not passages.
+
+        Raises:
+            TeacherError: the teacher failed or was late as often as it may be asked, or did so three times before.
+        """
         return write_about(
             records,
             self._piece,
@@ -96,17 +104,30 @@ class TeacherGenerator:
         """Add what the teacher writes about one piece; return the directives it gave."""
         passage = f"{title}\n{piece}".strip()
         prompt = ASKED.format(facts=self._facts, questions=self._questions, passage=passage)
+        self._require_hope()
         failure = ""
         for _ in range(self._attempts):
             text, failure = _within(self._timeout_s, lambda: self._ask(prompt))
             if text.strip():
+                self._failures.clear()
                 rest, directives, refused = read_directives(text)
                 for reason in refused:
                     material.refuse(reason)
                 _read(rest, material)
                 return directives
-        material.refuse(f"{LATEST} {self._attempts} times: {failure or 'it wrote nothing'}")
+        if failure:
+            self._failures.append(failure)
+            raise TeacherError(f"the teacher failed {self._attempts} times: {failure}")
+        self._failures.clear()
+        material.refuse(f"the teacher wrote nothing, {self._attempts} times")
         return Directives()
+
+    def _require_hope(self) -> None:
+        if len(self._failures) >= PATIENCE:
+            raise TeacherError(
+                f"the teacher failed {PATIENCE} times in a row and is asked again in the next window: "
+                f"{self._failures[-1]}"
+            )
 
 
 class LocalTeacher:
@@ -148,16 +169,23 @@ def _within(timeout_s: float, ask: Callable[[], str]) -> tuple[str, str]:
 
     A teacher is somebody else's code behind a network: whatever it raises is its failure and not this window's.
     """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="teacher")
-    future = pool.submit(ask)
-    pool.shutdown(wait=False)
+    answer: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - told by the thread that waits
+            answer.set_exception(error)
+
+    # a daemon, and no pool: the interpreter waits at its exit for the threads of a pool, however long they hang
+    threading.Thread(target=run, name="teacher", daemon=True).start()
     try:
-        error = future.exception(timeout_s)
+        error = answer.exception(timeout_s)
     except TimeoutError:
         return "", f"no answer within {timeout_s:g} s"
     if error is not None:
         return "", f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-    return future.result(), ""
+    return answer.result(), ""
 
 
 def _hold_out(items: Sequence[StudyItem]) -> tuple[StudyItem, ...]:
