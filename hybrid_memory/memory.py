@@ -599,14 +599,14 @@ class HybridMemory:
             vector_store: a LlamaIndex vector store (`BasePydanticVectorStore`) to search in instead of FAISS; give it
                 at every opening. The ledger keeps all vectors, so it may be changed, lost or left out.
             teacher: writes the study material when `self_edit.generator` is "teacher": any LlamaIndex LLM, or another
-                object with `complete(prompt)` or `chat(messages)`.
+                object with `complete(prompt)` or `chat(messages)`; `self_edit.teacher` may name one instead.
             judge: any LlamaIndex LLM; asked about what the classifier leaves undecided, within routing.judge_calls.
             proposer: any LlamaIndex LLM; asked which slot a short sentence fills that the rules do not read.
             for_reindex: open although the vectors are another encoder's; only `reindex` works then.
             groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
 
         Raises:
-            ConfigError: a setting is unknown or out of range.
+            ConfigError: a setting is unknown or out of range, or a teacher is asked for and there is none.
             PolicyError: the routing policy cannot be used.
             ModelError: a model is missing; the message has the command that gets it.
             IndexMismatchError: the store was built with another encoder.

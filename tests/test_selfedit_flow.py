@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -167,15 +169,45 @@ def test_the_report_counts_what_was_dropped(tmp_path: Path) -> None:
 
 
 def test_a_teacher_and_its_setting_belong_together(tmp_path: Path) -> None:
-    """One without the other would be ignored in silence."""
-    with open_tiny_memory(tmp_path / "a", self_edit={"generator": "teacher"}) as m:
+    """One without the other is refused at once, before there is a folder: in the first window it might be night."""
+    with pytest.raises(ConfigError, match="generator is 'teacher' and no teacher was given"):
+        open_tiny_memory(tmp_path / "m", self_edit={"generator": "teacher"})
+    with pytest.raises(ConfigError, match="generator is 'mixed' and a teacher was given"):
+        open_tiny_memory(tmp_path / "m", teacher=Teacher(LESSON))
+    with pytest.raises(ConfigError, match="generator is 'mixed' and a teacher was given"):
+        open_tiny_memory(tmp_path / "m", self_edit={"teacher": "teachers:make"})
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_teacher_is_named_in_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a function that makes it, called once, when the first window opens."""
+    source = f"""
+        made = []
+        class Teacher:
+            def complete(self, prompt):
+                return {LESSON!r}
+        def make():
+            made.append(Teacher())
+            return made[-1]
+    """
+    (tmp_path / "our_teachers.py").write_text(dedent(source), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    with opened(tmp_path / "m", self_edit={"generator": "teacher", "teacher": "our_teachers:make"}) as m:
+        made = import_module("our_teachers").made
+        assert made == []
         m.ingest(FERRY, trust="operator", route="learn")
-        with pytest.raises(ConfigError, match="generator is 'teacher' and no teacher was given"):
-            m.consolidate()
-    with open_tiny_memory(tmp_path / "b", teacher=Teacher(LESSON)) as m:
-        m.ingest(FERRY, trust="operator", route="learn")
-        with pytest.raises(ConfigError, match="generator is 'mixed' and a teacher was given"):
-            m.consolidate()
+        assert m.consolidate().learned == 1
+        m.ingest("The day ferry to Lund leaves from pier nine.", trust="operator", route="learn")
+        assert m.consolidate().learned == 1
+        assert len(made) == 1
+
+
+@pytest.mark.parametrize("path", ["nowhere_to_be_found:make", "json:no_such_function"])
+def test_a_teacher_that_cannot_be_imported_is_refused_at_once(tmp_path: Path, path: str) -> None:
+    """The message says what was named and what is accepted."""
+    with pytest.raises(ConfigError, match=f"teacher = '{path}' cannot be imported .* as \"module:function\""):
+        open_tiny_memory(tmp_path / "m", self_edit={"generator": "teacher", "teacher": path})
 
 
 def test_the_prompts_of_the_family_add_to_what_the_model_asks(tmp_path: Path) -> None:

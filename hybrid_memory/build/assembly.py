@@ -11,7 +11,7 @@ from typing import Any
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.asking import Asking
 from hybrid_memory.build.foundation import Foundation, lay, make_folder
-from hybrid_memory.build.learning import make_consolidation, make_outer_loop
+from hybrid_memory.build.learning import make_consolidation, make_outer_loop, teacher_of
 from hybrid_memory.build.routing import default_screens, make_judge, router_of, with_windows_of
 from hybrid_memory.config import LedgerSettings, Settings
 from hybrid_memory.consolidation import Consolidation
@@ -53,12 +53,13 @@ def build(
         proposer: a model with `complete(prompt)`, asked which slot a sentence fills that the rules do not read.
         for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
+    asked = teacher_of(settings, teacher)
     make_folder(folder)
     load_router = cache(partial(router_of, judge=make_judge(judge, settings, folder)))
     router = load_router(settings.routing.policy)
     settings = with_windows_of(settings, router)
     base = lay(folder, settings, encoder=encoder, model=model, vector_store=vector_store, for_reindex=for_reindex)
-    consolidation = make_consolidation(base, teacher=teacher)
+    consolidation = make_consolidation(base, teacher=asked)
     screens = default_screens(settings.routing.screens)
     rerouting = Rerouting(ledger=base.ledger, screens=screens, router=router, load_router=load_router)
     intake = _intake(

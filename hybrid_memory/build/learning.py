@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,49 @@ if TYPE_CHECKING:
     from hybrid_memory.selfedit.fitting import Refuses
     from hybrid_memory.selfedit.outer_loop import OuterLoop
 
-__all__ = ["make_consolidation", "make_outer_loop"]
+__all__ = ["make_consolidation", "make_outer_loop", "teacher_of"]
 
 PACKAGES = ("torch", "transformers", "peft")
 """Their versions go into every adapter's manifest: with them, and the seed, it can be made again."""
 
 
-def make_consolidation(base: Foundation, *, teacher: Any) -> Consolidation:
+def teacher_of(settings: Settings, given: Any) -> Callable[[], Any] | None:
+    """Return what makes the teacher when the first window opens; None when nobody is to be asked.
+
+    Raises:
+        ConfigError: there is a teacher and it is not to be asked, or the other way round, or it cannot be imported; or
+            the released recipe, which has a writer of its own, is set beside another one.
+    """
+    chosen = settings.self_edit
+    if settings.training.seal_compat and chosen.generator in ("teacher", "compiled"):
+        raise ConfigError(
+            "training.seal_compat writes by SEAL's prompts with the model itself, and has no part for "
+            f"self_edit.generator {chosen.generator!r}; leave the generator out, or set seal_compat to false"
+        )
+    there = given is not None or chosen.teacher is not None
+    if there != (chosen.generator == "teacher"):
+        raise ConfigError(
+            f"self_edit.generator is {chosen.generator!r} and {'a' if there else 'no'} teacher was given; set it to "
+            '"teacher" and give teacher=<a LlamaIndex LLM> or self_edit.teacher = "module:function", or neither'
+        )
+    if given is not None:
+        return lambda: given
+    return None if chosen.teacher is None else cache(_imported(chosen.teacher))
+
+
+def _imported(path: str) -> Callable[[], Any]:
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[[], Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"self_edit.teacher = {path!r} cannot be imported ({error}); name a function without arguments that "
+            'returns a LlamaIndex LLM, as "module:function", and have its module installed or on PYTHONPATH'
+        ) from error
+    return found
+
+
+def make_consolidation(base: Foundation, *, teacher: Callable[[], Any] | None) -> Consolidation:
     """Return what runs windows; the language model is loaded in the first one."""
     settings, ledger = base.settings, base.ledger
     workshop = cache(lambda: _workshop(base, base.language_model(), teacher=teacher))
@@ -83,7 +120,7 @@ def make_outer_loop(base: Foundation) -> OuterLoop:
     )
 
 
-def _workshop(base: Foundation, language_model: Any, *, teacher: Any) -> Workshop:
+def _workshop(base: Foundation, language_model: Any, *, teacher: Callable[[], Any] | None) -> Workshop:
     from hybrid_memory.selfedit.restraint import ordinary_answers
     from hybrid_memory.weights.gate import Gate
     from hybrid_memory.weights.scaling import scale_adapter
@@ -141,7 +178,7 @@ def _prepared(
 
 
 def _generators(
-    base: Foundation, language_model: LanguageModel, *, teacher: Any
+    base: Foundation, language_model: LanguageModel, *, teacher: Callable[[], Any] | None
 ) -> Callable[[], list[SelfEditGenerator]]:
     """Return what gives the generators of one window."""
     from hybrid_memory.selfedit.compiled import CompiledGenerator
@@ -150,16 +187,6 @@ def _generators(
     from hybrid_memory.selfedit.neighbours import Neighbours
 
     settings, chosen = base.settings, base.settings.self_edit
-    if (teacher is None) != (chosen.generator != "teacher"):
-        raise ConfigError(
-            f"self_edit.generator is {chosen.generator!r} and {'no' if teacher is None else 'a'} teacher was given; "
-            'set it to "teacher" and open with teacher=<a LlamaIndex LLM>, or neither'
-        )
-    if settings.training.seal_compat and chosen.generator in ("teacher", "compiled"):
-        raise ConfigError(
-            "training.seal_compat writes by SEAL's prompts with the model itself, and has no part for "
-            f"self_edit.generator {chosen.generator!r}; leave the generator out, or set seal_compat to false"
-        )
     neighbours = Neighbours(base.encoder, folder=home() / "words")
     shown = DemonstrationGenerator(language_model, neighbours)
     if settings.training.seal_compat:
@@ -174,11 +201,11 @@ def _generators(
         "teacher": [],
     }
     more = [_written(settings, language_model)] if chosen.prompts else []
-    always = [shown, *by_name[chosen.generator], *more]
+    always = [*by_name[chosen.generator], *more]
 
     def writers() -> list[SelfEditGenerator]:
-        taught = [_taught(settings, teacher)] if teacher is not None else []
-        return [*taught, *always, *(_trained(base, language_model) if by_model in always else [])]
+        taught = [_taught(settings, teacher())] if teacher is not None else []
+        return [shown, *taught, *always, *(_trained(base, language_model) if by_model in always else [])]
 
     return writers
 

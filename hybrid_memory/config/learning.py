@@ -15,7 +15,9 @@ class SelfEditSettings(Group):
     """Who writes the study material, and how much of it."""
 
     generator: Literal["model", "compiled", "mixed", "teacher"] = "mixed"
-    """"teacher" needs an object to ask: `HybridMemory.open(folder, teacher=llm)`."""
+    """"teacher" needs one to ask: `teacher` below, or `HybridMemory.open(folder, teacher=llm)`."""
+    teacher: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    """What makes the teacher, as "module:function" without arguments; called in the first window."""
     questions: Annotated[int, Field(ge=0)] = 18
     """Questions kept per statement."""
     samples: Annotated[int, Field(ge=1)] = 16
