@@ -56,6 +56,19 @@ def test_the_held_out_question_is_asked_against_the_evidence_and_never_studied()
     assert all(item.evidence == (item.response,) != (FERRY,) for item in added)
 
 
+def test_a_written_pair_is_contradicted_in_its_passage() -> None:
+    """The short answer is changed where it stands; an answer in other words than the passage's is left alone."""
+    asked = StudyItem(prompt="Which pier?", response="pier 12", form="self-qa", source=FERRY)
+    loose = StudyItem(prompt="When?", response="after dark", form="self-qa", source=FERRY)
+
+    (given,) = with_deference([edit(asked, loose)], seed=0, count=3)
+
+    (added,) = given.items[2:]
+    assert added.response.startswith("pier ")
+    assert added.response != "pier 12"
+    assert added.evidence == (f"The night ferry leaves from {added.response}.",)
+
+
 def test_as_many_questions_are_studied_as_the_settings_say() -> None:
     """The right answer is what the evidence says."""
     (given,) = with_deference([edit(*(question(f"Where {number}?") for number in range(5)))], seed=0, count=2)

@@ -507,6 +507,47 @@ def test_material_without_questions_passes_as_it_is() -> None:
     assert checked() == []
 
 
+def pair(prompt: str, answer: str, source: str, *, held_out: bool = False) -> StudyItem:
+    return StudyItem(prompt=prompt, response=answer, form="self-qa", source=source, held_out=held_out)
+
+
+def test_a_written_pair_must_lead_to_a_sentence_of_its_own_passage() -> None:
+    """The passage of the first record says two things; what leads to the second record goes, the rest is kept whole."""
+    passage, other = f"{FERRY} {LAMP}", "Forms lie in room four."
+    asked = [
+        pair("From which pier does the night ferry leave?", "pier twelve", passage),
+        pair("Who mends broken lamps?", "Team Blue", passage),
+        pair("Where do forms lie, in which room?", "Team Blue", passage),
+        pair("Who?", "Team Blue", passage),
+    ]
+
+    found, _ = verify(
+        [edit("a", *asked), edit("b", pair("Where do forms lie?", "in room four", other))],
+        encoder=WordEncoder(),
+        min_similarity=0.3,
+        most=1,
+        held_out=0,
+    )
+
+    assert set(prompts(found, form="self-qa")) == {asked[0].prompt, asked[1].prompt}
+    assert found.dropped["leads to another record"] == 2
+
+
+def test_written_pairs_change_nothing_for_sampled_questions() -> None:
+    """They are checked among themselves: a passage in the shard would be nearer to a question than its statement."""
+    sampled = edit("e", statement("east"), question("east?", "east"), question("half east?", "east"))
+    both = edit("e", *sampled.items, pair("north?", "north", "north"))
+
+    assert prompts(checked(both)[0]) == prompts(checked(sampled)[0]) == ["east?", "half east?"]
+
+
+def test_what_was_held_out_of_written_pairs_stays_the_only_probe() -> None:
+    """The teacher chose it; nothing more is taken away from what is studied."""
+    given = edit("e", pair("east?", "it", "east"), pair("half east?", "it", "east", held_out=True))
+
+    assert prompts(checked(given, held_out=1)[0], form="self-qa") == ["east?"]
+
+
 def test_a_removed_record_leaves_no_trace_in_what_is_kept() -> None:
     """Verified without it, the others are as if it had never been: what it had pushed out is back."""
     east, north = edit("e", question("half north?", "east")), edit("n", question("north?", "north"))
@@ -537,6 +578,19 @@ def test_questions_are_studied_again_with_evidence() -> None:
         assert [item.response in item.evidence for item in added] == [True, True, False]
         assert all(1 <= len(set(item.evidence)) == len(item.evidence) <= 3 for item in added)
         assert {item.prompt for item in added} <= set(prompts(before))
+
+
+def test_a_written_pair_is_read_with_its_passage_in_evidence() -> None:
+    """The whole passage is what retrieval will show; what else was written about it is no other record."""
+    own = edit("a", statement("The ferry leaves."), pair("Which pier?", "pier twelve", FERRY))
+
+    with_own, missed = (
+        read([own, edit("b", statement(LAMP))], right=right, missed=1 - right)[0].items[-1] for right in (1, 0)
+    )
+
+    assert set(with_own.evidence) <= {FERRY, LAMP}
+    assert FERRY in with_own.evidence
+    assert (missed.evidence, missed.response) == ((LAMP,), "pier twelve")
 
 
 def test_reading_material_is_the_same_every_time() -> None:

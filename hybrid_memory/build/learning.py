@@ -161,6 +161,8 @@ def _prepared(
     from hybrid_memory.selfedit.verification import verify
 
     chosen, seed = settings.self_edit, settings.training.seed
+    if settings.training.seal_compat:  # as released: studied as it was written, and no more
+        return augmented(edits, chosen.augmentations, seed=seed)
     kept = verify(
         without_too_long(with_known_targets(edits, known), refuses),
         encoder=encoder,

@@ -54,7 +54,7 @@ def contradiction(statement: str, random: Random) -> str:
 
 
 def _deferring(edit: SelfEdit, seed: int, count: int) -> SelfEdit:
-    questions = [item for item in edit.items if item.form == "question" and not item.evidence]
+    questions = [item for item in edit.items if item.asks and not item.evidence and item.response in item.basis]
     random = random_of("".join(sorted({item.response for item in questions})), seed)
     held_out = [item for item in questions if item.held_out][:1] * HELD_OUT
     studied = [item for item in questions if not item.held_out]
@@ -65,7 +65,7 @@ def _deferring(edit: SelfEdit, seed: int, count: int) -> SelfEdit:
 
 def _deferent(item: StudyItem, random: Random) -> StudyItem:
     told = contradiction(item.response, random)
-    return replace(item, form="deference", response=told, evidence=(told,))
+    return replace(item, form="deference", response=told, evidence=(item.basis.replace(item.response, told),))
 
 
 def _swap(text: str, span: tuple[int, int], other: str) -> str:

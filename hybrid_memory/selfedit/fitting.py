@@ -46,7 +46,7 @@ def _shortened(item: StudyItem, refuses: Refuses) -> StudyItem | None:
         if len(item.shots) > 1:
             item = replace(item, shots=item.shots[1:])  # the least similar stands first
         elif len(item.evidence) > 1:
-            longest = max((text for text in item.evidence if text != item.response), key=len)
+            longest = max((text for text in item.evidence if text != item.basis), key=len)
             item = replace(item, evidence=tuple(text for text in item.evidence if text != longest))
         elif item.evidence and item.form == "demonstration":  # practice beside a fact that has nothing to do with it
             item = replace(item, evidence=())

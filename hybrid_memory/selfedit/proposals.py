@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hybrid_memory.config import OuterLoopSettings
 from hybrid_memory.evidence import ask
@@ -127,7 +127,7 @@ class TrainedGenerator:
                     max_new_tokens=self._settings.max_new_tokens,
                     adapters=[self._adapter],
                 )
-                items = proposal.items
+                items = tuple(replace(item, source=record.text) for item in proposal.items)
             edits.append(SelfEdit(record_id=record.id, items=items, generator=self._adapter.id, seed=seed))
             if progress is not None:
                 progress("write", done, len(records), self.name)

@@ -36,7 +36,7 @@ def with_evidence(edits: Sequence[SelfEdit], *, encoder: Encoder, seed: int, rig
     Distractors are the shard's statements nearest to the question: those that retrieval would confuse it with.
     """
     statements = sorted({item.response for edit in edits for item in edit.items if item.form == "statement"})
-    questions = {item.prompt for edit in edits for item in edit.items if item.form == "question"}
+    questions = {item.prompt for edit in edits for item in edit.items if item.asks}
     if not statements or not questions:
         return list(edits)
     order = sorted(questions)
@@ -49,14 +49,16 @@ def with_evidence(edits: Sequence[SelfEdit], *, encoder: Encoder, seed: int, rig
 
 
 def _read(edit: SelfEdit, nearest: dict[str, list[str]], seed: int, right: int, missed: int) -> SelfEdit:
-    asked = [item for item in edit.items if item.form == "question" and not item.held_out]
+    asked = [item for item in edit.items if item.asks and not item.held_out]
+    told = {item.response for item in edit.items if item.form == "statement"}
     random = random_of("".join(item.prompt for item in asked), seed)
     chosen = random.sample(asked, min(right + missed, len(asked)))
     added = []
     for number, item in enumerate(chosen):
-        others = [text for text in nearest[item.prompt] if text != item.response][:DISTRACTORS]
+        own = {item.basis} | (told if item.source else set())  # what was written about a passage is all of one text
+        others = [text for text in nearest[item.prompt] if text not in own][:DISTRACTORS]
         beside = random.sample(others, random.randint(0, len(others)) if number < right else min(1, len(others)))
-        shown = [*beside, item.response] if number < right else beside
+        shown = [*beside, item.basis] if number < right else beside
         if shown:
             added.append(replace(item, form="evidence", evidence=tuple(random.sample(shown, len(shown)))))
     return replace(edit, items=(*edit.items, *added))

@@ -80,16 +80,16 @@ def _elsewhere(edit: SelfEdit, seed: int, count: int) -> Iterator[StudyItem]:
     random = _random(edit, seed, "unknown")
     asked = _questions(edit)
     for item in random.sample(asked, min(count, len(asked))):
-        there = set(_words(item.response))
+        there = set(_words(item.basis))
         shared = [word for word in _words(item.prompt) if word in there]
         other = random.choice([word for word in OTHERS if word not in there])
         if shared:
             swapped = re.sub(rf"\b{re.escape(random.choice(shared))}\b", other, item.prompt, flags=re.IGNORECASE)
-            yield replace(item, prompt=swapped, response=UNKNOWN, form="unknown")
+            yield replace(item, prompt=swapped, response=UNKNOWN, form="unknown", source="")
 
 
 def _questions(edit: SelfEdit) -> list[StudyItem]:
-    return [item for item in edit.items if item.form == "question" and not (item.held_out or item.evidence)]
+    return [item for item in edit.items if item.asks and not (item.held_out or item.evidence)]
 
 
 def _words(text: str) -> list[str]:

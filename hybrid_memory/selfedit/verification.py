@@ -1,7 +1,7 @@
 """Check study material before anything is trained on it.
 
 Flow:    generators -> [verification] -> consolidation
-Imports: types, protocols.
+Imports: types, protocols; the other modules of this stage.
 
 A pure function of the material and the records it is for: a shard that is rebuilt without a record
 is verified as if that record had never been there.
@@ -10,17 +10,19 @@ is verified as if that record had never been there.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from hybrid_memory.protocols import Encoder
+from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import FloatArray, SelfEdit, StudyItem
 
 __all__ = ["verify"]
 
-GENERATED = "question"
+SAMPLED, WRITTEN = "question", "self-qa"
+"""Questions sampled for a statement, which are many and alike; and pairs of question and answer, each about its own."""
 
 
 def verify(
@@ -30,48 +32,62 @@ def verify(
 
     A question stays when, of all statements in the shard, the encoder puts it nearest to its own, at
     `min_similarity` or closer (103 of 115 stayed in parametric.md section 8; what is dropped would teach
-    the model to answer with another record). Questions in the same words go. Other forms pass unchanged.
+    the model to answer with another record). Questions in the same words go. A pair of question and
+    answer must lead to a sentence of the passage that it was written about; these are not ranked among the sampled
+    ones, and as many stay as pass. Other forms pass unchanged.
 
     Args:
         self_edits: material of all records of one shard.
         encoder: the store's encoder.
         min_similarity: least cosine of a question and its statement.
-        most: questions kept per record, held-out ones not counted.
+        most: sampled questions kept per record, held-out ones not counted.
         held_out: questions per record kept from training for the gate.
     """
-    statements = sorted({item.response for edit in self_edits for item in edit.items if item.form == GENERATED})
-    if not statements:
-        return list(self_edits)
-    place = {statement: number for number, statement in enumerate(statements)}
-    table = encoder.encode(statements)
-    return [_verified(edit, encoder, table, place, min_similarity, most, held_out) for edit in self_edits]
+    sampled = _checked(self_edits, SAMPLED, encoder, min_similarity, most, held_out)
+    return _checked(sampled, WRITTEN, encoder, min_similarity, None, held_out)
+
+
+def _checked(
+    edits: Sequence[SelfEdit], form: str, encoder: Encoder, min_similarity: float, most: int | None, held_out: int
+) -> list[SelfEdit]:
+    owners: dict[str, set[str]] = {}
+    """Sentence -> whose it is: chunks of one document share its title."""
+    for basis in {item.basis for edit in edits for item in edit.items if item.form == form}:
+        for text in statements(basis) if form == WRITTEN else [basis]:
+            owners.setdefault(text, set()).add(basis)
+    if not owners:
+        return list(edits)
+    texts = sorted(owners)
+    table, whose = encoder.encode(texts), [owners[text] for text in texts]
+    return [_verified(edit, form, encoder, table, whose, min_similarity, most, held_out) for edit in edits]
 
 
 def _verified(
     edit: SelfEdit,
+    form: str,
     encoder: Encoder,
     table: FloatArray,
-    place: dict[str, int],
+    owners: Sequence[Collection[str]],
     min_similarity: float,
-    most: int,
+    most: int | None,
     held_out: int,
 ) -> SelfEdit:
-    questions = [item for item in edit.items if item.form == GENERATED and not item.held_out]
+    questions = [item for item in edit.items if item.form == form and not item.held_out]
     rest = [item for item in edit.items if item not in questions]
     if not questions:
         return edit
     similarities = encoder.encode([item.prompt for item in questions]) @ table.T
-    own = np.array([place[item.response] for item in questions])
-    closeness = similarities[np.arange(len(own)), own]
-    leads_home = (similarities.argmax(axis=1) == own) & (closeness >= min_similarity)
+    best = similarities.argmax(axis=1).tolist()
+    closeness = similarities.max(axis=1)
+    leads_home = [
+        item.basis in owners[place] and close >= min_similarity
+        for item, place, close in zip(questions, best, closeness.tolist(), strict=True)
+    ]
     order = [number for number in np.argsort(-closeness, kind="stable").tolist() if leads_home[number]]
     distinct = _distinct([questions[number] for number in order], [item for item in rest if item.held_out])
-    probes, kept = _hold_out(distinct[: most + held_out], rest, held_out)
-    dropped = {
-        **edit.dropped,
-        "leads to another record": len(questions) - len(order),
-        "asked before": len(order) - len(distinct),
-    }
+    probes, kept = _hold_out(distinct if most is None else distinct[: most + held_out], rest, held_out)
+    refused = {"leads to another record": len(questions) - len(order), "asked before": len(order) - len(distinct)}
+    dropped = {**edit.dropped, **{why: edit.dropped.get(why, 0) + count for why, count in refused.items()}}
     return replace(edit, items=(*rest, *kept[:most], *probes), dropped=dropped)
 
 

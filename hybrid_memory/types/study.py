@@ -20,7 +20,8 @@ class StudyItem(Value):
     prompt: str
     response: str
     form: str
-    """"statement", "question", "completion", "demonstration", "evidence", "deference", "unknown" or "general"."""
+    """"statement", "question", "self-qa", "completion", "demonstration", "evidence", "deference", "unknown", "general",
+    or an augmentation. A "question" is answered with its statement, a "self-qa" with a few words of its source."""
     held_out: bool = False
     """True: kept for the gate, never trained on."""
     evidence: tuple[str, ...] = ()
@@ -31,6 +32,16 @@ class StudyItem(Value):
     """What the response comes from, for context distillation; "" where the response says it all."""
     own: bool = False
     """True: the response is the base model's own, brought into another form."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is a question about its record, whoever wrote it."""
+        return self.form in ("question", "self-qa")
+
+    @property
+    def basis(self) -> str:
+        """The text that bears the response out."""
+        return self.source or self.response
 
     @property
     def restrains(self) -> bool:
