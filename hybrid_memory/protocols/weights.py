@@ -83,8 +83,8 @@ class Trainer(Protocol):
         """Train a fresh adapter, write it into `folder`, return tokens, steps, seconds, losses."""
         ...
 
-    def require_fit(self, items: Sequence[StudyItem], *, more: int = 0) -> None:
-        """Raise InputError when an item, or one with `more` tokens after it, is too long to be trained on."""
+    def refuses(self, item: StudyItem, *, more: int = 0) -> str:
+        """Say why an item, or one with `more` tokens after it, cannot be trained on; "" when it can."""
         ...
 
 

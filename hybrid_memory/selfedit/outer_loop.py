@@ -41,7 +41,6 @@ from hybrid_memory.types import (
     RoundReport,
     Scope,
     Shard,
-    StudyItem,
 )
 
 __all__ = ["OuterLoop", "serving_generator"]
@@ -160,14 +159,7 @@ class OuterLoop:
         if not lesson.questions or not all(one.prompt.strip() and one.response.strip() for one in lesson.questions):
             return "it has no question, or one without text or answer"
         begun = replace(demonstration(lesson.text, Proposal("", ())), response="Q")
-        return self._too_long(begun, more=self._settings.max_new_tokens)
-
-    def _too_long(self, item: StudyItem, *, more: int = 0) -> str:
-        try:
-            self._trainer.require_fit([item], more=more)
-        except InputError as error:
-            return str(error)
-        return ""
+        return self._trainer.refuses(begun, more=self._settings.max_new_tokens)
 
     def _serving(self) -> AdapterVersion | None:
         return serving_generator(self._ledger, self._store, base=self._lm.fingerprint)
@@ -277,7 +269,7 @@ class OuterLoop:
 
     def _usable(self, lesson: Lesson, proposal: Proposal) -> Proposal:
         """Return a proposal, without its pairs if the generator could not be trained to write them."""
-        if proposal.items and self._too_long(demonstration(lesson.text, proposal)):
+        if proposal.items and self._trainer.refuses(demonstration(lesson.text, proposal)):
             return replace(proposal, items=())
         return proposal
 

@@ -30,7 +30,7 @@ from hybrid_memory.weights.layer_split import LayerSplit, can_be_continued, can_
 from hybrid_memory.weights.prefix import prefix_of
 from hybrid_memory.weights.sequences import Sequences
 
-__all__ = ["Objective", "ResponseLoss", "require_length"]
+__all__ = ["Objective", "ResponseLoss"]
 
 LOWER_BATCH = 32
 """Rows whose lower activations are computed together."""
@@ -123,7 +123,7 @@ class ResponseLoss:
             _require_plain_head(self._lm)
             self._part()
             encoded = [self._lm.training_tokens(self._chat(item), item.response) for item in items]
-            require_length(encoded, self._settings.max_tokens)
+            _require_length(encoded, self._settings.max_tokens)
             begun = [self._quiet(start) for _, start in encoded]
             frozen = self._frozen(encoded, begun)
             soft = soft_targets(self._lm, items, self._settings)
@@ -133,10 +133,11 @@ class ResponseLoss:
         ]
         return self
 
-    def refuses(self, item: StudyItem) -> str:
-        """Say why `read` would refuse an item, "" when it would not; the decoder need not be parted for it."""
+    def refuses(self, item: StudyItem, *, more: int = 0) -> str:
+        """Say why `read` would refuse an item with `more` tokens after it, "" when it would not."""
         try:
-            _require_length([self._lm.training_tokens(self._chat(item), item.response)], self._settings.max_tokens)
+            encoded = [self._lm.training_tokens(self._chat(item), item.response)]
+            _require_length(encoded, self._settings.max_tokens, more=more)
         except InputError as error:
             return str(error)
         return ""
@@ -215,7 +216,7 @@ class ResponseLoss:
         return kept
 
 
-def require_length(encoded: Sequence[tuple[list[int], int]], most: int, *, more: int = 0) -> None:
+def _require_length(encoded: Sequence[tuple[list[int], int]], most: int, *, more: int = 0) -> None:
     """Raise InputError when a sequence, with `more` tokens that may come to it, has more than `most`."""
     longest = max(len(ids) for ids, _ in encoded)
     if longest + more > most:

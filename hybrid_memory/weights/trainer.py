@@ -23,11 +23,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import ConfigError, DeadlineError, InputError, LedgerError
-from hybrid_memory.evidence import UNPROMPTED, ask
 from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Directives, Json, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
-from hybrid_memory.weights.objective import Objective, ResponseLoss, require_length
+from hybrid_memory.weights.objective import Objective, ResponseLoss
 from hybrid_memory.weights.plan import batches_of, bounded, first_and_last, rate_at, require_number
 from hybrid_memory.weights.seal_compat import SealLoss
 
@@ -106,25 +105,16 @@ class LoraTrainer:
         }
         return {**report, **used, "seconds": round(time.monotonic() - started, 3)}
 
-    def require_fit(self, items: Sequence[StudyItem], *, more: int = 0) -> None:
-        """Look before anything is spent whether items can be trained on.
+    def refuses(self, item: StudyItem, *, more: int = 0) -> str:
+        """Say why an item cannot be trained on, such as its length; "" when it can. The released recipe cuts.
 
         Args:
-            items: study material.
-            more: tokens that may still come to each.
-
-        Raises:
-            InputError: an item would be longer than the settings' max_tokens, or has a response of no token.
+            item: study material.
+            more: tokens that may still come to it.
         """
-        turns = [ask(item.prompt, item.evidence, item.shots) if item.prompt else UNPROMPTED for item in items]
-        encoded = [self._lm.training_tokens(chat, item.response) for chat, item in zip(turns, items, strict=True)]
-        require_length(encoded, self._settings.max_tokens, more=more)
-
-    def refuses(self, item: StudyItem) -> str:
-        """Say why an item cannot be trained on, such as its length; "" when it can. The released recipe cuts."""
         if self._settings.seal_compat:
             return ""
-        return ResponseLoss(self._lm, self._settings, loss_on="answer").refuses(item)
+        return ResponseLoss(self._lm, self._settings, loss_on="answer").refuses(item, more=more)
 
     # ------------------------------------------------------------ the loop
 
