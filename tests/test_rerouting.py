@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tiny_flow import open_memory
 
 from hybrid_memory import HybridMemory
 from hybrid_memory.build import build
@@ -108,6 +109,25 @@ def test_a_replay_counts_the_shards_that_would_be_rebuilt(tmp_path: Path) -> Non
 
         assert len(replay.moves) == 2
         assert replay.cost["records_to_learn"] == 0
+
+
+def test_what_a_replay_takes_out_of_the_weights_is_masked_at_once(tmp_path: Path) -> None:
+    """The record is current as evidence and stale in the weights; its sibling's questions keep the adapter."""
+    parcels = "Parcels for the museum shop are signed for at the loading ramp."
+    kept = '[[rules]]\nname = "kept"\nmatch = { source = "two" }\nroute = "learn"\n'
+    with open_memory(tmp_path / "memory", routing={"policy": policy(tmp_path)}) as memory:
+        moved = str(memory.ingest(RULE, trust="operator", source="one").record_id)
+        memory.ingest(parcels, trust="operator", source="two")
+        memory.consolidate()
+        assert memory.context("Where do tickets about invoices go?").adapters == ("facts-1-v1",)
+
+        memory.apply_routing(memory.replay_routing(policy(tmp_path, route="retrieve", name="back", more=kept)))
+
+        assert (memory.get(moved).status, memory.get(moved).learning) == (Status.ACTIVE, Learning.STALE)
+        context = memory.context("Where do tickets about invoices go?")
+        assert (context.adapters, context.masked) == ((), ("facts-1-v1",))
+        assert [hit.id for hit in context.sources] == [moved]
+        assert memory.context("Where are parcels for the museum shop signed for?").adapters == ("facts-1-v1",)
 
 
 def test_a_guessed_kind_is_guessed_again(keeping: HybridMemory, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ A behaviour shard of the scope is there for every question: it answers what no o
 word otherwise (writing.py). Of the other shards the one whose nearest record is closest to the question is used, if
 it is close enough (MEGa's gate, parametric.md finding 8, with one key per record); where several are nearly as close,
 the language model has said which one makes the question likelier (second_look.py). The shard must also be of the
-question's kind. If the nearest record was superseded, has expired or was forgotten since, its shard is masked for
-this question: what it would say is what is no longer true (design, promise 5).
+question's kind. If the nearest record was superseded, has expired, was forgotten or moved to another route since, its
+shard is masked for this question: what it would say is what is no longer true (design, promise 5).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from hybrid_memory.answering.likeness import FACTS
 from hybrid_memory.answering.second_look import BY_MEANING, UNSEEN, Candidate, Looks
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope, Status
+from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope
 
 __all__ = ["AdapterChooser", "Choice"]
 
@@ -206,10 +206,10 @@ class AdapterChooser:
         stale: list[bool] = []
         for version in versions:
             record_ids, vectors = self._ledger.record_vectors(version.record_ids)
-            active = {one: self._ledger.get(one).status is Status.ACTIVE for one in set(record_ids)}
+            current = self._ledger.current(version.record_ids)
             rows.append(vectors)
             owners.extend([version] * len(record_ids))
             known.extend(record_ids)
-            stale.extend(not active[one] for one in record_ids)
+            stale.extend(one not in current for one in record_ids)
         stacked = np.concatenate(rows) if rows else np.zeros((0, 1), dtype=np.float32)
         return stacked, tuple(owners), tuple(known), tuple(stale)

@@ -141,6 +141,11 @@ class SqlLedger:
         with self._database.reading() as connection:
             return reading.get(connection, record_id)
 
+    def current(self, record_ids: Sequence[str]) -> set[str]:
+        """Return those of the ids whose records an adapter may speak for: they hold now and are not stale."""
+        with self._database.reading() as connection:
+            return reading.current(connection, record_ids)
+
     def find(
         self,
         *,

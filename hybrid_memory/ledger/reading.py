@@ -1,6 +1,6 @@
 """Read records and their history.
 
-Flow:    SqlLedger.get, find, history, events, confirmations.
+Flow:    SqlLedger.get, current, find, history, events, confirmations.
 Imports: errors, types, and content, rows, selection, tables of the ledger.
 """
 
@@ -19,9 +19,9 @@ from hybrid_memory.ledger.rows import read_event, read_record
 from hybrid_memory.ledger.selection import in_parts, scope_key, seen_by, selected, within
 from hybrid_memory.ledger.tables import events, records, sources
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Draft, Event, Record, Scope, Status, Trust
+from hybrid_memory.types import Draft, Event, Learning, Record, Scope, Status, Trust
 
-__all__ = ["confirmations", "find", "get", "get_many", "history", "read_events"]
+__all__ = ["confirmations", "current", "find", "get", "get_many", "history", "read_events"]
 
 
 def get(connection: Connection, record_id: str) -> Record:
@@ -38,6 +38,15 @@ def get_many(connection: Connection, record_ids: Iterable[str]) -> dict[str, Rec
     for part in in_parts(record_ids):
         for row in connection.execute(select(records).where(records.c.id.in_(part))).mappings():
             found[row["id"]] = read_record(row)
+    return found
+
+
+def current(connection: Connection, record_ids: Iterable[str]) -> set[str]:
+    """Return those of the ids whose records hold now and have not left the weights; one query for hundreds of them."""
+    found: set[str] = set()
+    holds = and_(records.c.status == Status.ACTIVE, records.c.learning != Learning.STALE)
+    for part in in_parts(record_ids):
+        found |= set(connection.execute(select(records.c.id).where(records.c.id.in_(part), holds)).scalars())
     return found
 
 

@@ -64,6 +64,10 @@ class Ledger(Protocol):
         """Return the record; NotFoundError when there is none."""
         ...
 
+    def current(self, record_ids: Sequence[str]) -> set[str]:
+        """Return those of the ids whose records an adapter may speak for: they hold now and are not stale."""
+        ...
+
     def find(
         self,
         *,
