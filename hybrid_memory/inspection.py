@@ -6,11 +6,11 @@ Imports: errors, types, protocols.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hybrid_memory.errors import HybridMemoryError
 from hybrid_memory.protocols import AdapterStore, Ledger, Retriever
-from hybrid_memory.types import AdapterStatus, Json, Learning, Status
+from hybrid_memory.types import AdapterStatus, AdapterVersion, Json, Learning, Status
 
 __all__ = ["problems", "trace", "where"]
 
@@ -28,7 +28,19 @@ def where(ledger: Ledger, record_id: str) -> Mapping[str, Json]:
         "learning_detail": record.learning_detail,
         "shard": record.shard_id,
         "adapters": {version.id: version.status.value for version in versions},
+        "masked": _masked(ledger, record_id, versions),
     }
+
+
+def _masked(ledger: Ledger, record_id: str, versions: Sequence[AdapterVersion]) -> list[Json]:
+    """Return the ids of the serving versions that do not speak for the record: they know something stale.
+
+    Behaviour is masked as a whole by any of its records, other shards only where this one is what they know.
+    """
+    always = {shard.active for shard in ledger.shards() if shard.group == "behaviour"}
+    serving = [version for version in versions if version.status is AdapterStatus.ACTIVE]
+    concerned = {one.id: set(one.record_ids if one.id in always else [record_id]) for one in serving}
+    return [version for version, records in concerned.items() if ledger.current(sorted(records)) != records]
 
 
 def trace(ledger: Ledger, id: str) -> Mapping[str, Json]:

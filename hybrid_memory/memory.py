@@ -554,7 +554,7 @@ class HybridMemory:
         )
 
     def where(self, record_id: str) -> Mapping[str, Json]:
-        """Return where a record lives now: retrieval, queue, adapters."""
+        """Return where a record lives now: retrieval, queue, adapters, and which of these are masked."""
         return where(self._ledger, record_id)
 
     def trace(self, id: str) -> Mapping[str, Json]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from tiny_flow import FACTS, FAST, KEYS, LAMPS, SHIFT, learn, open_memory
 
 from hybrid_memory import AdapterError, Example, HybridMemory, NotFoundError, Preference
 from hybrid_memory.testing import open_tiny_memory
-from hybrid_memory.types import AdapterStatus, Learning
+from hybrid_memory.types import AdapterStatus, Learning, Route
 
 QUESTION = "When does the night shift at the harbour office start?"
 LATER = "From Monday on it begins at eleven."
@@ -64,6 +66,43 @@ def test_a_record_updated_while_it_is_learned_is_masked_and_learned_anew(memory:
     serving = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
     assert old not in {one for version in serving for one in version.record_ids}
     assert sibling in {one for version in serving for one in version.record_ids}
+
+
+@pytest.mark.parametrize("how", ["superseded", "expired", "forgotten", "moved"])
+def test_a_preference_that_no_longer_holds_stops_acting_at_once(memory: HybridMemory, how: str) -> None:
+    """It acts on every question, so its adapter is masked for every question; the rule learned beside it is stated."""
+    polite = Preference("Be polite.", (Example("Hello?", "Ahoy there."), Example("Who?", "Us, ahoy.")))
+    brief = Preference("Be brief.", (Example("Hello?", "Hm."), Example("Who?", "Us.")))
+    end = datetime.now(UTC) + timedelta(hours=1)
+    old = str(memory.ingest(polite, route="learn", valid_to=end).record_id)
+    kept = str(memory.ingest(brief, route="learn").record_id)
+    memory.consolidate()
+    assert memory.context("Anything?").adapters == ("behaviour-1-v1",)
+    assert "Be brief." not in str(memory.context("Anything?").messages)
+
+    if how == "superseded":
+        memory.update(old, 'End every answer with "Ahoy."')
+    elif how == "expired":
+        memory._ledger.expire(end)  # the clock cannot be turned; this is what it does
+    elif how == "forgotten":
+        memory.forget(old)
+    else:
+        memory._ledger.set_route(old, replace(memory.get(old).decision, route=Route.RETRIEVE), "a test")
+
+    masked = () if how == "forgotten" else ("behaviour-1-v1",)  # forgotten: the version is deleted
+    context, answer = memory.context("Anything?"), memory.query("Anything?")
+    assert (context.adapters, context.masked) == ((), masked)
+    assert "Be brief." in str(context.messages)
+    assert ("Be polite." in str(context.messages)) is (how == "moved")
+    assert (answer.adapters, answer.masked) == ((), masked)
+    assert any("behaviour-1-v1 masked until the next window" in line for line in answer.trace) is bool(masked)
+    assert memory.query("Anything?", mode="weights_only").adapters == ()
+    assert memory.where(kept)["masked"] == list(masked)
+
+    memory.consolidate()
+
+    assert memory.context("Anything?").adapters == ("behaviour-1-v2",)
+    assert memory.where(kept)["masked"] == []
 
 
 # ------------------------------------------------------------ scopes

@@ -4,11 +4,12 @@ Flow:    question vector -> [adapter choice] -> generation
 Imports: types, protocols.
 
 A behaviour shard of the scope is there for every question: it answers what no other shard knows, and has the last
-word otherwise (writing.py). Of the other shards the one whose nearest record is closest to the question is used, if
-it is close enough (MEGa's gate, parametric.md finding 8, with one key per record); where several are nearly as close,
-the language model has said which one makes the question likelier (second_look.py). The shard must also be of the
-question's kind. If the nearest record was superseded, has expired, was forgotten or moved to another route since, its
-shard is masked for this question: what it would say is what is no longer true (design, promise 5).
+word otherwise (writing.py). As it acts everywhere, it is masked everywhere while one of its records is stale. Of the
+other shards the one whose nearest record is closest to the question is used, if it is close enough (MEGa's gate,
+parametric.md finding 8, with one key per record); where several are nearly as close, the language model has said
+which one makes the question likelier (second_look.py). The shard must also be of the question's kind. If the nearest
+record was superseded, has expired, was forgotten or moved to another route since, its shard is masked for this
+question: what it would say is what is no longer true (design, promise 5).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Choice:
     routed: tuple[AdapterVersion, ...]
     """The shard that knows about this question, if there is one."""
     masked: tuple[str, ...]
-    """Ids of versions left out because they are stale here."""
+    """Ids of versions left out because they are stale here, behaviour first."""
     similarity: float
     """Cosine of the question and the nearest learned record; -1 without any."""
     reason: str
@@ -45,16 +46,13 @@ class Choice:
     """Id of that record, when a shard serves or is masked because of it."""
     group: str = ""
     """Of the routed shard: "facts" or "examples"; empty without one."""
+    stale: str | None = None
+    """Id of the record that is learned but no longer current, when the shard that knows it is masked for it."""
 
     @property
     def adapters(self) -> tuple[AdapterVersion, ...]:
         """All that serve, behaviour first."""
         return (*self.always, *self.routed)
-
-    @property
-    def stale(self) -> str | None:
-        """Id of the record that is learned but no longer current, when that is why a shard is masked."""
-        return self.record if self.masked else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ class _Keys:
     """The learned records of one scope: who knows what."""
 
     always: tuple[AdapterVersion, ...]
+    masked: tuple[str, ...]
+    """Ids of behaviour versions that have learned what no longer holds."""
     vectors: FloatArray
     owners: tuple[AdapterVersion, ...]
     records: tuple[str, ...]
@@ -105,7 +105,8 @@ class AdapterChooser:
         """
         keys = self._current(scope)
         if not keys.owners:
-            return [Choice(keys.always, (), (), -1.0, "no shard of facts or examples serves this scope")] * len(vectors)
+            reason = "no shard of facts or examples serves this scope"
+            return [Choice(keys.always, (), keys.masked, -1.0, reason)] * len(vectors)
         passed_by = [frozenset[str]()] * len(vectors) if unlike is None else unlike
         seen = [UNSEEN] * len(vectors) if looks is None else looks
         similarities = vectors @ keys.vectors.T
@@ -152,18 +153,20 @@ class AdapterChooser:
         for place in order:
             similarity, owner = float(similarities[place]), keys.owners[place]
             if similarity < self._min_similarity:
-                return Choice(keys.always, (), (), similarity, f"nearest learned record is too far ({similarity:.2f})")
+                reason = f"nearest learned record is too far ({similarity:.2f})"
+                return Choice(keys.always, (), keys.masked, similarity, reason)
             if keys.groups[place] in passed_by:
                 continue
             if keys.stale[place]:
                 reason = f"{owner.id} is masked: what it learned here is stale"
-                return Choice(keys.always, (), (owner.id,), similarity, reason, record=keys.records[place])
+                masked, known = (*keys.masked, owner.id), keys.records[place]
+                return Choice(keys.always, (), masked, similarity, reason, record=known, stale=known)
             second = self._second(keys, nearness, order, place)
             reason = f"{owner.id} knows a record at {similarity:.2f}"
             reason += "".join(f", {one.id} one nearly as close" for one in second)
             known, group = keys.records[place], keys.groups[place]
-            return Choice(keys.always, (owner, *second), (), similarity, reason, record=known, group=group)
-        return Choice(keys.always, (), (), -1.0, "near to what was learned, but not of its kind")
+            return Choice(keys.always, (owner, *second), keys.masked, similarity, reason, record=known, group=group)
+        return Choice(keys.always, (), keys.masked, -1.0, "near to what was learned, but not of its kind")
 
     def _second(
         self, keys: _Keys, nearness: FloatArray, order: Sequence[int], first: int
@@ -191,11 +194,13 @@ class AdapterChooser:
         versions = {
             version.shard_id: version for version in self._ledger.versions() if version.status is AdapterStatus.ACTIVE
         }
-        always = tuple(versions[shard.id] for shard in serving if shard.group == BEHAVIOUR and shard.id in versions)
+        behaviour = [versions[shard.id] for shard in serving if shard.group == BEHAVIOUR and shard.id in versions]
+        always = tuple(one for one in behaviour if self._ledger.current(one.record_ids).issuperset(one.record_ids))
+        masked = tuple(one.id for one in behaviour if one not in always)
         routed = [versions[shard.id] for shard in serving if shard.group != BEHAVIOUR and shard.id in versions]
         vectors, owners, known, stale = self._record_keys(routed)
         group = {shard.id: shard.group for shard in serving}
-        return _Keys(always, vectors, owners, known, stale, tuple(group[owner.shard_id] for owner in owners))
+        return _Keys(always, masked, vectors, owners, known, stale, tuple(group[owner.shard_id] for owner in owners))
 
     def _record_keys(
         self, versions: Sequence[AdapterVersion]

@@ -249,6 +249,8 @@ class Answerer:
         shown = () if spared else case.hits
         case.turns = prompt(case.question, shown, stated, dated=self._settings.dated)
         case.trace.append(f"{len(shown)} passages of evidence, {len(stated)} rules stated")
+        if case.choice.masked:
+            case.trace.append(f"{', '.join(case.choice.masked)} masked until the next window: some of it is stale")
         if spared:
             case.trace.append("the evidence is left out of the prompt: the shard that answers has learned it")
         case.trace.append(case.choice.reason)
@@ -293,6 +295,7 @@ class Answerer:
             completion_tokens=written.completion_tokens,
             seconds=seconds,
             confidence=confidence,
+            masked=case.choice.masked,
         )
 
 

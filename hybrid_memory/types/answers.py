@@ -59,7 +59,7 @@ class Context(Value):
     sources: tuple[Hit, ...]
     adapters: tuple[str, ...]
     masked: tuple[str, ...]
-    """Adapter versions left out because what they know about this question is stale."""
+    """Adapter versions left out because what they know is stale: behaviour for every question, others for this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,8 @@ class Answer(Value):
     """Per stage: "retrieve", "choose", "generate"; a batch's seconds divided by its size."""
     confidence: float = 0.0
     """exp(mean log-probability per token) of the text, in (0, 1]."""
+    masked: tuple[str, ...] = ()
+    """Adapter versions left out because what they know is stale: behaviour for every question, others for this one."""
 
     def __str__(self) -> str:
         """Return the answer's text."""
