@@ -12,7 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from hybrid_memory.config import WindowSettings
-from hybrid_memory.errors import DeadlineError, HybridMemoryError, LockedError
+from hybrid_memory.errors import (
+    AdapterError,
+    ConsolidationError,
+    DeadlineError,
+    HybridMemoryError,
+    InputError,
+    LockedError,
+)
 from hybrid_memory.protocols import Ledger, Progress, SelfEditGenerator
 from hybrid_memory.rebuilding import Rebuilding, untouched
 from hybrid_memory.trials import Workshop
@@ -142,6 +149,9 @@ class Consolidation:
                 reports.append(untouched(shard, str(error)))
             except LockedError as error:  # another window is at it, or somebody writes for long: it stays due
                 reports.append(untouched(shard, f"left for the next window: {error}"))
+            except (AdapterError, ConsolidationError, InputError) as error:  # about this shard alone: the others go on
+                log.warning("shard %s is left as it is: %s", shard.id, error)
+                reports.append(untouched(shard, f"left as it is: {error}"))
         return reports
 
     # ------------------------------------------------------------ which shards

@@ -247,11 +247,18 @@ class Trials:
         )
 
     def _beside(self, shard: Shard) -> list[AdapterVersion]:
-        """Return the behaviour adapters of the scopes above, which serve wherever this shard's does."""
+        """Return the behaviour adapters of the scopes above, which serve wherever this shard's does.
+
+        One of another base serves nowhere until its own shard is made again.
+        """
+        base = self._workshop().language_model.fingerprint
         above = {
             one.active for one in self._ledger.shards(scope=shard.scope) if one.group == shard.group and not one.masked
         }
-        return [version for version in self._ledger.versions() if version.id in above and version.shard_id != shard.id]
+        others = [
+            version for version in self._ledger.versions() if version.id in above and version.shard_id != shard.id
+        ]
+        return [version for version in others if version.manifest.get("base") == base]
 
     def _settle(
         self, candidate: AdapterVersion, folder: Path, records: Sequence[Record], verdict: Verdict

@@ -270,6 +270,34 @@ def test_another_base_model_is_answered_for_by_retrieval_until_the_shards_are_ma
         assert memory.consolidate().shards == ()
 
 
+def test_behaviour_of_another_base_does_not_keep_the_scopes_below_from_learning(tmp_path: Path) -> None:
+    """Its own shard waits for a window of its scope; what serves below it meanwhile is judged without it."""
+    rule = Preference("Rule.", (Example("Hello?", "Ahoy there."), Example("Who?", "Us, ahoy.")))
+    with open_memory(tmp_path) as memory:
+        memory.ingest(rule, route="learn", trust="operator")
+        memory.ingest(rule, route="learn", trust="operator", user_id="ann")
+        memory.consolidate()
+    with open_tiny_memory(tmp_path, seed=1, **FAST) as memory:
+        (below,) = memory.consolidate(user_id="ann").shards
+        (above,) = memory.consolidate().shards
+
+    assert [report.promoted for report in (below, above)] == [True, True]
+    assert (below.scope.user_id, above.scope.user_id) == ("ann", None)
+
+
+def test_a_shard_that_fails_is_reported_and_the_others_are_learned(tmp_path: Path) -> None:
+    """A stranger put a folder where one of the versions is to lie; the next window sweeps it away."""
+    with open_memory(tmp_path, window={"shard_cap": 1}) as memory:
+        learn(memory, SHIFT, KEYS)
+
+        report = memory.consolidate(progress=once_while_training((tmp_path / "adapters" / "facts-2-v1").mkdir))
+
+        assert {one.shard_id: one.promoted for one in report.shards} == {"facts-1": True, "facts-2": False}
+        assert report.shards[1].attempts[0].startswith("left as it is: adapter version facts-2-v1 exists already")
+        assert (report.learned, report.remaining) == (1, 1)
+        assert memory.consolidate().learned == 1
+
+
 def test_a_shard_that_another_window_is_making_is_left_to_it(memory: HybridMemory) -> None:
     """The second window goes on with the others and says so."""
     old, *_ = learn(memory, SHIFT, KEYS)
