@@ -6,7 +6,7 @@ Imports: errors, types, protocols.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import overload
 
@@ -22,9 +22,11 @@ _SERVED = {AdapterStatus.RETIRED, AdapterStatus.DISABLED}
 class Adapters:
     """Every version there is, and which of them serve. Each change is one ledger transaction."""
 
-    def __init__(self, ledger: Ledger, store: AdapterStore) -> None:
+    def __init__(self, ledger: Ledger, store: AdapterStore, *, base: Callable[[], str]) -> None:
+        """`base` gives the fingerprint of the present base model; it is loaded for that."""
         self._ledger = ledger
         self._store = store
+        self._base = base
 
     def list(self) -> list[AdapterVersion]:
         """Return all versions, oldest first, rejected and deleted ones included."""
@@ -44,7 +46,7 @@ class Adapters:
 
         Raises:
             NotFoundError: there is no such version.
-            AdapterError: its files are damaged or deleted, or it was rejected by the gate.
+            AdapterError: its files are damaged or deleted, it was rejected by the gate, or made for another base model.
         """
         version = self.usable(version_id)
         self._ledger.activate(version.shard_id, version_id)
@@ -120,11 +122,11 @@ class Adapters:
         return max(earlier, key=lambda version: version.number).id
 
     def usable(self, version_id: str) -> AdapterVersion:
-        """Return a version that may serve and whose files are whole.
+        """Return a version that may serve, whose files are whole, and that is of the present base model.
 
         Raises:
             NotFoundError: there is no such version.
-            AdapterError: its files are damaged or deleted, or it was rejected by the gate.
+            AdapterError: its files are damaged or deleted, it was rejected by the gate, or made for another base model.
         """
         version = self.get(version_id)
         if version.status is AdapterStatus.REJECTED:
@@ -137,6 +139,12 @@ class Adapters:
                 "are kept (window.keep_versions), and consolidate() makes a new one from the ledger"
             )
         self._store.verify(version.path)
+        made_on = version.manifest.get("base")
+        if made_on is not None and made_on != self._base():
+            raise AdapterError(
+                f"{version.id} cannot serve: it was trained on base model {made_on}, this is {self._base()}; "
+                "open the memory with its own model (model.name), or consolidate() to make a new version"
+            )
         return version
 
     def disable(self, shard_id: str) -> None:

@@ -88,6 +88,8 @@ class Consolidation:
         budget = budget_s if budget_s is not None else self._window.budget_s
         with self._workers.enter(self._free) as worker:
             self._tidy()
+            if shards is None:  # named ones are made anew in any case
+                self._upkeep.mark_those_of_another_base()
             waiting = [
                 record.id for record in self._ledger.pending(scope=scope) if shards is None or record.shard_id in shards
             ]
@@ -127,7 +129,6 @@ class Consolidation:
         self._upkeep.sweep()
         self._upkeep.delete_those_that_saw_forgotten_records()
         self._upkeep.delete_damaged()
-        self._upkeep.mark_those_of_another_base()
 
     def _rebuild_all(
         self, due: Callable[[], Sequence[Shard]], started: float, budget: float | None, progress: Progress

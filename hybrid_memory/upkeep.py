@@ -31,13 +31,18 @@ class Upkeep:
     """Deletes adapter versions that must not stay."""
 
     def __init__(
-        self, ledger: Ledger, store: AdapterStore, loaded: Callable[[], LanguageModel | None], *, model: str
+        self,
+        ledger: Ledger,
+        store: AdapterStore,
+        *,
+        loaded: Callable[[], LanguageModel | None],
+        language_model: Callable[[], LanguageModel],
     ) -> None:
-        """`loaded` gives the language model only if it is in memory; `model` is its name in the settings."""
-        self._model = model
+        """`loaded` gives the language model only if it is in memory; `language_model` loads it."""
         self._ledger = ledger
         self._store = store
         self._loaded = loaded
+        self._language_model = language_model
 
     def sweep(self) -> None:
         """Delete folders that no ledger row names: candidates and deletions of processes that died."""
@@ -75,15 +80,16 @@ class Upkeep:
                     self._ledger.assign([], shard=shards[version.shard_id])  # nothing new, but due
 
     def mark_those_of_another_base(self) -> None:
-        """Make the shards due whose serving version was trained on another base model than the present one."""
-        language_model = self._loaded()
+        """Make the shards due whose serving version was trained on another base model than the present one.
+
+        The base is known by its weights, not by its name, so the language model is loaded when anything serves.
+        """
         versions = {version.id: version for version in self._ledger.versions()}
         for shard in self._ledger.shards():
             if shard.group == GENERATOR:  # nothing can be made again; whoever lets it write looks at its base
                 continue
-            manifest = versions[shard.active].manifest if shard.active in versions else {}
-            named = manifest.get("model", self._model) != self._model
-            if manifest and (named if language_model is None else manifest.get("base") != language_model.fingerprint):
+            made_on = versions[shard.active].manifest.get("base") if shard.active in versions else None
+            if made_on is not None and made_on != self._language_model().fingerprint:
                 log.warning("%s was trained on another base model; its shard is made again", shard.active)
                 self._ledger.assign([], shard=shard)
 

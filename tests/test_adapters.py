@@ -23,7 +23,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.ledger: SqlLedger = open_ledger(folder)
         self.store = FolderAdapterStore(folder / "adapters")
-        self.adapters = Adapters(self.ledger, self.store)
+        self.adapters = Adapters(self.ledger, self.store, base=lambda: "the base")
         self.records = learn(self.ledger, "The ferry waits at pier nine.")
         self.ledger.assign(self.records, shard=SHARD)
 
@@ -158,6 +158,19 @@ def test_a_rejected_version_cannot_be_promoted(three: Bench) -> None:
     """The gate has spoken."""
     with pytest.raises(AdapterError, match=f"{name(4)} is rejected and cannot serve"):
         three.adapters.promote(name(4))
+    assert three.serving == name(3)
+
+
+def test_a_version_of_another_base_model_cannot_be_promoted(three: Bench) -> None:
+    """What served goes on serving."""
+    four = replace(adapter(5, three.records), manifest={"base": "an older base"})
+    with three.store.stage(SHARD.id, 5) as folder:
+        (folder / "adapter_model.safetensors").write_bytes(b"five")
+        three.ledger.promote(replace(four, path=str(three.store.publish(folder, {}, {}))), learning={})
+    three.ledger.activate(SHARD.id, name(3))
+
+    with pytest.raises(AdapterError, match="it was trained on base model an older base, this is the base; open the"):
+        three.adapters.promote(name(5))
     assert three.serving == name(3)
 
 

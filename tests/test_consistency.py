@@ -11,7 +11,9 @@ import pytest
 from tiny_flow import FACTS, FAST, KEYS, LAMPS, SHIFT, learn, open_memory
 
 from hybrid_memory import AdapterError, Example, HybridMemory, NotFoundError, Preference
-from hybrid_memory.testing import open_tiny_memory
+from hybrid_memory.build import build
+from hybrid_memory.config import Settings
+from hybrid_memory.testing import WordEncoder, open_tiny_memory, tiny_language_model
 from hybrid_memory.types import AdapterStatus, Learning, Route
 
 QUESTION = "When does the night shift at the harbour office start?"
@@ -267,6 +269,30 @@ def test_another_base_model_is_answered_for_by_retrieval_until_the_shards_are_ma
 
         assert [shard.version for shard in report.shards] == ["facts-1-v2"]
         assert memory.query(QUESTION).adapters == ("facts-1-v2",)
+        assert memory.consolidate().shards == ()
+
+
+def test_a_base_replaced_under_its_own_name_is_noticed_by_a_new_process(tmp_path: Path) -> None:
+    """Nothing waits and no model is loaded: the window looks all the same, and a version of the old base stays out."""
+    model = tmp_path / "model"
+
+    def opened(seed: int) -> HybridMemory:
+        lm = tiny_language_model(seed)
+        lm.base.save_pretrained(model)
+        lm.tokenizer.save_pretrained(model)
+        settings = Settings.load(None, **FAST, model={"name": str(model)})
+        return HybridMemory(build(tmp_path / "memory", settings, encoder=WordEncoder()))
+
+    with opened(seed=0) as memory:
+        learn(memory, SHIFT)
+        memory.consolidate()
+    with opened(seed=1) as memory:
+        report = memory.consolidate()
+
+        assert [shard.version for shard in report.shards] == ["facts-1-v2"]
+        assert memory.query(QUESTION).adapters == ("facts-1-v2",)
+        with pytest.raises(AdapterError, match="facts-1-v1 cannot serve: it was trained on base model"):
+            memory.adapters.rollback("facts-1-v1")
         assert memory.consolidate().shards == ()
 
 

@@ -143,7 +143,7 @@ class Bench:
         trials = Trials(
             ledger=self.ledger,
             store=self.store,
-            upkeep=Upkeep(self.ledger, self.store, lambda: None, model="none"),
+            upkeep=Upkeep(self.ledger, self.store, loaded=lambda: None, language_model=lambda: workshop.language_model),
             workshop=lambda: workshop,
             scales=settings.scales,
             keep_versions=3,

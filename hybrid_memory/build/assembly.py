@@ -66,7 +66,7 @@ def build(
         base, consolidation, rerouting, screens=screens, router=router, load_router=load_router, proposer=proposer
     )
     forgetting = _forgetting(base, consolidation)
-    adapters = Adapters(base.ledger, base.store)
+    adapters = Adapters(base.ledger, base.store, base=lambda: base.language_model().fingerprint)
     return Parts(
         folder=folder,
         settings=settings,

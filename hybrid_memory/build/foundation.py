@@ -62,7 +62,8 @@ def lay(
     try:
         retriever = _retriever(folder, settings, ledger, encoder, vector_store=vector_store, for_reindex=for_reindex)
         store = FolderAdapterStore(folder / ADAPTERS)
-        upkeep = Upkeep(ledger, store, lambda: loaded[0] if loaded else None, model=settings.model.name)
+        language_model = partial(language_model_of, settings, loaded)
+        upkeep = Upkeep(ledger, store, loaded=lambda: loaded[0] if loaded else None, language_model=language_model)
         upkeep.delete_those_that_saw_forgotten_records()
     except BaseException:
         ledger.close()
@@ -76,7 +77,7 @@ def lay(
         store=store,
         upkeep=upkeep,
         answers=AnswerLog(folder / "answers.jsonl"),
-        language_model=partial(language_model_of, settings, loaded),
+        language_model=language_model,
     )
 
 
