@@ -64,20 +64,23 @@ class Upkeep:
         self.delete([version for version in kept if not forgotten.isdisjoint(version.record_ids)])
 
     def delete_damaged(self) -> None:
-        """Delete versions whose files differ from their manifest; the shard of a serving one becomes due.
+        """Delete serving versions whose files differ from their manifest; their shards become due.
 
-        The generator has no records that it could be made again from: the base model writes in its place.
+        The others are checked when they are to serve again (`Adapters.usable`). The generator has no records that it
+        could be made again from: the base model writes in its place.
         """
         shards = {shard.id: shard for shard in self._ledger.shards()}
-        for version in self._kept():
+        for version in self._ledger.versions():
+            if version.status is not AdapterStatus.ACTIVE:
+                continue
             try:
                 self._store.verify(version.path)
             except AdapterError as error:
                 own = version.shard_id == GENERATOR
                 log.warning("%s; it is deleted%s", error, _NOT_MADE_AGAIN if own else " and made again from the ledger")
+                if not own:
+                    self._ledger.assign([], shard=shards[version.shard_id])  # first: who dies in between leaves it due
                 self.delete([version])
-                if version.status is AdapterStatus.ACTIVE and not own:
-                    self._ledger.assign([], shard=shards[version.shard_id])  # nothing new, but due
 
     def mark_those_of_another_base(self) -> None:
         """Make the shards due whose serving version was trained on another base model than the present one.

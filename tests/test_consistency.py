@@ -15,6 +15,8 @@ from hybrid_memory.build import build
 from hybrid_memory.config import Settings
 from hybrid_memory.testing import WordEncoder, open_tiny_memory, tiny_language_model
 from hybrid_memory.types import AdapterStatus, Learning, Route
+from hybrid_memory.upkeep import Upkeep
+from hybrid_memory.weights.store import FolderAdapterStore
 
 QUESTION = "When does the night shift at the harbour office start?"
 LATER = "From Monday on it begins at eleven."
@@ -253,6 +255,43 @@ def test_an_altered_adapter_is_switched_off_and_the_question_answered_from_retri
             memory.adapters.rollback("facts-1-v1")
         memory.consolidate()
         assert memory.query(QUESTION).adapters == ("facts-1-v2",)
+
+
+def test_a_process_that_dies_while_it_deletes_a_damaged_version_leaves_the_shard_due(tmp_path: Path) -> None:
+    """The version is out of service and its files are still there; the next window makes it anew."""
+
+    class DyingStore(FolderAdapterStore):
+        def purge(self, path: str) -> int:
+            raise OSError("the machine went down")
+
+    with open_memory(tmp_path) as memory:
+        learn(memory, SHIFT)
+        memory.consolidate()
+        (tmp_path / "adapters" / "facts-1-v1" / "adapter_model.safetensors").write_bytes(b"rust")
+        loaded = memory._parts.language_model
+        upkeep = Upkeep(memory._ledger, DyingStore(tmp_path / "adapters"), loaded=loaded, language_model=loaded)
+        with pytest.raises(OSError, match="went down"):
+            upkeep.delete_damaged()
+
+        assert (memory._ledger.shards()[0].active, memory._ledger.shards()[0].dirty) == (None, True)
+        assert [shard.version for shard in memory.consolidate().shards] == ["facts-1-v2"]
+
+
+def test_a_window_reads_the_files_of_what_serves_and_no_older_ones(tmp_path: Path) -> None:
+    """A damaged version that only waits for a rollback is found when it is to serve again, and by the doctor."""
+    with open_memory(tmp_path) as memory:
+        learn(memory, SHIFT)
+        memory.consolidate()
+        learn(memory, KEYS)
+        memory.consolidate()
+        (tmp_path / "adapters" / "facts-1-v1" / "adapter_model.safetensors").write_bytes(b"rust")
+
+        memory.consolidate()
+
+        assert memory.adapters.get("facts-1-v1").status is AdapterStatus.RETIRED
+        assert any("facts-1-v1" in line for line in memory.doctor()["problems"])
+        with pytest.raises(AdapterError, match=r"facts-1-v1: adapter_model\.safetensors has SHA-256"):
+            memory.adapters.rollback("facts-1-v1")
 
 
 def test_another_base_model_is_answered_for_by_retrieval_until_the_shards_are_made_again(tmp_path: Path) -> None:
