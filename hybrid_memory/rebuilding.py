@@ -9,6 +9,9 @@ of an older adapter (two later edits on top, and SEAL answers worse than before:
 The ladder: a candidate that does too much is scaled down (trials.py), then trained at lower rates; one that learns
 too little is trained on the plain material alone. Records that were not learned are then left out; what spoils the
 rest is found by halving. Every set that passes is promoted at once, so a window may end anywhere.
+
+Without a new record there is nobody to leave out: the serving version goes on, masked where it is stale, and what was
+refused is remembered, so that the same training is not done again in every window.
 """
 
 from __future__ import annotations
@@ -64,14 +67,12 @@ class Rebuilding:
             ends_at: on the monotonic clock, seconds; records without a fair trial by then stay queued.
             progress: told what is written and trained.
         """
-        versions = {version.id: version for version in self._ledger.versions(shard_id=shard.id)}
-        known = frozenset(versions[shard.active].record_ids) if shard.active in versions else frozenset()
-        task = Task(shard=shard, known=known, ends_at=ends_at, progress=progress)
+        task = Task(shard=shard, known=self._known(shard), ends_at=ends_at, progress=progress)
         declined: dict[str, str] = {}
         started = time.monotonic()
         waiting = self._write(shard, writers, progress)
         written = time.monotonic() - started
-        if known.intersection(waiting):
+        if task.known.intersection(waiting):
             return replace(untouched(shard, ""), attempts=_left_queued(waiting))
         while True:
             records, material = self._studied(shard, waiting, declined)
@@ -79,12 +80,26 @@ class Rebuilding:
                 return replace(untouched(shard, ""), attempts=_left_queued(waiting), declined=dict(declined))
             if not records:
                 return self._retire(shard, declined)
+            mark, recipe = f"refused {shard.id}", self._trials.recipe(records)
+            nothing_new = task.known.issuperset(record.id for record in records)
+            if nothing_new and self._ledger.meta(mark) == recipe:
+                return replace(untouched(shard, REFUSED_BEFORE), declined=dict(declined))
             trials: list[Trial] = []
             self._decline(self._climb(task, records, material, trials), declined)
             if trials[-1].forgotten:  # once more, without the record
                 continue
+            if nothing_new and not trials[-1].passed and not _ended(task, trials[-1]):
+                self._ledger.set_meta(mark, recipe)
             report = _report(task, trials, declined, written)
             return replace(report, attempts=(*report.attempts, *_left_queued(waiting)))
+
+    def _known(self, shard: Shard) -> frozenset[str]:
+        """Return the ids of what the serving version has learned; one of another base knows nothing here."""
+        for version in self._ledger.versions(shard_id=shard.id):
+            if version.id == shard.active:
+                base = self._workshop().language_model.fingerprint
+                return frozenset(version.record_ids) if version.manifest.get("base") == base else frozenset()
+        return frozenset()
 
     # ------------------------------------------------------------ the ladder
 
@@ -191,6 +206,12 @@ class Rebuilding:
         self._ledger.activate(shard.id, None)  # also without an active version: it is not due any more
         left = untouched(shard, "nothing is left to learn; the shard is switched off")
         return replace(left, declined=dict(declined))
+
+
+REFUSED_BEFORE = (
+    "not trained again: these records were refused with these settings before; what serves goes on, masked where it is "
+    "stale, until a record or a setting changes"
+)
 
 
 def _why_empty(edit: SelfEdit) -> str:

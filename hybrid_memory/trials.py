@@ -6,6 +6,8 @@ Imports: errors, types, protocols, upkeep.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -176,6 +178,12 @@ class Trials:
             tokens=int(_number(trained["tokens"])),
             seconds=spent,
         )
+
+    def recipe(self, records: Sequence[Record]) -> str:
+        """Return 12 hex digits that name what a candidate of these records would be made from, and judged by."""
+        base = self._workshop().language_model.fingerprint
+        made_from = {**self._provenance, "base": base, "records": sorted(record.id for record in records)}
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
 
     def _train(
         self, task: Task, items: Sequence[StudyItem], *, folder: Path, directives: Directives, rate: float

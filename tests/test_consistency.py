@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tiny_flow import FACTS, FAST, KEYS, LAMPS, SHIFT, learn, open_memory
+from tiny_flow import FACTS, FAST, KEYS, LAMPS, REFUSED, SHIFT, learn, open_memory
 
 from hybrid_memory import AdapterError, Example, HybridMemory, NotFoundError, Preference
 from hybrid_memory.build import build
@@ -361,6 +361,44 @@ def test_a_shard_that_fails_is_reported_and_the_others_are_learned(tmp_path: Pat
         assert report.shards[1].attempts[0].startswith("left as it is: adapter version facts-2-v1 exists already")
         assert (report.learned, report.remaining) == (1, 1)
         assert memory.consolidate().learned == 1
+
+
+def test_a_refused_rebuild_without_new_records_is_not_tried_in_every_window(tmp_path: Path) -> None:
+    """What serves goes on, masked where it is stale; other settings, or another record, are a reason to try again."""
+    with open_memory(tmp_path) as memory:
+        old, _ = learn(memory, SHIFT, KEYS)
+        memory.consolidate()
+        memory.update(old, LATER)
+    with open_memory(tmp_path, gate={**REFUSED["gate"], "max_kept_drop": 0.0}) as memory:
+        (first,), (second,), (third,) = (memory.consolidate().shards for _ in range(3))
+
+        assert len(first.attempts) == 2
+        assert [len(one.attempts) for one in (second, third)] == [1, 1]
+        assert second.attempts[0].startswith("not trained again: these records were refused with these settings")
+        assert (second.trained_tokens, second.declined, len(memory.adapters.list())) == (0, {}, 3)
+        assert memory.context(QUESTION).masked == ("facts-1-v1",)
+        assert memory.context("Where do the spare keys of the boat house hang?").adapters == ("facts-1-v1",)
+
+        learn(memory, LAMPS)
+        assert len(memory.consolidate().shards[0].attempts) > 1
+    with open_memory(tmp_path) as memory:
+        assert memory.consolidate().shards[0].promoted
+        assert memory.consolidate().shards == ()
+
+
+def test_what_another_base_refuses_is_searched_like_new_records(tmp_path: Path) -> None:
+    """The version of the old base serves nothing, so there is nothing to keep: in two windows nothing is due."""
+    with open_memory(tmp_path) as memory:
+        record, _ = learn(memory, SHIFT, KEYS)
+        memory.consolidate()
+    with open_tiny_memory(tmp_path, seed=1, **{**FAST, **REFUSED}) as memory:
+        report = memory.consolidate()
+        memory.consolidate()
+
+        assert (report.learned, report.declined) == (0, 2)
+        assert memory.get(record).learning is Learning.DECLINED
+        assert memory.consolidate().shards == ()
+        assert [shard.active for shard in memory._ledger.shards()] == [None]
 
 
 def test_a_shard_that_another_window_is_making_is_left_to_it(memory: HybridMemory) -> None:
