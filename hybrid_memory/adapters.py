@@ -6,13 +6,13 @@ Imports: errors, types, protocols.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import overload
 
 from hybrid_memory.errors import AdapterError, InputError, NotFoundError
 from hybrid_memory.protocols import AdapterStore, Ledger
-from hybrid_memory.types import AdapterStatus, AdapterVersion, Status
+from hybrid_memory.types import AdapterStatus, AdapterVersion, Rollback, Status
 
 __all__ = ["Adapters"]
 
@@ -56,43 +56,47 @@ class Adapters:
     def rollback(self, to: str | None = None, *, shard_id: str | None = None) -> AdapterVersion: ...
 
     @overload
-    def rollback(self, to: datetime, *, shard_id: str | None = None) -> Sequence[AdapterVersion]: ...
+    def rollback(self, to: datetime, *, shard_id: str | None = None) -> Rollback: ...
 
-    def rollback(
-        self, to: str | datetime | None = None, *, shard_id: str | None = None
-    ) -> AdapterVersion | Sequence[AdapterVersion]:
+    def rollback(self, to: str | datetime | None = None, *, shard_id: str | None = None) -> AdapterVersion | Rollback:
         """Go back: to a version, to what served at a time, or to the version before the serving one of a shard.
 
         Args:
             to: a version's id; or a time (timezone-aware): every shard serves again what it served then, and one
-                that served nothing is switched off; or None: the version before the serving, or switched off, one.
+                that served nothing is switched off, all in one step; a shard whose version of then cannot serve
+                any more keeps its present one; or None: the version before the serving, or switched off, one.
             shard_id: only this shard; needed without `to` when there are several.
 
         Returns:
-            The version that serves now; for a time, those of all shards that serve one.
+            The version that serves now; for a time, those of all shards that went back to one, and which did not.
 
         Raises:
             NotFoundError: nothing to go back to.
-            AdapterError: a version cannot serve; nothing was changed.
+            AdapterError: the version cannot serve; nothing was changed.
             InputError: a time without timezone.
         """
         if isinstance(to, datetime):
             return self._rollback_to_time(to, shard_id)
         return self.promote(to if to is not None else self._before(shard_id))
 
-    def _rollback_to_time(self, time: datetime, shard_id: str | None) -> Sequence[AdapterVersion]:
+    def _rollback_to_time(self, time: datetime, shard_id: str | None) -> Rollback:
         if time.tzinfo is None:
             raise InputError(f"{time} has no timezone; give one, such as datetime(2025, 6, 1, tzinfo=UTC)")
         served = self._served_at(time)
-        shards = [shard for shard in self._ledger.shards() if shard_id in (None, shard.id)]
-        targets = {shard: served.get(shard.id) for shard in shards}
-        for target in targets.values():  # all of them before the first is changed
-            if target is not None:
-                self.usable(target)
-        for shard, target in targets.items():
-            if target != shard.active:
-                self._ledger.activate(shard.id, target)
-        return [self.get(target) for target in targets.values() if target is not None]
+        targets: dict[str, str | None] = {}
+        kept: dict[str, str] = {}
+        for shard in self._ledger.shards():
+            target = served.get(shard.id)
+            if shard_id not in (None, shard.id) or target == shard.active is None:
+                continue
+            try:
+                if target is not None:
+                    self.usable(target)
+                targets[shard.id] = target
+            except AdapterError as error:
+                kept[shard.id] = str(error)
+        self._ledger.roll_back(targets)
+        return Rollback(serving=tuple(self.get(one) for one in targets.values() if one is not None), kept=kept)
 
     def _served_at(self, time: datetime) -> dict[str, str | None]:
         """Return shard id -> the version that served at a time, from the history."""

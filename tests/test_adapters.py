@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ledger_entries import SHARD, adapter, learn, open_ledger
+from ledger_entries import SHARD, adapter, entry, learn, open_ledger
 
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.errors import AdapterError, InputError, NotFoundError
@@ -27,12 +28,13 @@ class Bench:
         self.records = learn(self.ledger, "The ferry waits at pier nine.")
         self.ledger.assign(self.records, shard=SHARD)
 
-    def promote(self, number: int) -> AdapterVersion:
-        with self.store.stage(SHARD.id, number) as folder:
+    def promote(self, number: int, *, shard_id: str = SHARD.id, records: list[str] | None = None) -> AdapterVersion:
+        learned = self.records if records is None else records
+        with self.store.stage(shard_id, number) as folder:
             (folder / "adapter_model.safetensors").write_bytes(bytes([number]))
             final = self.store.publish(folder, {}, {})
-            version = replace(adapter(number, self.records), path=str(final))
-            learning = {one: (Learning.LEARNED, version.id) for one in self.records}
+            version = replace(adapter(number, learned, shard_id=shard_id), path=str(final))
+            learning = {one: (Learning.LEARNED, version.id) for one in learned}
             return self.ledger.promote(version, learning=learning)
 
     def reject(self, number: int) -> None:
@@ -198,22 +200,190 @@ def test_everything_goes_back_to_what_served_at_a_time(three: Bench) -> None:
     """Also twice in a row, and to a time of which nothing served."""
     promoted = [event.at for event in three.ledger.events() if event.name == "promoted"]
 
-    assert [one.id for one in three.adapters.rollback(promoted[1])] == [name(2)]
+    assert went_back(three, promoted[1]) == [name(2)]
     assert three.serving == name(2)
-    assert [one.id for one in three.adapters.rollback(promoted[2])] == [name(3)]
-    assert three.adapters.rollback(promoted[0] - timedelta(seconds=1)) == []
+    assert went_back(three, promoted[2]) == [name(3)]
+    assert went_back(three, promoted[0] - timedelta(seconds=1)) == []
     assert three.serving is None
-    assert [one.id for one in three.adapters.rollback(datetime.now(UTC) - timedelta(0))] == []
+    assert went_back(three, datetime.now(UTC)) == []
 
 
-def test_going_back_in_time_changes_nothing_when_one_shard_cannot(three: Bench) -> None:
-    """All versions are checked before the first is switched."""
-    time = next(event.at for event in three.ledger.events() if event.name == "promoted")
-    (Path(three.adapters.get(name(1)).path) / "adapter_model.safetensors").write_bytes(b"rust")
+def went_back(bench: Bench, time: datetime) -> list[str]:
+    done = bench.adapters.rollback(time)
+    assert done.kept == {}
+    return [one.id for one in done.serving]
 
-    with pytest.raises(AdapterError, match="SHA-256"):
-        three.adapters.rollback(time)
-    assert three.serving == name(3)
+
+@pytest.mark.parametrize("why", ["purged", "damaged"])
+def test_a_shard_whose_version_of_then_is_gone_keeps_what_it_serves(three: Bench, why: str) -> None:
+    """The result says so and why, and all others go back."""
+    others = learn(three.ledger, "Lamps are mended by Team Blue.")
+    three.ledger.assign(others, shard=replace(SHARD, id="ann-facts-2"))
+    three.promote(1, shard_id="ann-facts-2", records=others)
+    time = datetime.now(UTC)
+    three.promote(5)
+    three.promote(2, shard_id="ann-facts-2", records=others)
+    if why == "purged":
+        three.ledger.mark_purged([name(3)])
+    else:
+        (Path(three.adapters.get(name(3)).path) / "adapter_model.safetensors").write_bytes(b"rust")
+
+    done = three.adapters.rollback(time)
+
+    assert [one.id for one in done.serving] == ["ann-facts-2-v1"]
+    assert list(done.kept) == [SHARD.id]
+    assert ("its files were deleted" if why == "purged" else "SHA-256") in done.kept[SHARD.id]
+    assert [shard.active for shard in three.ledger.shards()] == [name(5), "ann-facts-2-v1"]
+
+
+def test_going_back_is_one_transaction_for_all_shards(three: Bench) -> None:
+    """The second of two cannot: the first has not moved, and no event says that it did."""
+    before = three.ledger.clock()
+
+    with pytest.raises(NotFoundError, match="no shard 'nowhere'"):
+        three.ledger.roll_back({SHARD.id: name(1), "nowhere": None})
+    with pytest.raises(AdapterError, match="is rejected"):
+        three.ledger.roll_back({SHARD.id: name(4)})
+    assert (three.serving, three.ledger.clock()) == (name(3), before)
+
+
+# ------------------------------------------------------------ shards that were split or merged since
+
+
+def states(bench: Bench) -> dict[str, tuple[str | None, str]]:
+    """Text's first word -> (shard, learning state)."""
+    found = bench.ledger.find(scope=None)
+    return {one.text.split()[0]: (one.shard_id, one.learning.value) for one in found}
+
+
+def test_a_rollback_across_a_split_brings_the_records_back(bench: Bench) -> None:
+    """As of before it, the first shard holds both again, the second nothing, and nothing is due."""
+    bench.records += learn(bench.ledger, "Lamps are mended by Team Blue.")
+    bench.ledger.assign(bench.records, shard=SHARD)
+    bench.promote(1)
+    time = datetime.now(UTC)
+    split(bench, bench.records[1])
+    assert states(bench) == {"The": (SHARD.id, "learned"), "Lamps": ("ann-facts-2", "learned")}
+
+    done = bench.adapters.rollback(time)
+
+    assert ([one.id for one in done.serving], done.kept) == ([name(1)], {})
+    assert states(bench) == {"The": (SHARD.id, "learned"), "Lamps": (SHARD.id, "learned")}
+    assert [(shard.active, shard.dirty) for shard in bench.ledger.shards()] == [(name(1), False), (None, False)]
+
+
+def test_a_version_promoted_by_name_takes_its_records_from_the_shard_they_moved_to(bench: Bench) -> None:
+    """That one is due, as it knows a record that is no longer its own."""
+    bench.records += learn(bench.ledger, "Lamps are mended by Team Blue.")
+    bench.ledger.assign(bench.records, shard=SHARD)
+    bench.promote(1)
+    split(bench, bench.records[1])
+
+    bench.adapters.promote(name(1))
+
+    assert states(bench) == {"The": (SHARD.id, "learned"), "Lamps": (SHARD.id, "learned")}
+    second = bench.ledger.shards()[1]
+    assert (second.active, second.dirty) == ("ann-facts-2-v1", True)
+
+
+def test_what_was_learned_in_a_new_shard_is_declined_as_of_before_it(bench: Bench) -> None:
+    """It is not trained again by itself, and comes back with its version."""
+    bench.promote(1)
+    time = datetime.now(UTC)
+    bench.ledger.assign(learn(bench.ledger, "Lamps are mended by Team Blue."), shard=replace(SHARD, id="ann-facts-2"))
+    window(bench)
+
+    bench.adapters.rollback(time)
+
+    assert states(bench)["Lamps"] == ("ann-facts-2", "declined")
+    assert not any(shard.dirty for shard in bench.ledger.shards())
+    bench.adapters.promote("ann-facts-2-v1")
+    assert states(bench)["Lamps"] == ("ann-facts-2", "learned")
+
+
+def split(bench: Bench, record_id: str) -> None:
+    bench.ledger.assign([record_id], shard=replace(SHARD, id="ann-facts-2"))
+    window(bench)
+
+
+def window(bench: Bench) -> None:
+    """Make every shard anew that is due."""
+    for shard in bench.ledger.shards():
+        records = [record.id for record in bench.ledger.shard_records(shard.id)]
+        if shard.dirty and records:
+            bench.promote(bench.ledger.next_number(shard.id), shard_id=shard.id, records=records)
+        elif shard.dirty:
+            bench.ledger.activate(shard.id, None)
+
+
+class Life:
+    """What may happen to a memory of three shards, each time as chance has it."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        self.bench = bench
+        self.chance = random.Random(seed)
+        self.said = 0
+
+    def anything(self) -> None:
+        self.said += 1
+        self.chance.choice(
+            [self.learn, self.end, self.window, self.window, self.back_in_time, self.back_to_a_version, self.purge]
+        )()
+
+    def learn(self) -> None:
+        self.put(learn(self.bench.ledger, f"Record {self.said}."))
+
+    def end(self) -> None:
+        record = self.chance.choice(self.bench.ledger.find(scope=None))
+        self.bench.ledger.write([entry(f"Later {self.said}.", supersedes=record.id)])
+
+    def window(self) -> None:
+        """Move records as splits and merges do, and learn: exactly what waits or was learned is learned then."""
+        ledger = self.bench.ledger
+        due = [record.id for shard in ledger.shards() if shard.dirty for record in ledger.shard_records(shard.id)]
+        for record in self.chance.sample(due, len(due) // 2):
+            self.put([record])
+        wanted = {record.id for shard in ledger.shards() for record in ledger.shard_records(shard.id)}
+        window(self.bench)
+        assert {one.id for one in ledger.find(scope=None, filters={"learning": "learned"})} == wanted
+        assert not any(shard.dirty for shard in ledger.shards())
+
+    def back_in_time(self) -> None:
+        moments = [event.at for event in self.bench.ledger.events() if event.name == "promoted"]
+        if moments:
+            self.bench.adapters.rollback(self.chance.choice(moments))
+
+    def back_to_a_version(self) -> None:
+        if idle := self.idle(AdapterStatus.RETIRED, AdapterStatus.DISABLED):
+            self.bench.adapters.promote(self.chance.choice(idle))
+
+    def purge(self) -> None:
+        self.bench.ledger.mark_purged(self.idle(AdapterStatus.RETIRED)[:1])
+
+    def put(self, records: list[str]) -> None:
+        self.bench.ledger.assign(records, shard=replace(SHARD, id=f"s-{self.chance.randrange(3)}"))
+
+    def idle(self, *statuses: AdapterStatus) -> list[str]:
+        return [version.id for version in self.bench.adapters.list() if version.status in statuses]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_record_is_lost_between_splits_rollbacks_and_windows(bench: Bench, seed: int) -> None:
+    """Whatever happens in whatever order, what counts as learned is known to the adapter that serves its shard."""
+    life = Life(bench, seed)
+    for _ in range(30):
+        life.anything()
+        _assert_consistent(bench)
+
+
+def _assert_consistent(bench: Bench) -> None:
+    knows = {version.id: set(version.record_ids) for version in bench.adapters.list()}
+    for shard in bench.ledger.shards():
+        members = {record.id for record in bench.ledger.shard_records(shard.id)}
+        learned = {record.id for record in bench.ledger.shard_records(shard.id) if record.learning is Learning.LEARNED}
+        known = knows[shard.active] if shard.active else set()
+        assert learned <= known
+        assert shard.dirty or members == known
 
 
 def test_a_time_needs_its_timezone(three: Bench) -> None:

@@ -43,6 +43,7 @@ from hybrid_memory.types import (
     Preference,
     Receipt,
     Record,
+    Rollback,
     RoundReport,
     Route,
     Sensitivity,
@@ -517,7 +518,7 @@ def test_feedback_needs_one_verdict(memory: FakeMemory) -> None:
 
 def test_rollback_takes_a_version_or_a_time_not_both(memory: FakeMemory) -> None:
     """A time is read with its zone and handed on as a moment."""
-    memory.found["rollback"] = []
+    memory.found["rollback"] = Rollback(serving=(), kept={"facts-2": "its files were deleted"})
 
     assert run("adapters", "rollback", "facts-1-v1", "--at", "2025-06-01T00:00:00Z").exit_code == 2
     shown = run("adapters", "rollback", "--at", "2025-06-01T02:00:00+02:00")
@@ -525,6 +526,7 @@ def test_rollback_takes_a_version_or_a_time_not_both(memory: FakeMemory) -> None
     moment = datetime(2025, 6, 1, tzinfo=UTC)
     assert memory.calls == [("rollback", (moment,), {})]
     assert "nothing serves, as at 2025-06-01" in shown.stdout
+    assert "facts-2 keeps what it serves now: its files were deleted" in shown.stdout
 
 
 def test_explain_shows_what_an_answer_came_from(memory: FakeMemory) -> None:

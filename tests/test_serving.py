@@ -117,6 +117,11 @@ def test_a_window_is_opened_and_its_adapters_are_listed_and_switched(client: Tes
     (version,) = client.get("/v1/adapters").json()["adapters"]
     assert posted(client, f"/v1/adapters/{version['id']}/promote")["status"] == "active"
     assert posted(client, "/v1/adapters/rollback", 404)["error"]["kind"] == "NotFoundError"
+    assert posted(client, "/v1/adapters/rollback", at="2026-11-01T00:00:00Z") == {"serving": [], "kept": {}}
+    assert (
+        "not both"
+        in posted(client, "/v1/adapters/rollback", 400, to="x", at="2026-11-01T00:00:00Z")["error"]["message"]
+    )
 
 
 @pytest.mark.parametrize(

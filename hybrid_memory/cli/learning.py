@@ -157,9 +157,10 @@ def rollback(
         if time is None:
             serving = memory.adapters.rollback(to, shard_id=shard)
             return Output(serving.to_json(), f"{serving.id} serves")
-        all_serving = memory.adapters.rollback(time, shard_id=shard)
-    names = ", ".join(one.id for one in all_serving) or "nothing"
-    return Output({"serving": [one.to_json() for one in all_serving]}, f"{names} serves, as at {time.isoformat()}")
+        done = memory.adapters.rollback(time, shard_id=shard)
+    names = ", ".join(one.id for one in done.serving) or "nothing"
+    kept = [f"{name} keeps what it serves now: {why}" for name, why in done.kept.items()]
+    return Output(done.to_json(), "\n".join([f"{names} serves, as at {time.isoformat()}", *kept]))
 
 
 @command(adapters)

@@ -1,6 +1,6 @@
 """Adapter versions: promotion and rollback are one transaction each.
 
-Flow:    SqlLedger.next_number, promote, reject, activate, versions, mark_purged.
+Flow:    SqlLedger.next_number, promote, reject, activate, roll_back, versions, mark_purged.
 Imports: errors, types, and freshness, learning, rows, selection, shards, standing, tables of the ledger.
 """
 
@@ -23,7 +23,7 @@ from hybrid_memory.ledger.standing import Standing, add_events, event_row, load,
 from hybrid_memory.ledger.tables import adapter_records, adapters, records, shards
 from hybrid_memory.types import AdapterStatus, AdapterVersion, Learning, Route, Status
 
-__all__ = ["activate", "mark_purged", "next_number", "promote", "reject", "versions"]
+__all__ = ["activate", "mark_purged", "next_number", "promote", "reject", "roll_back", "versions"]
 
 _CAN_SERVE = (AdapterStatus.ACTIVE, AdapterStatus.RETIRED, AdapterStatus.DISABLED, AdapterStatus.CANDIDATE)
 
@@ -69,24 +69,47 @@ def reject(connection: Connection, version: AdapterVersion, *, now: int) -> None
 def activate(connection: Connection, shard_id: str, version_id: str | None, *, now: int) -> None:
     """Point a shard at one of its versions, or at none.
 
-    After a rollback the learning states follow: records that the version does not know are declined, with the
-    reason, so that what was rolled back is not trained again by itself; those it knows are learned again, or stale
-    when they are no longer to be learned. Switching off leaves learning states as they are, and a dirty shard dirty.
+    Switching off leaves learning states as they are, and a dirty shard dirty; see `roll_back` for a version.
 
     Raises:
         NotFoundError: the shard or the version does not exist.
         AdapterError: the version belongs to another shard, was rejected, or its files are deleted.
     """
-    shard = existing(connection, shard_id)
-    if version_id is None:
-        _serve(connection, shard_id, None, replaced=AdapterStatus.DISABLED)
-    else:
-        _check_serves(connection, shard_id, version_id)
-        _serve(connection, shard_id, version_id, replaced=AdapterStatus.RETIRED)
-        _follow(connection, shard_id, version_id, now=now)
-    refresh(connection, shard_id, may_dirty=version_id is not None)
-    event = event_row("activated", None, now=now, shard=shard_id, adapter=version_id, before=shard.active)
-    add_events(connection, [event])
+    if version_id is not None:
+        return roll_back(connection, {shard_id: version_id}, now=now)
+    before = existing(connection, shard_id).active
+    _serve(connection, shard_id, None, replaced=AdapterStatus.DISABLED)
+    refresh(connection, shard_id, may_dirty=False)
+    add_events(connection, [event_row("activated", None, now=now, shard=shard_id, adapter=None, before=before)])
+
+
+def roll_back(connection: Connection, targets: Mapping[str, str | None], *, now: int) -> None:
+    """Let each shard serve the version that is named for it, or none; all of them or, on an error, none.
+
+    The learning states follow: records that a version knows come back to its shard, wherever they have moved since,
+    and are learned again, or stale when they are no longer to be learned. Other learned records of these shards are
+    declined, with the reason, so that what was rolled back is not trained again by itself.
+
+    Raises:
+        NotFoundError: a shard or a version does not exist.
+        AdapterError: a version belongs to another shard, was rejected, or its files are deleted.
+    """
+    before = {shard_id: existing(connection, shard_id).active for shard_id in targets}
+    concerned = set(targets)
+    for shard_id, version_id in targets.items():
+        if version_id is not None:
+            _check_serves(connection, shard_id, version_id)
+        replaced = AdapterStatus.DISABLED if version_id is None else AdapterStatus.RETIRED
+        _serve(connection, shard_id, version_id, replaced=replaced)
+        concerned |= _follow(connection, shard_id, version_id, now=now)
+    for shard_id in sorted(concerned):
+        refresh(connection, shard_id, may_dirty=existing(connection, shard_id).active is not None)
+    switched = [
+        event_row("activated", None, now=now, shard=shard_id, adapter=version_id, before=before[shard_id])
+        for shard_id, version_id in targets.items()
+        if version_id != before[shard_id]
+    ]
+    add_events(connection, switched)
 
 
 def versions(connection: Connection, shard_id: str | None) -> list[AdapterVersion]:
@@ -171,17 +194,26 @@ def _check_serves(connection: Connection, shard_id: str, version_id: str) -> Non
         raise AdapterError(f"{version_id} is {row.status} and cannot serve; choose a version that was active before")
 
 
-def _follow(connection: Connection, shard_id: str, version_id: str, *, now: int) -> None:
+def _follow(connection: Connection, shard_id: str, version_id: str | None, *, now: int) -> set[str]:
+    """Let records follow what their shard serves now; return the ids of the shards that lost one to it."""
     members = select(adapter_records.c.record_id).where(adapter_records.c.adapter_id == version_id)
     known = set(connection.execute(members).scalars())
-    concerned = load(connection, records.c.shard_id == shard_id)
-    save(connection, [(standing, _followed(standing, known, version_id)) for standing in concerned], now=now)
+    found = {standing.id: standing for standing in load(connection, records.c.shard_id == shard_id)}
+    for part in in_parts(sorted(known)):
+        found |= {standing.id: standing for standing in load(connection, records.c.id.in_(part))}
+    concerned = [standing for standing in found.values() if standing.status is not Status.FORGOTTEN]
+    save(connection, [(one, _followed(one, known, shard_id, version_id)) for one in concerned], now=now)
+    moved = [standing for standing in concerned if standing.id in known and standing.shard_id != shard_id]
+    add_events(connection, [event_row("assigned", standing.id, now=now, shard=shard_id) for standing in moved])
+    return {standing.shard_id for standing in moved if standing.shard_id is not None}
 
 
-def _followed(standing: Standing, known: set[str], version_id: str) -> Standing:
+def _followed(standing: Standing, known: set[str], shard_id: str, version_id: str | None) -> Standing:
     if standing.id in known:
         wanted = standing.status is Status.ACTIVE and standing.route is Route.LEARN
-        return replace(standing, learning=Learning.LEARNED if wanted else Learning.STALE, learning_detail=version_id)
+        learning = Learning.LEARNED if wanted else Learning.STALE
+        return replace(standing, shard_id=shard_id, learning=learning, learning_detail=version_id or "")
     if standing.learning is Learning.LEARNED:
-        return replace(standing, learning=Learning.DECLINED, learning_detail=f"rolled back to {version_id}")
+        reason = f"rolled back to {version_id or 'a time when its shard served nothing'}"
+        return replace(standing, learning=Learning.DECLINED, learning_detail=reason)
     return standing

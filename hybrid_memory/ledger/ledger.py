@@ -321,6 +321,11 @@ class SqlLedger:
         with self._database.writing() as connection:
             adapters.activate(connection, shard_id, version_id, now=now_micros())
 
+    def roll_back(self, targets: Mapping[str, str | None]) -> None:
+        """In one transaction: let each shard serve the version named for it, or none; the records follow."""
+        with self._database.writing() as connection:
+            adapters.roll_back(connection, targets, now=now_micros())
+
     def versions(self, *, shard_id: str | None = None) -> list[AdapterVersion]:
         """Return adapter versions, oldest first."""
         with self._database.reading() as connection:

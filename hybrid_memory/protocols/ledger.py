@@ -208,6 +208,14 @@ class Ledger(Protocol):
         """Point a shard at an older version (rollback) or at none (disable)."""
         ...
 
+    def roll_back(self, targets: Mapping[str, str | None]) -> None:
+        """In one transaction: let each shard serve the version named for it, or none.
+
+        Records that a version knows come back to its shard, wherever they have moved since; other learned ones of
+        these shards are declined.
+        """
+        ...
+
     def versions(self, *, shard_id: str | None = None) -> list[AdapterVersion]:
         """Return adapter versions, oldest first."""
         ...

@@ -112,9 +112,10 @@ class Forgetting(_Scoped):
 
 
 class Rollback(_Body):
-    """The arguments of `memory.adapters.rollback`."""
+    """The arguments of `memory.adapters.rollback`; a time to go back to is `at`, with its timezone."""
 
     to: str | None = None
+    at: datetime | None = None
     shard_id: str | None = None
 
 

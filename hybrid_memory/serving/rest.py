@@ -1,7 +1,7 @@
 """REST: the public API, one path a verb. Bodies are its arguments, answers are its values as JSON.
 
 Flow:    app -> [rest] -> HybridMemory
-Imports: types, memory, and the modules beside it.
+Imports: errors, types, memory, and the modules beside it.
 
 Handlers are plain functions: FastAPI runs them in threads, and the event loop stays free while a model writes.
 """
@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from fastapi.responses import StreamingResponse
 
+from hybrid_memory.errors import InputError
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.serving.bodies import Consolidation, Feedback, Forgetting, Ingestion, Query, Rollback, Search
 from hybrid_memory.serving.events import event, started
@@ -120,8 +121,14 @@ class Rest:
         return finite(self._memory.adapters.promote(version_id).to_json())
 
     def rollback(self, body: Rollback) -> Any:
-        """Go back to an earlier version."""
-        return finite(self._memory.adapters.rollback(body.to, shard_id=body.shard_id).to_json())
+        """Go back to an earlier version, or to what served at a time."""
+        if body.to is not None and body.at is not None:
+            raise InputError("give a version (to) or a time (at), not both")
+        rollback = self._memory.adapters.rollback
+        done = (
+            rollback(body.to, shard_id=body.shard_id) if body.at is None else rollback(body.at, shard_id=body.shard_id)
+        )
+        return finite(done.to_json())
 
     def doctor(self) -> Any:
         """Check ledger, index and adapters."""

@@ -8,7 +8,7 @@ because users of other memory libraries type that already (peers.md, section 4).
 Times are timezone-aware UTC; durations carry `_s` and are seconds.
 """
 
-from hybrid_memory.types.adapters import GENERATOR, AdapterVersion, Shard, Verdict
+from hybrid_memory.types.adapters import GENERATOR, AdapterVersion, Rollback, Shard, Verdict
 from hybrid_memory.types.answers import Answer, Context, Explanation, Generation, Hit
 from hybrid_memory.types.decisions import Decision, Finding, Move, Replay
 from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Turn
@@ -55,6 +55,7 @@ __all__ = [
     "Receipt",
     "Record",
     "Replay",
+    "Rollback",
     "RoundReport",
     "Route",
     "Scope",

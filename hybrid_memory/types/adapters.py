@@ -10,7 +10,7 @@ from hybrid_memory.types.scopes import Scope
 from hybrid_memory.types.values import Json, Value
 from hybrid_memory.types.words import AdapterStatus
 
-__all__ = ["GENERATOR", "AdapterVersion", "Shard", "Verdict"]
+__all__ = ["GENERATOR", "AdapterVersion", "Rollback", "Shard", "Verdict"]
 
 GENERATOR = "generator"
 """Id and group of the shard whose versions write self-edits: it has no records, and no question ever reaches it."""
@@ -46,6 +46,16 @@ class AdapterVersion(Value):
     record_ids: tuple[str, ...]
     manifest: Mapping[str, Json]
     metrics: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback(Value):
+    """What going back to a time came to."""
+
+    serving: tuple[AdapterVersion, ...]
+    """The versions that served then and serve again."""
+    kept: Mapping[str, str]
+    """Shard id -> why it goes on with what it serves now: the version of then cannot serve any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
