@@ -543,6 +543,23 @@ def test_a_rebuilt_shard_is_the_one_that_never_saw_the_record(tmp_path: Path) ->
     assert rebuilt == never
 
 
+def test_above_the_cap_each_rebuilt_shard_is_the_one_made_from_its_members_alone(tmp_path: Path) -> None:
+    """Which records share a shard may depend on the forgotten one; what a shard is depends on its members only."""
+    with open_memory(tmp_path / "one", window={"shard_cap": 2}) as memory:
+        secret = learn(memory, *FACTS, SECRET)[-1]
+        memory.consolidate()
+        memory.forget(secret, weights="now")
+        rebuilt = serving(memory)
+        active = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
+        members = [[memory.get(one).text for one in version.record_ids] for version in active]
+    assert sorted(text for texts in members for text in texts) == sorted(FACTS)
+    for number, texts in enumerate(members):
+        with open_memory(tmp_path / f"alone{number}") as memory:
+            learn(memory, *reversed(texts))
+            memory.consolidate()
+            assert serving(memory) == rebuilt[number : number + 1]
+
+
 def serving(memory: HybridMemory) -> list[str]:
     """The SHA-256 of the weights of every version that serves."""
     active = [version for version in memory.adapters.list() if version.status is AdapterStatus.ACTIVE]
