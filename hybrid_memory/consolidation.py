@@ -126,6 +126,7 @@ class Consolidation:
         self._ledger.unlease([record.id for record in queued], worker=worker)
 
     def _tidy(self) -> None:
+        self._ledger.empty_journal()
         self._upkeep.sweep()
         self._upkeep.delete_those_that_saw_forgotten_records()
         self._upkeep.delete_damaged()

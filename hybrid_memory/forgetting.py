@@ -25,6 +25,7 @@ __all__ = ["Forgetting"]
 
 NOT_PROMISED = (
     "exports and backups made before",
+    "what a PostgreSQL server keeps in its own log",
     "copies that other programs or servers took (answers already given, adapters loaded elsewhere)",
     "what the base model knew before anything was ingested",
 )
@@ -103,9 +104,10 @@ class Forgetting:
             self._consolidation.run(shards=shards, progress=progress)
         found = self._still_found(records, dict(zip(owners, vectors, strict=True)))
         counts = {name: removed[name] for name in ("passages", "vectors", "self_edits", "queue")}
+        journal_due = not self._ledger.empty_journal()
         receipt = Receipt(
             records=tuple(ids),
-            retrieval={**counts, "logged_answers": answers, "still_found": found},
+            retrieval={**counts, "logged_answers": answers, "still_found": found, "journal_due": journal_due},
             weights=self._weights(records, shards, adapters, files=files, probe=now),
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),

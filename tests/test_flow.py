@@ -527,6 +527,22 @@ def test_forgetting_now_leaves_the_text_in_no_file(tmp_path: Path) -> None:
         assert memory.doctor()["problems"] == []
 
 
+def test_the_receipt_says_when_a_reader_kept_the_journal(tmp_path: Path) -> None:
+    """A search that began before still reads the old pages; the next window finds it done and empties the journal."""
+    folder = tmp_path / "memory"
+    with open_memory(folder) as memory, open_memory(folder) as other:
+        secret = memory.ingest(SECRET).record_id
+        with other._ledger.one_moment():
+            other.list()
+            assert memory.forget(secret).retrieval["journal_due"] is True
+            assert where_it_stands(folder, WORD) != []
+
+        memory.consolidate()
+
+        assert where_it_stands(folder, WORD) == []
+        assert memory.forget(memory.ingest(SHIFT).record_id).retrieval["journal_due"] is False
+
+
 def test_a_rebuilt_shard_is_the_one_that_never_saw_the_record(tmp_path: Path) -> None:
     """Bit for bit, although the other memory heard the rest in another order and built the shard at once."""
     with open_memory(tmp_path / "one") as memory:

@@ -40,7 +40,7 @@ from hybrid_memory.errors import (
     LockedError,
     NotFoundError,
 )
-from hybrid_memory.ledger import migrations
+from hybrid_memory.ledger import forgetting, migrations
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.ledger.schema import HEAD
 from hybrid_memory.protocols import Ledger
@@ -629,6 +629,57 @@ def test_forgetting_leaves_nothing_of_what_was_said(tmp_path: Path) -> None:
     ledger.close()
     for path in tmp_path.iterdir():
         assert secret.encode() not in path.read_bytes(), path.name
+
+
+def files_with(folder: Path, secret: bytes) -> list[str]:
+    return [path.name for path in folder.iterdir() if secret in path.read_bytes()]
+
+
+def test_a_reader_delays_the_emptying_of_the_journal_until_the_next_write(tmp_path: Path) -> None:
+    """It may still need the old pages; once it is done, whatever is written next takes them away."""
+    secret = b"xylophonequartz"
+    ledger, other = open_ledger(tmp_path), open_ledger(tmp_path)
+    record_id = put(ledger, f"The {secret.decode()} is buried.")
+    with other.one_moment():
+        assert len(other.find(scope=ANN)) == 1
+        ledger.forget([record_id])
+
+        assert not ledger.empty_journal()
+        assert files_with(tmp_path, secret)
+
+    put(ledger, "The pier is open.")
+
+    assert not files_with(tmp_path, secret)
+    assert ledger.empty_journal()
+
+
+def test_closing_empties_a_journal_that_a_reader_had_kept(tmp_path: Path) -> None:
+    """Another process may go on, so closing the last connection is not to be counted on."""
+    secret = b"xylophonequartz"
+    ledger, other = open_ledger(tmp_path), open_ledger(tmp_path)
+    record_id = put(ledger, f"The {secret.decode()} is buried.")
+    with other.one_moment():
+        other.find(scope=ANN)
+        ledger.forget([record_id])
+
+    ledger.close()
+
+    assert not files_with(tmp_path, secret)
+    other.close()
+
+
+def test_a_journal_that_a_dead_process_left_is_emptied_at_the_next_write(tmp_path: Path) -> None:
+    """It had committed the forgetting, and no more."""
+    secret = b"xylophonequartz"
+    dead = open_ledger(tmp_path)
+    record_id = put(dead, f"The {secret.decode()} is buried.")
+    with dead._database.writing() as connection:
+        forgetting.forget(connection, [record_id], now=1)
+    assert files_with(tmp_path, secret)
+
+    put(open_ledger(tmp_path), "The pier is open.")
+
+    assert not files_with(tmp_path, secret)
 
 
 def test_forgotten_content_stays_out_unless_forced(ledger: SqlLedger) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Database:
             self._lock = FileLock(lock_path, timeout=lock_timeout_s, poll_interval=0.005)
         self._engine = self._dialect.engine(parsed, lock_timeout_s=lock_timeout_s)
         self._shared = threading.local()
+        self.wipe_due = False
+        """Whether deleted text may still be in the journal; every write tries to change that, and so does closing."""
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -83,11 +85,14 @@ class Database:
             LockedError: another process has been writing for longer than the time-out.
             LedgerError: the disk is full, the server is gone, or the database is damaged.
         """
-        with self._named_errors(), self._locked(), self._engine.connect() as connection:
-            connection = connection.execution_options(**{WRITES: True})
-            with connection.begin():
-                self._dialect.lock_writers(connection, lock_timeout_s=self._lock_timeout_s)
-                yield connection
+        with self._named_errors(), self._locked():
+            with self._engine.connect() as connection:
+                connection = connection.execution_options(**{WRITES: True})
+                with connection.begin():
+                    self._dialect.lock_writers(connection, lock_timeout_s=self._lock_timeout_s)
+                    yield connection
+            if self.wipe_due:
+                self.wipe()
 
     @contextmanager
     def maintaining(self) -> Iterator[Any]:
@@ -99,13 +104,26 @@ class Database:
             finally:
                 raw.close()
 
-    def wipe(self) -> None:
-        """Let deleted text go from the database's files, as far as the database can."""
-        with self.maintaining() as driver:
-            self._dialect.wipe(driver)
+    def wipe(self, *, patience_s: float = 0.0) -> bool:
+        """Let deleted text go from the database's files, as far as the database can; tell whether it has gone.
+
+        Writers are kept out meanwhile. Those who write or read old pages are waited for, each at most `patience_s`
+        seconds; `wipe_due` remembers what could not be done.
+        """
+        self.wipe_due = True
+        try:
+            held = nullcontext() if self._lock is None else self._lock.acquire(timeout=patience_s)
+        except Timeout:
+            return False
+        with held, self.maintaining() as driver:
+            self.wipe_due = not self._dialect.wipe(driver, patience_s=patience_s)
+        return not self.wipe_due
 
     def close(self) -> None:
         """Close every connection and give the lock back."""
+        if self.wipe_due:
+            with suppress(LedgerError):  # the folder may be gone; whoever opens the ledger next tries again
+                self.wipe()
         self._engine.dispose()
         if self._lock is not None:
             self._lock.release(force=True)

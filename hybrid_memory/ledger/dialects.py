@@ -59,8 +59,11 @@ class Dialect(Protocol):
         """Return how much room the ledger takes, in bytes."""
         ...
 
-    def wipe(self, driver: Any) -> None:
-        """Let deleted text go from the database's files as far as the database can; outside any transaction."""
+    def wipe(self, driver: Any, *, patience_s: float) -> bool:
+        """Let deleted text go from the database's files, outside any transaction; False when it is to be tried again.
+
+        Whoever still reads old pages is waited for, at most `patience_s` seconds.
+        """
         ...
 
 

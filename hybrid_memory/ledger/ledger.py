@@ -52,6 +52,9 @@ from hybrid_memory.types import (
 
 __all__ = ["SqlLedger"]
 
+PATIENCE_S = 0.2
+"""How long forgetting waits for searches that began before it, so that the journal can go at once."""
+
 
 class SqlLedger:
     """The truth, in one database. Safe to share between threads; several processes may open the same one."""
@@ -94,6 +97,7 @@ class SqlLedger:
         except BaseException:
             database.close()
             raise
+        database.wipe_due = database.file is not None  # by a process that died, or closed while others were reading
         return cls(database, adapters=adapters)
 
     # --- writing records
@@ -351,8 +355,15 @@ class SqlLedger:
         """
         with self._database.writing() as connection:
             counts = forgetting.forget(connection, record_ids, now=now_micros(), may_return=may_return)
-        self._database.wipe()
+        self._database.wipe(patience_s=PATIENCE_S)
         return counts
+
+    def empty_journal(self) -> bool:
+        """Let old pages go that a reader had kept from being overwritten; tell whether none is left.
+
+        Each write tries that too, and `close`. What a PostgreSQL server keeps is not counted.
+        """
+        return not self._database.wipe_due or self._database.wipe()
 
     # --- keeping
 

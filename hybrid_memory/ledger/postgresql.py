@@ -136,8 +136,8 @@ def size_bytes(connection: Connection) -> int:
     return int(connection.execute(text(query), {"names": names}).scalar_one())
 
 
-def wipe(driver: Any) -> None:
-    """Clear deleted rows out of the tables.
+def wipe(driver: Any, *, patience_s: float) -> bool:  # noqa: ARG001 - SQLite needs it
+    """Clear deleted rows out of the tables; True, since nothing of it is left to do later.
 
     The server may keep what they said in free pages, in its write-ahead log and in its backups, until it uses them
     again: only its administrator can shorten that.
@@ -147,3 +147,4 @@ def wipe(driver: Any) -> None:
         driver.execute("VACUUM records, passages, self_edits, sources, adapters")
     finally:
         driver.autocommit = False
+    return True

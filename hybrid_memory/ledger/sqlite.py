@@ -135,15 +135,21 @@ def size_bytes(connection: Connection) -> int:
     return pages * int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
 
 
-def wipe(connection: sqlite3.Connection) -> None:
+def wipe(connection: sqlite3.Connection, *, patience_s: float) -> bool:
     """Move what was written into the database file and empty the journal, so that old pages of text go.
 
-    Does what it can: a reader that still needs the journal keeps it until the next time.
+    Returns:
+        False when a reader still needed the journal after `patience_s` seconds, or the disk is full: it is all there.
     """
     waits = connection.execute("PRAGMA busy_timeout").fetchone()[0]
-    connection.execute("PRAGMA busy_timeout=0")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.execute(f"PRAGMA busy_timeout={waits}")
+    connection.execute(f"PRAGMA busy_timeout={int(patience_s * 1000)}")
+    try:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:  # nothing is lost by it, and what was to be written is written
+        return False
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={waits}")
+    return not busy
 
 
 def copy_to(connection: sqlite3.Connection, path: Path) -> None:

@@ -233,6 +233,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def empty_journal(self) -> bool:
+        """Let what was forgotten go from the database's journal; False while somebody still reads from before."""
+        ...
+
     # --- keeping
 
     def clock(self) -> int:

@@ -61,7 +61,9 @@ class Receipt(Value):
 
     records: tuple[str, ...]
     retrieval: Mapping[str, Json]
-    """passages, vectors, self_edits removed; probe: how many are still found (0)."""
+    """passages, vectors, self_edits removed; probe: how many are still found (0).
+
+    journal_due: a reader kept the database's journal from being emptied; the next write, window or closing does it."""
     weights: Mapping[str, Json]
     """state "clean" | "due" | "rebuilt", the shards, the adapter files deleted, the probe's result."""
     not_promised: tuple[str, ...]
