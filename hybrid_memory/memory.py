@@ -16,7 +16,7 @@ from typing import Any, Literal, overload
 from hybrid_memory.arguments import member, positive, seconds
 from hybrid_memory.benchmark import BenchmarkReport, replay
 from hybrid_memory.config import Settings, folder_and_settings
-from hybrid_memory.errors import InputError, LedgerError
+from hybrid_memory.errors import IndexMismatchError, InputError, LedgerError
 from hybrid_memory.inspection import problems, trace, where
 from hybrid_memory.parts import Parts
 from hybrid_memory.protocols import Filters, Progress, TextModel
@@ -682,7 +682,7 @@ class HybridMemory:
         """Save the index snapshot and close the ledger."""
         try:
             self._parts.retriever.save()
-        except LedgerError as error:  # the snapshot is a cache: the next opening builds it again
+        except (LedgerError, IndexMismatchError) as error:  # the snapshot is a cache: the next opening builds it again
             log.warning("%s", error)
         finally:
             self._ledger.close()

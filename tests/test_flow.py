@@ -544,6 +544,35 @@ def test_the_receipt_says_when_a_reader_kept_the_journal(tmp_path: Path) -> None
 
 
 def test_a_rebuilt_shard_is_the_one_that_never_saw_the_record(tmp_path: Path) -> None:
+def test_a_memory_that_closes_does_not_write_back_what_another_one_forgot(tmp_path: Path) -> None:
+    """It had read the record before, and its snapshot was due."""
+    folder = tmp_path / "memory"
+    vector = WordEncoder().encode([SECRET])[0].tobytes()
+    with open_memory(folder) as other:
+        secret = other.ingest(SECRET).record_id
+        assert texts(other.search("Quokkaville safe")) == [SECRET]
+        with open_memory(folder) as memory:
+            memory.forget(secret)
+
+    assert where_it_stands(folder, WORD, vector) == []
+
+
+def test_a_memory_that_closes_after_another_one_changed_the_encoder_writes_no_index(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its vectors are of no use any more; closing is no time to fail for that."""
+    folder = tmp_path / "memory"
+    memory = open_memory(folder)
+    memory.ingest(SHIFT)
+    memory.search(QUESTION)
+    memory._ledger.set_meta("encoder", "another-one")
+
+    memory.close()
+
+    assert list((folder / "index").glob("*")) == []
+    assert "another-one" in caplog.text
+
+
     """Bit for bit, although the other memory heard the rest in another order and built the shard at once."""
     with open_memory(tmp_path / "one") as memory:
         _, _, secret, _ = learn(memory, SHIFT, LAMPS, SECRET, KEYS)

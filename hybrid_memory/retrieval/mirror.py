@@ -129,15 +129,27 @@ class Mirror:
     def save(self) -> None:
         """Write a snapshot when it is worth it: something was removed, or much is new since the last one.
 
-        Call it after forgetting: until then the file on disk still has the vectors.
+        Call it after forgetting: until then the file on disk still has the vectors. It catches up first, so that it
+        never writes what another process has forgotten.
 
         Raises:
             LedgerError: the disk is full or the folder cannot be written.
+            IndexMismatchError: another process has changed the encoder; nothing was written.
         """
         with self._lock:
-            index = self._index
-            if index is None or (not self._removed and len(index) - self._written <= WORTH_WRITING * self._written):
-                return
+            if self._worth_writing():
+                self.catch_up()
+            while self._worth_writing():
+                self._write()
+                self.catch_up()  # somebody may have forgotten something, and saved, while this was written
+
+    def _worth_writing(self) -> bool:
+        new = 0 if self._index is None else len(self._index) - self._written
+        return self._index is not None and (self._removed or new > WORTH_WRITING * self._written)
+
+    def _write(self) -> None:
+        index = self._index
+        if index is not None:
             # A graph takes minutes to build, lists take seconds: so the change from a table waits for a save.
             kind = self._kind(len(index))
             if kind != index.kind or index.removed_share > WORTH_COPYING or index.crowding > CROWDED:

@@ -213,10 +213,12 @@ class HybridRetriever:
     def save(self) -> None:
         """Write the snapshot aside and rename it into place; does nothing when little is new and nothing removed.
 
-        Call it after forgetting: until then the files on disk still have the vectors and words.
+        Call it after forgetting: until then the files on disk still have the vectors and words. What another process
+        has forgotten is never written back.
 
         Raises:
             LedgerError: the disk is full or the folder cannot be written.
+            IndexMismatchError: another process has changed the encoder; nothing was written.
         """
         self._dense.save()
         self._words.save()

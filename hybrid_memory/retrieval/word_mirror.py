@@ -79,22 +79,32 @@ class WordMirror:
     def save(self) -> None:
         """Write a snapshot when it is worth it: something was removed, or much is new since the last one.
 
+        It catches up first, so that it never writes what another process has forgotten.
+
         Raises:
             LedgerError: the disk is full or the folder cannot be written.
         """
         with self._lock:
-            count = len(self._index)
-            if not self._removed and count - self._written <= WORTH_WRITING * self._written:
-                return
-            snapshot.save(
-                self._folder,
-                self._index.write,
-                encoder=RULES,
-                count=count,
-                last_passage=self._index.last_id,
-                removals=self._removals,
-            )
-            self._written, self._removed = count, False
+            if self._worth_writing():
+                self.catch_up()
+            while self._worth_writing():
+                self._write()
+                self.catch_up()  # somebody may have forgotten something, and saved, while this was written
+
+    def _worth_writing(self) -> bool:
+        return self._removed or len(self._index) - self._written > WORTH_WRITING * self._written
+
+    def _write(self) -> None:
+        count = len(self._index)
+        snapshot.save(
+            self._folder,
+            self._index.write,
+            encoder=RULES,
+            count=count,
+            last_passage=self._index.last_id,
+            removals=self._removals,
+        )
+        self._written, self._removed = count, False
 
     def check(self) -> list[str]:
         """Return what is wrong with the index and its snapshot, one sentence each."""
