@@ -638,6 +638,18 @@ def test_forgetting_now_rebuilds_the_shards_concerned_and_no_other(tmp_path: Pat
 
 
 def test_what_never_reached_the_weights_is_forgotten_cleanly(memory: HybridMemory) -> None:
+def test_forgetting_a_source_again_finds_nothing_more(memory: HybridMemory) -> None:
+    """The second call is harmless, and what the first one forgot names its source no more."""
+    told = memory.ingest(SECRET, source="ann-diagnosis.pdf").record_id
+    memory.ingest(SHIFT, source="rota.pdf")
+
+    receipts = [memory.forget(filters={"source": "ann-diagnosis.pdf"}) for _ in range(2)]
+
+    assert [receipt.records for receipt in receipts] == [(told,), ()]
+    assert memory.get(told).source == ""
+    assert texts(memory.list()) == [SHIFT]
+
+
     """No shard is due, no adapter is touched."""
     receipt = memory.forget(memory.ingest(SECRET).record_id)
 

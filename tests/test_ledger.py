@@ -608,10 +608,13 @@ def test_forgetting_leaves_nothing_of_what_was_said(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     secret = "xylophonequartz"
     kept = put(ledger, "The pier is open.")
-    record_id = put(
-        ledger, f"The {secret} is buried.", slot=SLOT, value=secret, metadata={"m": secret}, route=Route.LEARN,
-        passages=(f"The {secret}", f"{secret} is buried"), examples=(Example(secret, secret),), idempotency_key=secret,
-    )  # fmt: skip
+    said = {
+        "slot": SLOT, "value": secret, "metadata": {"m": secret}, "route": Route.LEARN,
+        "passages": (f"The {secret}", f"{secret} is buried"), "examples": (Example(secret, secret),),
+    }  # fmt: skip
+    first, again = f"{secret}.pdf", f"{secret}-2.pdf"
+    record_id = put(ledger, f"The {secret} is buried.", idempotency_key=secret, source=first, **said)
+    assert put(ledger, f"The {secret} is buried.", source=again, **said) == record_id
     item = StudyItem(prompt=secret, response=secret, form="question")
     ledger.save_self_edits([SelfEdit(record_id=record_id, items=(item,), generator="compiled", seed=0)])
     counts = ledger.forget([record_id])
@@ -621,7 +624,9 @@ def test_forgetting_leaves_nothing_of_what_was_said(tmp_path: Path) -> None:
     }  # fmt: skip
     record = ledger.get(record_id)
     assert (record.status, record.text, record.value, record.slot) == (Status.FORGOTTEN, "", None, None)
-    assert names(ledger, record_id) == ["ingested", "queued", "forgotten"]
+    assert record.source == ""
+    assert names(ledger, record_id) == ["ingested", "queued", "confirmed", "forgotten"]
+    assert ledger.find(scope=ANN, filters={"source": first}, all_statuses=True) == []
     assert [r.id for r in ledger.find(scope=ANN, all_statuses=True)] == [kept]
     assert ledger.removals_after(0) == (2, [2, 3])
     assert ledger.removals_after(2) == (2, [])

@@ -80,6 +80,7 @@ def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_r
 
 _EMPTY: dict[str, Any] = {
     "text": "",
+    "source": "",  # a file's name, such as ann-diagnosis.pdf, may say it all
     "slot_key": None,
     "subject": None,
     "attribute": None,

@@ -123,7 +123,7 @@ def follow(connection: Connection, changes: Sequence[Change], *, now: int) -> No
 
 
 def event_row(name: str, record_id: str | None, *, now: int, **detail: Json) -> dict[str, Any]:
-    """Return a row of `events`. Details hold ids, names and reasons, never a record's text: events cannot be erased."""
+    """Return a row of `events`. Details hold ids, names and reasons, never a record's text or source: events stay."""
     return {"at": now, "record_id": record_id, "name": name, "detail": detail}
 
 

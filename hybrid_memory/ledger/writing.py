@@ -150,7 +150,7 @@ class _Batch:
         spoken = item.draft.source in self._known.speakers[known.id]
         self._hear(known.id, item.draft.source, vouched=_vouched(item))
         if not spoken:
-            self._events.append(event_row("confirmed", known.id, now=self._now, source=item.draft.source))
+            self._events.append(event_row("confirmed", known.id, now=self._now))
         elif self._known.standings[known.id] != known:
             self._events.append(event_row("restated", known.id, now=self._now))
         return replace(self._receipt(known.id, superseded=superseded), duplicate=True)
