@@ -108,6 +108,7 @@ class Consolidation:
             finally:
                 self._ledger.unlease(leased, worker=worker)
             self._upkeep.delete_those_that_saw_forgotten_records()
+            self._upkeep.finish_deletions()
         return self._report(reports, scope, time.monotonic() - started)
 
     def run_when_full(self) -> None:

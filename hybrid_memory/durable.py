@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["files_in", "move_into_place", "remove", "sha256", "sync", "write_text"]
+__all__ = ["files_in", "is_there", "move_into_place", "remove", "sha256", "sync", "write_text"]
 
 
 def sha256(path: Path) -> str:
@@ -66,20 +66,29 @@ def move_into_place(part: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def is_there(folder: Path) -> bool:
+    """Tell whether a folder is there, or what a crash left of it while it was removed."""
+    return folder.is_dir() or _while_removed(folder).is_dir()
+
+
 def remove(folder: Path) -> int:
     """Delete a folder; return how many files it had (0 when it is not there).
 
     It is renamed first, so that a crash half-way leaves no folder that looks whole.
     """
+    gone = _while_removed(folder)
+    shutil.rmtree(gone, ignore_errors=True)
     if not folder.is_dir():
         return 0
     count = sum(1 for _ in files_in(folder))
-    gone = folder.with_name(f".{folder.name.lstrip('.')}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
     folder.replace(gone)
     shutil.rmtree(gone)
     _flush(gone.parent)
     return count
+
+
+def _while_removed(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name.lstrip('.')}.gone")
 
 
 def _flush(path: Path) -> None:

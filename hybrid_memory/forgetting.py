@@ -97,7 +97,7 @@ class Forgetting:
         removed = self._ledger.forget(ids, may_return=may_return)
         adapters, shards = _names(removed["adapters"]), _names(removed["shards"])
         answers += self._answers.forget(ids, adapters)  # what was answered between the two
-        files = self._upkeep.delete([version for version in self._ledger.versions() if version.id in adapters])
+        files, left = self._upkeep.delete([version for version in self._ledger.versions() if version.id in adapters])
         self._retriever.catch_up()
         self._retriever.save()
         if now and shards:
@@ -108,7 +108,7 @@ class Forgetting:
         receipt = Receipt(
             records=tuple(ids),
             retrieval={**counts, "logged_answers": answers, "still_found": found, "journal_due": journal_due},
-            weights=self._weights(records, shards, adapters, files=files, probe=now),
+            weights=self._weights(records, shards, adapters, files=files, left=left, probe=now),
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),
         )
@@ -158,7 +158,14 @@ class Forgetting:
         return found
 
     def _weights(
-        self, records: Sequence[Record], shards: Sequence[str], adapters: Sequence[str], *, files: int, probe: bool
+        self,
+        records: Sequence[Record],
+        shards: Sequence[str],
+        adapters: Sequence[str],
+        *,
+        files: int,
+        left: Sequence[str],
+        probe: bool,
     ) -> dict[str, Json]:
         """Return the receipt's half for the weights; the probe asks only what is rebuilt already."""
         due = [shard.id for shard in self._ledger.shards() if shard.dirty and shard.id in shards]
@@ -167,7 +174,8 @@ class Forgetting:
             "shards": list(shards),
             "due": due,
             "due_when": "the next consolidation window; until then these shards have no adapter" if due else None,
-            "adapters_deleted": list(adapters),
+            "adapters_deleted": [one for one in adapters if one not in left],
+            "adapters_left": list(left),
             "files_deleted": files,
             "extracted": self._extracted(records) if probe and adapters and not due else None,
         }

@@ -4,7 +4,7 @@ Flow:    a memory is opened, a window opens or closes -> [upkeep]; forgetting de
 Imports: errors, types, protocols.
 
 A version is first taken out of service and marked as deleted, then its files go: whoever dies between
-the two leaves files that no ledger row names, and the next window sweeps those away.
+the two leaves files that the ledger says are deleted. Whoever opens the memory next, or ends a window, deletes them.
 """
 
 from __future__ import annotations
@@ -102,8 +102,18 @@ class Upkeep:
         idle = (AdapterStatus.RETIRED, AdapterStatus.DISABLED)
         self.delete([version for version in versions if version.status in idle][:-count])
 
-    def delete(self, versions: Sequence[AdapterVersion]) -> int:
-        """Take versions out of service and delete their files; return how many files there were."""
+    def finish_deletions(self) -> None:
+        """Delete what is still there of versions that are marked as deleted; what the ledger does not know stays."""
+        for version in self._ledger.versions():
+            if version.status is AdapterStatus.PURGED:
+                self._purge(version)
+
+    def delete(self, versions: Sequence[AdapterVersion]) -> tuple[int, tuple[str, ...]]:
+        """Take versions out of service and delete their files.
+
+        Returns:
+            How many files were deleted, and the ids of the versions whose files another process held.
+        """
         for version in versions:
             if version.status is AdapterStatus.ACTIVE:
                 self._ledger.activate(version.shard_id, None)
@@ -112,14 +122,16 @@ class Upkeep:
                 language_model.release(version.id)
         if versions:
             self._ledger.mark_purged([version.id for version in versions])
-        return sum(self._purge(version) for version in versions)
+        counts = {version.id: self._purge(version) for version in versions}
+        return sum(count or 0 for count in counts.values()), tuple(one for one in counts if counts[one] is None)
 
-    def _purge(self, version: AdapterVersion) -> int:
+    def _purge(self, version: AdapterVersion) -> int | None:
+        """Delete a version's files and return how many there were; None when another process holds them."""
         try:
             return self._store.purge(version.path)
         except LockedError as error:
-            log.warning("%s; the next window sweeps its files away", error)
-            return 0
+            log.warning("%s; the next window, or who opens the memory next, deletes its files", error)
+            return None
 
     def _kept(self) -> list[AdapterVersion]:
         return [version for version in self._ledger.versions() if version.status not in _GONE]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tiny_flow import FACTS, KEYS, LAMPS, PARCELS, REFUSED, SHIFT, learn, open_memory
 
 from hybrid_memory import archive
@@ -543,7 +544,6 @@ def test_the_receipt_says_when_a_reader_kept_the_journal(tmp_path: Path) -> None
         assert memory.forget(memory.ingest(SHIFT).record_id).retrieval["journal_due"] is False
 
 
-def test_a_rebuilt_shard_is_the_one_that_never_saw_the_record(tmp_path: Path) -> None:
 def test_a_memory_that_closes_does_not_write_back_what_another_one_forgot(tmp_path: Path) -> None:
     """It had read the record before, and its snapshot was due."""
     folder = tmp_path / "memory"
@@ -573,6 +573,7 @@ def test_a_memory_that_closes_after_another_one_changed_the_encoder_writes_no_in
     assert "another-one" in caplog.text
 
 
+def test_a_rebuilt_shard_is_the_one_that_never_saw_the_record(tmp_path: Path) -> None:
     """Bit for bit, although the other memory heard the rest in another order and built the shard at once."""
     with open_memory(tmp_path / "one") as memory:
         _, _, secret, _ = learn(memory, SHIFT, LAMPS, SECRET, KEYS)
@@ -637,7 +638,6 @@ def test_forgetting_now_rebuilds_the_shards_concerned_and_no_other(tmp_path: Pat
         assert memory.context(QUESTION).adapters == ("facts-1-v2",)
 
 
-def test_what_never_reached_the_weights_is_forgotten_cleanly(memory: HybridMemory) -> None:
 def test_forgetting_a_source_again_finds_nothing_more(memory: HybridMemory) -> None:
     """The second call is harmless, and what the first one forgot names its source no more."""
     told = memory.ingest(SECRET, source="ann-diagnosis.pdf").record_id
@@ -650,6 +650,7 @@ def test_forgetting_a_source_again_finds_nothing_more(memory: HybridMemory) -> N
     assert texts(memory.list()) == [SHIFT]
 
 
+def test_what_never_reached_the_weights_is_forgotten_cleanly(memory: HybridMemory) -> None:
     """No shard is due, no adapter is touched."""
     receipt = memory.forget(memory.ingest(SECRET).record_id)
 
@@ -704,6 +705,45 @@ def test_a_forgetting_that_was_cut_short_is_finished_when_the_memory_is_opened(t
         assert memory.adapters.get("facts-1-v1").status is AdapterStatus.PURGED
         assert folders(folder) == set()
         assert memory.consolidate().shards[0].version == "facts-1-v2"
+
+
+def test_files_of_a_deleted_version_that_a_crash_left_go_when_the_memory_is_opened(tmp_path: Path) -> None:
+    """The ledger says that they are deleted; a folder that it does not know waits for a window."""
+    folder = tmp_path / "memory"
+    with open_memory(folder) as memory:
+        secret, _ = learn(memory, SECRET, SHIFT)
+        memory.consolidate()
+        memory._ledger.forget([secret])
+        memory._ledger.activate("facts-1", None)
+        memory._ledger.mark_purged(["facts-1-v1"])
+        (folder / "adapters" / "unknown-v1").mkdir()
+        assert folders(folder) == {"facts-1-v1", "unknown-v1"}
+
+    with open_memory(folder):
+        assert folders(folder) == {"unknown-v1"}
+
+
+def test_the_receipt_names_adapters_whose_files_another_process_held(tmp_path: Path) -> None:
+    """They serve nobody any more, and the window that was open meanwhile deletes them at its end."""
+    folder = tmp_path / "memory"
+    with open_memory(folder) as memory:
+        secret, _ = learn(memory, SECRET, SHIFT)
+        memory.consolidate()
+        learn(memory, LAMPS)
+        receipts = []
+
+        def forget_it(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage == "train" and not receipts:
+                with FileLock(folder / "adapters" / ".locks" / "facts-1-v1"):
+                    receipts.append(memory.forget(secret))
+                assert "facts-1-v1" in folders(folder)
+
+        memory.consolidate(progress=forget_it)
+
+        (receipt,) = receipts
+        assert (receipt.weights["adapters_deleted"], receipt.weights["adapters_left"]) == ([], ["facts-1-v1"])
+        assert receipt.weights["files_deleted"] == 0
+        assert "facts-1-v1" not in folders(folder)
 
 
 def test_a_record_forgotten_while_it_is_learned_stays_in_no_adapter(memory: HybridMemory) -> None:

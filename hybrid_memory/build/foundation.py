@@ -65,6 +65,7 @@ def lay(
         language_model = partial(language_model_of, settings, loaded)
         upkeep = Upkeep(ledger, store, loaded=lambda: loaded[0] if loaded else None, language_model=language_model)
         upkeep.delete_those_that_saw_forgotten_records()
+        upkeep.finish_deletions()
     except BaseException:
         ledger.close()
         raise

@@ -65,7 +65,10 @@ class Receipt(Value):
 
     journal_due: a reader kept the database's journal from being emptied; the next write, window or closing does it."""
     weights: Mapping[str, Json]
-    """state "clean" | "due" | "rebuilt", the shards, the adapter files deleted, the probe's result."""
+    """state "clean" | "due" | "rebuilt", the shards, the adapter files deleted, the probe's result.
+
+    adapters_left: out of service, but another process was just writing their files; the end of its window, the next
+    window or the next opening deletes them."""
     not_promised: tuple[str, ...]
     at: datetime
     signature: str | None = None

@@ -102,6 +102,8 @@ class FolderAdapterStore:
             LockedError: another process is writing or deleting the same version.
         """
         folder = self._locate(path)
+        if not durable.is_there(folder):
+            return 0
         lock = self._lock(folder.name)
         if lock is None:
             raise LockedError(f"adapter version {folder.name} is in use by another process; purge it when that is done")
