@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_flow import FAST, KEYS, SHIFT, learn
 
 from hybrid_memory import HybridMemory, Settings
 from hybrid_memory.build import build
@@ -99,3 +100,16 @@ def test_forgetting_a_record_reaches_the_cache(tmp_path: Path) -> None:
 
     assert before == 1
     assert cached.size == 0
+
+
+def test_study_material_leaves_no_vector_in_the_cache(tmp_path: Path) -> None:
+    """Words and questions made from a record are no passages: forgetting would not find them."""
+    cached = CachedEncoder(WordEncoder(), tmp_path / "cache")
+    parts = build(tmp_path / "memory", Settings.load(None, **FAST), encoder=cached, model=tiny_language_model())
+    with HybridMemory(parts) as memory:
+        records = learn(memory, SHIFT, KEYS)
+        memory.consolidate()
+
+        assert cached.size == 2
+        assert memory.forget(records).retrieval["passages"] == 2
+        assert cached.size == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from hybrid_memory.build.foundation import Foundation
+from hybrid_memory.build.models import without_memory
 from hybrid_memory.config import Settings, home
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import ConfigError
@@ -66,6 +68,7 @@ def _imported(path: str) -> Callable[[], Any]:
 
 def make_consolidation(base: Foundation, *, teacher: Callable[[], Any] | None) -> Consolidation:
     """Return what runs windows; the language model is loaded in the first one."""
+    base = replace(base, encoder=without_memory(base.encoder))  # forgetting would not find vectors of study material
     settings, ledger = base.settings, base.ledger
     workshop = cache(lambda: _workshop(base, base.language_model(), teacher=teacher))
     trials = Trials(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hybrid_memory.retrieval.rerank import Reranker
     from hybrid_memory.weights.language_model import LocalLanguageModel
 
-__all__ = ["language_model_of", "make_encoder", "make_reranker"]
+__all__ = ["language_model_of", "make_encoder", "make_reranker", "without_memory"]
 
 
 def make_encoder(settings: Settings) -> Encoder:
@@ -29,6 +29,13 @@ def make_encoder(settings: Settings) -> Encoder:
     name, cache_file = settings.encoder.name, settings.encoder.cache
     encoder = SentenceEncoder(models.path(name) if name in CATALOGUE else name, batch_size=settings.encoder.batch_size)
     return encoder if cache_file is None else CachedEncoder(encoder, Path(cache_file).expanduser())
+
+
+def without_memory(encoder: Encoder) -> Encoder:
+    """Return the encoder without the file in which it keeps vectors, if it has one."""
+    from hybrid_memory.retrieval.vector_cache import CachedEncoder
+
+    return encoder.without_memory if isinstance(encoder, CachedEncoder) else encoder
 
 
 def make_reranker(settings: Settings) -> Reranker | None:

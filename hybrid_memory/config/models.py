@@ -35,4 +35,4 @@ class EncoderSettings(Group):
     batch_size: Annotated[int, Field(ge=1)] = 32
     cache: str | None = None
     """A file that keeps vectors by the content of their text, so that no text is embedded twice; several memories
-    may share it. None keeps the ledger's only."""
+    may share it; study material never gets there. None keeps the ledger's only."""

@@ -4,7 +4,8 @@ Flow:    text -> [look up] -> encoder, only for what is new -> ledger, index
 Imports: errors, protocols, types.
 
 Opt-in (`encoder.cache`): one file may serve several memories. A vector gives its text away, so
-forgetting deletes the vectors of what is forgotten here as well.
+forgetting deletes the vectors of what is forgotten here as well. It finds them by the vectors in the ledger;
+so what is embedded of a record beside its passages, such as study material, belongs to `without_memory`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ class CachedEncoder:
                 f"encoder.cache = {str(file)!r} cannot be used: {error}; name a file that this user may write, "
                 "or leave it out to keep no vectors beside the ledger's"
             ) from error
+
+    @property
+    def without_memory(self) -> Encoder:
+        """The encoder itself: what it embeds leaves nothing here."""
+        return self._encoder
 
     @property
     def dim(self) -> int:
