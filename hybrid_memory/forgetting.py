@@ -43,10 +43,14 @@ class Forgetting:
         upkeep: Upkeep,
         consolidation: Consolidation,
         answers: AnswerLog,
+        forget_opinions: Callable[[Sequence[str]], int],
         language_model: Callable[[], LanguageModel],
         key: Callable[[], bytes | None],
     ) -> None:
-        """`language_model` is called for the probe only: forgetting itself loads no model. `key` signs receipts."""
+        """`language_model` is called for the probe only: forgetting itself loads no model. `key` signs receipts.
+
+        `forget_opinions` drops what a judge said about texts, and tells how often it did.
+        """
         self._key = key
         self._ledger = ledger
         self._retriever = retriever
@@ -54,6 +58,7 @@ class Forgetting:
         self._upkeep = upkeep
         self._consolidation = consolidation
         self._answers = answers
+        self._forget_opinions = forget_opinions
         self._language_model = language_model
 
     def named(self, record_id: str | Sequence[str] | None, *, scope: Scope, filters: Filters | None) -> list[Record]:
@@ -89,8 +94,9 @@ class Forgetting:
         """
         ids, key = [record.id for record in records], self._key()  # a key that is no key must stop it here
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
-        # Answers first: a process that dies later finds adapters and index by the ledger, but not these.
+        # These first: a process that dies later finds adapters and index by the ledger, but not these.
         answers = self._answers.forget(ids, [version.id for version in known])
+        opinions = self._forget_opinions([record.text for record in records])
         owners, vectors = self._ledger.record_vectors(ids)
         if isinstance(self._encoder, RemembersVectors):
             self._encoder.forget_vectors(vectors)
@@ -107,7 +113,13 @@ class Forgetting:
         journal_due = not self._ledger.empty_journal()
         receipt = Receipt(
             records=tuple(ids),
-            retrieval={**counts, "logged_answers": answers, "still_found": found, "journal_due": journal_due},
+            retrieval={
+                **counts,
+                "logged_answers": answers,
+                "judge_opinions": opinions,
+                "still_found": found,
+                "journal_due": journal_due,
+            },
             weights=self._weights(records, shards, adapters, files=files, left=left, probe=now),
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),

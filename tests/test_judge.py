@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,10 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_memory import HybridMemory, Settings
+from hybrid_memory.build import build
 from hybrid_memory.routing.durability import Judgement
 from hybrid_memory.routing.judge import Judge
+from hybrid_memory.routing.opinions import Opinions
 from hybrid_memory.routing.policy import load_policy
 from hybrid_memory.routing.router import PolicyRouter
+from hybrid_memory.testing import WordEncoder, tiny_language_model
 from hybrid_memory.types import Decision, Draft, Finding, FloatArray, Kind, Route, Scope, Trust
 
 YES = '{"lasts": true, "shapes_behaviour": true, "because": "a rule"}'
@@ -109,10 +114,10 @@ def test_a_text_with_findings_is_not_shown() -> None:
 def test_the_same_text_is_asked_once_even_by_a_later_process(tmp_path: Path) -> None:
     """The second judge reads the first one's file."""
     model = SpokenModel(YES)
-    first = Judge(model, calls=5, cache=tmp_path / "judge.jsonl")
+    first = Judge(model, calls=5, opinions=Opinions(tmp_path / "judge.jsonl"))
     first.opinion("Answer in rhymes.")
     first.opinion("Answer in rhymes.")
-    later = Judge(model, calls=5, cache=tmp_path / "judge.jsonl")
+    later = Judge(model, calls=5, opinions=Opinions(tmp_path / "judge.jsonl"))
 
     opinion = later.opinion("Answer in rhymes.")
 
@@ -123,11 +128,52 @@ def test_the_same_text_is_asked_once_even_by_a_later_process(tmp_path: Path) -> 
 
 def test_the_cache_holds_no_text(tmp_path: Path) -> None:
     """What is forgotten must not live on in it: neither the statement nor the model's words about it."""
-    Judge(SpokenModel(YES), calls=1, cache=tmp_path / "judge.jsonl").opinion("Answer in rhymes.")
+    Judge(SpokenModel(YES), calls=1, opinions=Opinions(tmp_path / "judge.jsonl")).opinion("Answer in rhymes.")
 
     written = (tmp_path / "judge.jsonl").read_text(encoding="utf-8")
     assert "rhymes" not in written
     assert "a rule" not in written
+
+
+def test_a_text_is_kept_by_a_hash_that_the_ledgers_salt_keys(tmp_path: Path) -> None:
+    """Who finds the file alone cannot try likely texts. Worked out by openssl: dgst -sha256 -hmac salt."""
+    file = tmp_path / "judge.jsonl"
+
+    Judge(SpokenModel(YES), calls=1, opinions=Opinions(file, salt=lambda: "salt")).opinion("Answer in rhymes.")
+
+    assert json.loads(file.read_text(encoding="utf-8")) == {
+        "hmac": "b9d2cf65c48e647fde588b19934f500c96c9be816626f48a5ce475552354b41e",
+        "opinion": {"lasts": True, "shapes_behaviour": True},
+    }
+
+
+def test_a_forgotten_text_leaves_the_file_and_lines_nobody_can_read_go_too(tmp_path: Path) -> None:
+    """A torn line, and one by an unsalted hash as they once were."""
+    file = tmp_path / "judge.jsonl"
+    file.write_text('{"key": "9f86d081", "opinion": null}\n{"hm\n', encoding="utf-8")
+    opinions = Opinions(file)
+    opinions.add("one", None)
+    opinions.add("two", None)
+
+    assert opinions.forget(["one", "three"]) == 1
+
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 1
+    assert ("one" in opinions, "two" in opinions) == (False, True)
+
+
+def test_forgetting_a_record_drops_the_judges_opinion(tmp_path: Path) -> None:
+    """Also when the memory is opened without a judge by then; the receipt counts it."""
+    parts = build(tmp_path, Settings(), encoder=WordEncoder(), model=tiny_language_model())
+    with HybridMemory(parts) as memory:
+        told = memory.ingest("Answer in rhymes.", route="retrieve").record_id
+        opinions = Opinions(tmp_path / "judge.jsonl", salt=memory._ledger.salt)
+        opinions.add("Answer in rhymes.", None)
+        opinions.add("Never on a Friday.", None)
+
+        receipt = memory.forget(told)
+
+    assert receipt.retrieval["judge_opinions"] == 1
+    assert len((tmp_path / "judge.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_spent_budget_leaves_texts_undecided() -> None:

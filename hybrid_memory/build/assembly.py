@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -53,9 +53,13 @@ def build(
         proposer: a model with `complete(prompt)`, asked which slot a sentence fills that the rules do not read.
         for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
+    from hybrid_memory.routing.opinions import Opinions
+
     asked = teacher_of(settings, teacher)
     make_folder(folder)
-    load_router = cache(partial(router_of, judge=make_judge(judge, settings, folder)))
+    base: Foundation
+    opinions = Opinions(folder / "judge.jsonl", salt=cache(lambda: base.ledger.salt()))  # the ledger opens below
+    load_router = cache(partial(router_of, judge=make_judge(judge, settings, opinions)))
     router = load_router(settings.routing.policy)
     settings = with_windows_of(settings, router)
     base = lay(folder, settings, encoder=encoder, model=model, vector_store=vector_store, for_reindex=for_reindex)
@@ -65,7 +69,7 @@ def build(
     intake = _intake(
         base, consolidation, rerouting, screens=screens, router=router, load_router=load_router, proposer=proposer
     )
-    forgetting = _forgetting(base, consolidation)
+    forgetting = _forgetting(base, consolidation, opinions.forget)
     adapters = Adapters(base.ledger, base.store, base=lambda: base.language_model().fingerprint)
     return Parts(
         folder=folder,
@@ -159,7 +163,9 @@ def _asking(base: Foundation, adapters: Adapters, forgetting: Forgetting) -> Ask
     )
 
 
-def _forgetting(base: Foundation, consolidation: Consolidation) -> Forgetting:
+def _forgetting(
+    base: Foundation, consolidation: Consolidation, forget_opinions: Callable[[Sequence[str]], int]
+) -> Forgetting:
     return Forgetting(
         ledger=base.ledger,
         retriever=base.retriever,
@@ -167,6 +173,7 @@ def _forgetting(base: Foundation, consolidation: Consolidation) -> Forgetting:
         upkeep=base.upkeep,
         consolidation=consolidation,
         answers=base.answers,
+        forget_opinions=forget_opinions,
         language_model=base.language_model,
         key=partial(_receipt_key, base),
     )

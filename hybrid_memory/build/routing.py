@@ -15,6 +15,7 @@ from hybrid_memory.protocols import Encoder, Router, Screen, TextModel
 if TYPE_CHECKING:
     from hybrid_memory.rehearsal import Rehearsal
     from hybrid_memory.routing.judge import Judge
+    from hybrid_memory.routing.opinions import Opinions
 
 __all__ = ["default_screens", "make_judge", "rehearsal", "router_of", "with_windows_of"]
 
@@ -63,11 +64,11 @@ def router_of(policy: str, judge: Judge | None = None) -> Router:
     return PolicyRouter(tables, heads, judge)
 
 
-def make_judge(model: TextModel | None, settings: Settings, folder: Path) -> Judge | None:
+def make_judge(model: TextModel | None, settings: Settings, opinions: Opinions) -> Judge | None:
     """Return what asks a model about undecided texts, within the settings' budget; None without a model."""
     from hybrid_memory.routing.judge import Judge
 
-    return None if model is None else Judge(model, calls=settings.routing.judge_calls, cache=folder / "judge.jsonl")
+    return None if model is None else Judge(model, calls=settings.routing.judge_calls, opinions=opinions)
 
 
 def with_windows_of(settings: Settings, router: Router) -> Settings:

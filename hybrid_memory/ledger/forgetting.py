@@ -33,7 +33,7 @@ from hybrid_memory.ledger.tables import (
 )
 from hybrid_memory.types import AdapterStatus, Json, Learning, Status
 
-__all__ = ["forget"]
+__all__ = ["forget", "salt"]
 
 
 def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_return: bool = False) -> dict[str, Json]:
@@ -101,7 +101,7 @@ _EMPTY: dict[str, Any] = {
 
 def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) -> None:
     """Leave tombstones of the full content, of the bare text, and of the text without case and punctuation."""
-    salt = _salt(connection)
+    key = salt(connection)
     texts: dict[str, str] = {}
     for part in in_parts([standing.id for standing in standings]):
         texts |= {
@@ -109,7 +109,7 @@ def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) ->
             for row in connection.execute(select(records.c.id, records.c.text).where(records.c.id.in_(part)))
         }
     graves = {
-        (standing.scope_key, tombstone(salt, hashed))
+        (standing.scope_key, tombstone(key, hashed))
         for standing in standings
         for hashed in (standing.content_hash, standing.near_hash, text_hash(texts[standing.id]))
     }
@@ -130,7 +130,8 @@ def _strip_reasons(connection: Connection, standings: Sequence[Standing]) -> Non
     )
 
 
-def _salt(connection: Connection) -> str:
+def salt(connection: Connection) -> str:
+    """Return what hashes of this ledger's texts are keyed with; made when it is not there yet."""
     found: str | None = connection.execute(select(meta.c.value).where(meta.c.key == SALT)).scalar_one_or_none()
     if found is None:
         found = secrets.token_hex(16)

@@ -26,7 +26,7 @@ from hybrid_memory.types import Draft, Entry, Json, Status, plain
 __all__ = ["SALT", "Known", "Stamped", "load_known", "stamped"]
 
 SALT = "tombstone_salt"
-"""Key of the meta table; the value is made at the first forgetting."""
+"""Key of the meta table; the value is made when it is first needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from hybrid_memory.ledger import (
 )
 from hybrid_memory.ledger.clock import from_micros, now_micros, to_micros
 from hybrid_memory.ledger.database import Database
+from hybrid_memory.ledger.known import SALT
 from hybrid_memory.ledger.schema import prepare
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import (
@@ -357,6 +358,14 @@ class SqlLedger:
             counts = forgetting.forget(connection, record_ids, now=now_micros(), may_return=may_return)
         self._database.wipe(patience_s=PATIENCE_S)
         return counts
+
+    def salt(self) -> str:
+        """Return what hashes of this ledger's texts are keyed with; made at the first call."""
+        found = self.meta(SALT)
+        if found is not None:
+            return found
+        with self._database.writing() as connection:
+            return forgetting.salt(connection)
 
     def empty_journal(self) -> bool:
         """Let old pages go that a reader had kept from being overwritten; tell whether none is left.

@@ -233,6 +233,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def salt(self) -> str:
+        """Return what hashes of this ledger's texts are keyed with: an unsalted hash of a short text can be guessed."""
+        ...
+
     def empty_journal(self) -> bool:
         """Let what was forgotten go from the database's journal; False while somebody still reads from before."""
         ...
