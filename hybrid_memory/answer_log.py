@@ -24,11 +24,13 @@ from filelock import FileLock
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.types import Answer, Mode, Scope
 
-__all__ = ["AnswerLog", "Logged"]
+__all__ = ["ANSWERED_FROM", "AnswerLog", "Logged"]
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 2_000_000
+ANSWERED_FROM = "answered_from"
+"""Metadata key of an answer that became a record: the ids of the records it stood on, with which it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

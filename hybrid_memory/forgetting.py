@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.answer_log import ANSWERED_FROM, AnswerLog
 from hybrid_memory.audit import audit, is_extracted
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import ConfigError, InputError, NotFoundError
@@ -88,10 +88,12 @@ class Forgetting:
     def forget(
         self, records: Sequence[Record], *, now: bool, may_return: bool = False, progress: Progress | None = None
     ) -> Receipt:
-        """Remove the records; with `now`, rebuild the shards that knew them before returning.
+        """Remove the records and the accepted answers that stood on them; with `now`, rebuild the shards first.
 
         With `may_return` they may be said again: what ran out is not unwanted.
         """
+        derived = self._derived(records)
+        records = [*records, *derived]
         ids, key = [record.id for record in records], self._key()  # a key that is no key must stop it here
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # These first: a process that dies later finds adapters and index by the ledger, but not these.
@@ -115,6 +117,7 @@ class Forgetting:
             records=tuple(ids),
             retrieval={
                 **counts,
+                "derived": [record.id for record in derived],
                 "logged_answers": answers,
                 "judge_opinions": opinions,
                 "still_found": found,
@@ -125,6 +128,19 @@ class Forgetting:
             at=datetime.now(UTC),
         )
         return receipt if key is None else sign(receipt, key)
+
+    def _derived(self, records: Sequence[Record]) -> list[Record]:
+        """Return the accepted answers that stood on one of the records, or on such an answer."""
+        accepted = self._ledger.find(
+            scope=None, filters={f"metadata.{ANSWERED_FROM}": {"exists": True}}, all_statuses=True
+        )
+        gone = {record.id for record in records}
+        derived: list[Record] = []
+        for record in accepted:  # in the order in which they came: an answer stands on what was there before
+            if record.id not in gone and not gone.isdisjoint(_names(record.metadata[ANSWERED_FROM])):
+                gone.add(record.id)
+                derived.append(record)
+        return derived
 
     def purge(self, *, older_than_s: float) -> Receipt:
         """Remove what ran out at least so many seconds ago; it may be said again."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hybrid_memory.answer_log import AnswerLog
+from hybrid_memory.answer_log import ANSWERED_FROM, AnswerLog
 from hybrid_memory.errors import InputError
 from hybrid_memory.intake import Intake
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import Example, IngestReceipt, Scope, Trust, Turn
+from hybrid_memory.types import Example, IngestReceipt, Json, Scope, Trust, Turn
 
 __all__ = ["Verdicts"]
 
@@ -41,6 +41,9 @@ class Verdicts:
             raise InputError("give either correction='the right answer' or accepted=True")
         exchange = self._exchange(judged, scope)
         said = Example(exchange.question, correction if correction is not None else exchange.answer)
+        metadata: dict[str, Json] = {"asked": exchange.question, "verdict": ACCEPTED if accepted else CORRECTED}
+        if accepted and exchange.record_ids:
+            metadata[ANSWERED_FROM] = list(exchange.record_ids)
         return self._intake.ingest(
             said,
             forced=None,
@@ -49,7 +52,7 @@ class Verdicts:
             source=exchange.source,
             trust=Trust.OPERATOR,
             supersedes=self._replaced(exchange, said, accepted=accepted),
-            metadata={"asked": exchange.question, "verdict": ACCEPTED if accepted else CORRECTED},
+            metadata=metadata,
         )
 
     def _exchange(self, judged: str | Sequence[Turn | Mapping[str, str]], scope: Scope) -> _Exchange:
@@ -58,7 +61,7 @@ class Verdicts:
         if scope != Scope():
             raise InputError(f"answer {judged!r} has a scope of its own; leave {scope.name} out")
         logged = self._answers.get(judged)
-        return _Exchange(logged.question, logged.text, logged.scope, f"feedback:{judged}")
+        return _Exchange(logged.question, logged.text, logged.scope, f"feedback:{judged}", logged.record_ids)
 
     def _replaced(self, exchange: _Exchange, said: Example, *, accepted: bool) -> str | None:
         """Return the id of the record that this verdict replaces, or None when there is none to replace.
@@ -87,6 +90,8 @@ class _Exchange:
     answer: str
     scope: Scope
     source: str
+    record_ids: tuple[str, ...] = ()
+    """What the answer stood on; nobody knows it of an agent's turn."""
 
 
 def _finished_turn(messages: Sequence[Turn | Mapping[str, str]], scope: Scope) -> _Exchange:

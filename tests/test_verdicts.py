@@ -27,6 +27,38 @@ def texts(memory: HybridMemory, **scope: str) -> list[str]:
     return [record.examples[0].response for record in memory.list(**scope) if record.examples]
 
 
+def test_an_accepted_answer_is_forgotten_with_what_it_stood_on(memory: HybridMemory) -> None:
+    """And so is the answer that stood on it in turn; what stood on something else stays."""
+    secret = memory.ingest("The safe opens with 4711.", user_id="ann").record_id
+    first = memory.query("What opens the safe?", user_id="ann")
+    assert [hit.id for hit in first.sources] == [secret]
+    accepted = memory.feedback(first.id, accepted=True).record_id
+    assert memory.get(accepted).metadata["answered_from"] == [secret]
+    second = memory.ingest(
+        Example("Safe?", "4711."), metadata={"answered_from": [accepted]}, trust="operator", user_id="ann"
+    ).record_id
+    other = memory.ingest(
+        Example("Tape?", "Green."), metadata={"answered_from": ["another"]}, trust="operator"
+    ).record_id
+
+    receipt = memory.forget(secret)
+
+    assert receipt.records == (secret, accepted, second)
+    assert receipt.retrieval["derived"] == [accepted, second]
+    assert [memory.get(str(one)).status for one in receipt.records] == [Status.FORGOTTEN] * 3
+    assert [record.id for record in memory.list()] == [other]
+
+
+def test_a_correction_outlives_what_the_answer_stood_on(memory: HybridMemory) -> None:
+    """A person said it, not the record."""
+    told = memory.ingest("The safe opens with 4711.").record_id
+    answer = memory.query("What opens the safe?")
+    corrected = memory.feedback(answer.id, correction="Ask the caretaker.").record_id
+
+    assert memory.forget(told).retrieval["derived"] == []
+    assert [record.id for record in memory.list()] == [corrected]
+
+
 def test_an_agents_finished_turn_is_learned_in_the_next_window(memory: HybridMemory) -> None:
     """The last exchange becomes an example, vouched for by the application."""
     receipt = memory.feedback(TURN, accepted=True, agent_id="packer")

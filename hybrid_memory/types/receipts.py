@@ -60,6 +60,7 @@ class Receipt(Value):
     """Proof of forgetting: both halves, what is still due, and what the probes saw."""
 
     records: tuple[str, ...]
+    """All that was forgotten: what was named, and the accepted answers that stood on it (`retrieval["derived"]`)."""
     retrieval: Mapping[str, Json]
     """passages, vectors, self_edits removed; probe: how many are still found (0).
 
