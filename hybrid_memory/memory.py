@@ -23,6 +23,7 @@ from hybrid_memory.protocols import Filters, Progress, TextModel
 from hybrid_memory.scoping import read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
+    GENERATOR,
     Answer,
     Audit,
     ConsolidationReport,
@@ -420,7 +421,8 @@ class HybridMemory:
         """Let the model learn to write better self-edits, and use the one that does (SEAL's outer loop).
 
         Safe to kill: the same call goes on where it was. From its promotion on, the generator writes for every
-        memory opened on this folder; `memory.adapters` lists its versions, rolls them back and disables them.
+        memory opened on this folder; `memory.adapters` lists its versions, rolls them back and disables them. As many
+        retired ones as of a shard are kept (`window.keep_versions`).
 
         Args:
             lessons: passages with questions and gold answers, at least two; a share of them is held out for the gate.
@@ -430,7 +432,9 @@ class HybridMemory:
         Raises:
             InputError: fewer than two lessons, or no round.
         """
-        return self._parts.outer_loop().run(lessons, rounds=rounds, progress=progress)
+        report = self._parts.outer_loop().run(lessons, rounds=rounds, progress=progress)
+        self._parts.upkeep.retain(GENERATOR, self._parts.settings.window.keep_versions)
+        return report
 
     def benchmark(
         self,

@@ -14,7 +14,8 @@ from ledger_entries import SHARD, adapter, entry, learn, open_ledger
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.errors import AdapterError, InputError, NotFoundError
 from hybrid_memory.ledger.ledger import SqlLedger
-from hybrid_memory.types import AdapterStatus, AdapterVersion, Learning
+from hybrid_memory.testing import open_tiny_memory
+from hybrid_memory.types import GENERATOR, AdapterStatus, AdapterVersion, Example, Learning, Lesson, Scope, Shard
 from hybrid_memory.weights.store import FolderAdapterStore
 
 
@@ -390,3 +391,26 @@ def test_a_time_needs_its_timezone(three: Bench) -> None:
     """An hour more or less may be another version."""
     with pytest.raises(InputError, match="has no timezone"):
         three.adapters.rollback(datetime(2025, 6, 1))
+
+
+def test_retired_generators_are_kept_as_long_as_versions_of_shards(tmp_path: Path) -> None:
+    """Of three that no longer serve one stays; the training itself finds nothing better."""
+    groups = {
+        "outer_loop": {"samples": 1, "max_new_tokens": 16, "inner_steps": 1},
+        "training": {"lora_rank": 2},
+        "window": {"keep_versions": 1},
+    }
+    lessons = [Lesson(text=f"Ann mends lamp {one}.", questions=(Example("Who mends it?", "Ann"),)) for one in "ab"]
+    shard = Shard(id=GENERATOR, scope=Scope(), group=GENERATOR, dirty=False, masked=False, active=None)
+    with open_tiny_memory(tmp_path, **groups) as memory:
+        memory._ledger.assign([], shard=shard)
+        for number in (1, 2, 3):
+            memory._ledger.promote(adapter(number, [], shard_id=GENERATOR), learning={})
+        memory.adapters.disable(GENERATOR)
+
+        memory.train_generator(lessons)
+
+        assert [version.id for version in memory.adapters.list() if version.status is AdapterStatus.PURGED] == [
+            "generator-v1",
+            "generator-v2",
+        ]
