@@ -26,6 +26,8 @@ __all__ = ["Forgetting"]
 NOT_PROMISED = (
     "exports and backups made before",
     "what a PostgreSQL server keeps in its own log",
+    "lessons of the outer loop: its journals, and the generator that was trained on them",
+    "accepted answers of which no source is known (an adapter's alone, an agent's turn)",
     "copies that other programs or servers took (answers already given, adapters loaded elsewhere)",
     "what the base model knew before anything was ingested",
 )
