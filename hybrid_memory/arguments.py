@@ -70,9 +70,10 @@ def read_stamp(
     agent_id: str | None = None,
     run_id: str | None = None,
     route: Route | str | None = None,
+    force: bool = False,
     ttl: timedelta | float | None = None,
     **rest: Any,
 ) -> dict[str, Any]:
-    """Return the keyword arguments of `HybridMemory.ingest` as the intake takes them (scope, forced, ttl_s)."""
+    """Return the keyword arguments of `HybridMemory.ingest` as the intake takes them (scope, route, ttl_s)."""
     scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-    return {"scope": scope, "forced": member(Route, "route", route), "ttl_s": seconds(ttl), **rest}
+    return {"scope": scope, "route": member(Route, "route", route), "force": force, "ttl_s": seconds(ttl), **rest}

@@ -68,10 +68,12 @@ class Intake:
         """Name and fingerprint of the policy in force."""
         return self._router.name
 
-    def ingest(self, x: object, *, forced: Route | None, dry_run: bool, **stamp: Any) -> IngestReceipt:
-        """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `forced` overrules the policy."""
+    def ingest(
+        self, x: object, *, route: Route | None, dry_run: bool, force: bool = False, **stamp: Any
+    ) -> IngestReceipt:
+        """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `route` overrules the policy."""
         drafts = self._reader.read(x, **stamp)
-        entries = self._decide(drafts, forced)
+        entries = self._decide(drafts, route, force=force)
         if dry_run:
             decisions = [entry.decision for entry in entries]
             receipts = [
@@ -79,6 +81,7 @@ class Intake:
             ]
         else:
             receipts = self._ledger.write(entries)
+            _refuse_forgotten(receipts)
             self._stored()
         ids = tuple(receipt.record_id for receipt in receipts if receipt.record_id is not None)
         parts = tuple(receipts) if len(receipts) > 1 else ()
@@ -129,7 +132,7 @@ class Intake:
             raise NotFoundError(f"record {record_id!r} was forgotten; ingest the new content as a record of its own")
         receipt = self.ingest(
             x,
-            forced=None,
+            route=None,
             dry_run=False,
             scope=old.scope,
             source=old.source,
@@ -155,7 +158,8 @@ class Intake:
         failures: list[tuple[int, str]],
         passed_over: list[tuple[int, int]],
         *,
-        forced: Route | None,
+        route: Route | None,
+        force: bool,
         **stamp: Any,
     ) -> list[IngestReceipt]:
         """Take inputs in, by their places, all embedded and stored at once; a bad one is noted.
@@ -164,7 +168,8 @@ class Intake:
             batch: place in the caller's list -> input.
             failures: gets (place, what was wrong).
             passed_over: gets (place, number of the message) for messages of conversations that become no record.
-            forced: overrules the policy.
+            route: overrules the policy.
+            force: lets in again what was forgotten.
             stamp: the keyword arguments of `Reader.read`.
         """
         read: dict[int, list[Draft]] = {}
@@ -175,37 +180,50 @@ class Intake:
                 failures.append((place, str(error)))
             else:
                 passed_over += [(place, number) for number in _passed_over(x, read[place])]
-        decided = iter(self._decide([draft for drafts in read.values() for draft in drafts], forced) if read else [])
+        everything = [draft for drafts in read.values() for draft in drafts]
+        decided = iter(self._decide(everything, route, force=force) if read else [])
         return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
 
     def _write_batch(self, entries: Mapping[int, list[Entry]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:
         """Write all in one transaction; when one of them is refused, each input in its own."""
+        if not entries:
+            return []
         try:
-            return self._ledger.write([entry for several in entries.values() for entry in several]) if entries else []
+            written = iter(self._ledger.write([entry for several in entries.values() for entry in several]))
         except (InputError, NotFoundError) as error:
             if len(entries) == 1:
                 failures.append((next(iter(entries)), str(error)))
                 return []
+        else:
+            return _accepted({place: [next(written) for _ in several] for place, several in entries.items()}, failures)
         receipts: list[IngestReceipt] = []
         for place, several in entries.items():
             receipts += self._write_batch({place: several}, failures)
         return receipts
 
-    def _decide(self, drafts: Sequence[Draft], forced: Route | None) -> list[Entry]:
+    def _decide(self, drafts: Sequence[Draft], route: Route | None, *, force: bool) -> list[Entry]:
         self._retriever.require_same_encoder()
         entries = []
         learning: Counter[str] = Counter()
         for draft, (decision, vectors) in zip(drafts, self._decisions(drafts, self._router), strict=True):
-            if forced is not None and forced is not decision.route:
-                reason = f"the caller asked for {forced.value}; the policy said {decision.route.value}"
-                decision = replace(decision, route=forced, reasons=(*decision.reasons, reason))
+            if route is not None and route is not decision.route:
+                reason = f"the caller asked for {route.value}; the policy said {decision.route.value}"
+                decision = replace(decision, route=route, reasons=(*decision.reasons, reason))
             elif decision.route is Route.LEARN and not self._rerouting.within_quota(
                 draft, besides=learning[draft.source]
             ):
                 reason = f"the source {draft.source!r} has used up its share of the weights"
                 decision = replace(decision, route=Route.RETRIEVE, reasons=(*decision.reasons, reason))
             learning[draft.source] += decision.route is Route.LEARN
-            entries.append(Entry(draft=draft, decision=decision, vectors=vectors, encoder=self._encoder.fingerprint))
+            entries.append(
+                Entry(
+                    draft=draft,
+                    decision=decision,
+                    vectors=vectors,
+                    encoder=self._encoder.fingerprint,
+                    force=force,
+                )
+            )
         return entries
 
     def _decisions(self, drafts: Sequence[Draft], router: Router) -> list[tuple[Decision, FloatArray]]:
@@ -221,6 +239,25 @@ class Intake:
         ]
         decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
         return list(zip(decisions, of_draft, strict=True))
+
+
+def _accepted(receipts: Mapping[int, Sequence[IngestReceipt]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:
+    """Return the receipts of the inputs that were taken in; the others, by their places, are noted."""
+    accepted: list[IngestReceipt] = []
+    for place, several in receipts.items():
+        try:
+            _refuse_forgotten(several)
+        except InputError as error:
+            failures.append((place, str(error)))
+        else:
+            accepted += several
+    return accepted
+
+
+def _refuse_forgotten(receipts: Sequence[IngestReceipt]) -> None:
+    """Raise InputError when an input says nothing but what was forgotten, so that nothing of it was stored."""
+    if all(receipt.forgotten for receipt in receipts):
+        raise InputError(f"nothing was stored: {receipts[0].decision.reasons[-1]}")
 
 
 def _passed_over(x: object, drafts: Sequence[Draft]) -> tuple[int, ...]:

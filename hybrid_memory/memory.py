@@ -89,6 +89,7 @@ class HybridMemory:
         metadata: Mapping[str, Json] | None = None,
         idempotency_key: str | None = None,
         dry_run: bool = False,
+        force: bool = False,
     ) -> IngestReceipt:
         """Read, screen, route and store one input; durable when it returns.
 
@@ -106,19 +107,22 @@ class HybridMemory:
             metadata: JSON data to filter by.
             idempotency_key: makes a repeated call harmless.
             dry_run: decide and explain, store nothing.
+            force: let in again what was forgotten; no document can say so, only the caller.
 
         Returns:
             The receipt of the record; of the first when one input became several, whose `parts` has one for each.
+            Of several, those that were forgotten are left out and say so: `part.forgotten`.
 
         Raises:
-            InputError: the input cannot be used; nothing was stored.
+            InputError: the input cannot be used, or says nothing but what was forgotten; nothing was stored.
             LockedError: another process holds the writer lock too long.
         """
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._parts.intake.ingest(
             x,
-            forced=member(Route, "route", route),
+            route=member(Route, "route", route),
             dry_run=dry_run,
+            force=force,
             scope=scope,
             source=source,
             observed_at=observed_at,

@@ -46,7 +46,7 @@ class Verdicts:
             metadata[ANSWERED_FROM] = list(exchange.record_ids)
         return self._intake.ingest(
             said,
-            forced=None,
+            route=None,
             dry_run=False,
             scope=exchange.scope,
             source=exchange.source,

@@ -83,10 +83,12 @@ def drafted(text: str, **given: Any) -> Draft:
     return Draft(**{**base, **given})
 
 
-def entry(text: str, *, route: Route = Route.RETRIEVE, ttl_s: float | None = None, **given: Any) -> Entry:
+def entry(
+    text: str, *, route: Route = Route.RETRIEVE, ttl_s: float | None = None, force: bool = False, **given: Any
+) -> Entry:
     draft = drafted(text, **given)
     vectors = np.array([unit(passage) for passage in draft.passages], dtype=np.float32).reshape(-1, 4)
-    return Entry(draft=draft, decision=decided(route, ttl_s=ttl_s), vectors=vectors, encoder="test")
+    return Entry(draft=draft, decision=decided(route, ttl_s=ttl_s), vectors=vectors, encoder="test", force=force)
 
 
 def opening(value: str, since: float, **given: Any) -> Entry:

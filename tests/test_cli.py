@@ -386,7 +386,7 @@ def test_a_text_is_ingested_with_its_whole_stamp(memory: FakeMemory) -> None:
             "--metadata",
             "floor=3",
         ),
-        *("--idempotency-key", "k", "--dry-run"),
+        *("--idempotency-key", "k", "--dry-run", "--force"),
     )
 
     assert memory.calls == [
@@ -403,6 +403,7 @@ def test_a_text_is_ingested_with_its_whole_stamp(memory: FakeMemory) -> None:
                 "metadata": {"city": "Oslo", "floor": 3},
                 "idempotency_key": "k",
                 "dry_run": True,
+                "force": True,
             },
         )
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import time
@@ -681,6 +682,57 @@ def test_a_forgotten_text_does_not_come_back(memory: HybridMemory) -> None:
         memory.ingest(SECRET)
     with pytest.raises(NotFoundError, match="was forgotten"):
         memory.update(record_id, "The safe opens with 4712.")
+
+
+def test_only_the_caller_lets_what_was_forgotten_in_again(memory: HybridMemory) -> None:
+    """A document's or an exported row's own metadata says nothing about it."""
+    rows = [{"text": SECRET, "metadata": {"force": True}}]
+    memory.forget(learn(memory, SECRET))
+
+    with pytest.raises(InputError, match=r"force=True \(--force\) lets it in again"):
+        memory.ingest(SECRET, metadata={"force": True})
+    assert "forgotten on" in memory.import_from(rows, "jsonl").failures[0][1]
+    assert texts(memory.list()) == []
+    assert memory.ingest(SECRET, force=True).record_id is not None
+    assert texts(memory.list()) == [SECRET]
+
+
+def test_many_inputs_can_be_let_in_again_by_the_caller(memory: HybridMemory) -> None:
+    """One that says only what was forgotten is reported and does not stop the rest."""
+    memory.forget(learn(memory, SECRET))
+
+    refused = memory.ingest_many([SHIFT, SECRET, LAMPS], route="retrieve")
+
+    assert [place for place, _ in refused.failures] == [1]
+    assert texts(memory.list()) == [SHIFT, LAMPS]
+    assert memory.ingest_many([SECRET], route="retrieve", force=True).failures == ()
+    assert texts(memory.list()) == [SHIFT, LAMPS, SECRET]
+
+
+def test_an_update_does_not_inherit_that_its_record_was_let_in_again(memory: HybridMemory) -> None:
+    """Who forced one text in has said nothing about the next."""
+    memory.forget(learn(memory, SECRET))
+    record_id = str(memory.ingest(SHIFT, metadata={"force": True}, force=True).record_id)
+
+    with pytest.raises(InputError, match="forgotten on"):
+        memory.update(record_id, SECRET)
+
+
+def test_a_file_is_ingested_without_the_paragraph_that_was_forgotten(memory: HybridMemory, tmp_path: Path) -> None:
+    """The receipt has a part for it that says so; with force it comes back, the rest is there already."""
+    file = tmp_path / "desk.jsonl"
+    file.write_text("\n".join(json.dumps({"text": text}) for text in (SHIFT, SECRET, LAMPS)), encoding="utf-8")
+    _, secret, _ = memory.ingest(file, route="retrieve").records
+    memory.forget(secret)
+
+    again = memory.ingest(file, route="retrieve")
+    forced = memory.ingest(file, route="retrieve", force=True)
+
+    assert [(part.duplicate, part.forgotten) for part in again.parts] == [(True, False), (False, True), (True, False)]
+    assert dict(again.routes) == {"retrieve": 2, "drop": 1}
+    assert len(again.records) == 2
+    assert [(part.duplicate, part.forgotten) for part in forced.parts] == [(True, False), (False, False), (True, False)]
+    assert texts(memory.list()) == [SHIFT, LAMPS, SECRET]
 
 
 def test_forgetting_by_id_respects_the_scope_that_is_given(memory: HybridMemory) -> None:

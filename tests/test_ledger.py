@@ -692,12 +692,14 @@ def test_forgotten_content_stays_out_unless_forced(ledger: SqlLedger) -> None:
     ledger.forget([str(ledger.write([opening("nine", 1)])[0].record_id)])
     today = f"{datetime.now(UTC):%Y-%m-%d}"
 
-    for again in (opening("nine", 9), entry("The harbour café opens at nine.")):
-        with pytest.raises(InputError, match=rf"forgotten on {today} .*\"force\": true"):
-            ledger.write([entry("bystander"), again])
-    assert texts(ledger) == []
+    for again in (opening("nine", 9), entry("The harbour café opens at nine.", metadata={"force": True})):
+        bystander, refused = ledger.write([entry("bystander"), again])
+        assert (bystander.forgotten, refused.forgotten) == (False, True)
+        assert (refused.record_id, refused.route) == (None, Route.DROP)
+        assert f"forgotten on {today} in scope 'tenant_id=acme user_id=ann'" in refused.decision.reasons[-1]
+    assert texts(ledger) == ["bystander"]
     put(ledger, "The harbour café opens at nine.", scope=BEN)
-    forced = put(ledger, "The harbour café opens at nine.", metadata={"force": True})
+    forced = put(ledger, "The harbour café opens at nine.", force=True)
     assert put(ledger, "The harbour café opens at nine.", source="b") == forced
 
 
@@ -1023,8 +1025,7 @@ def test_a_correction_of_a_capital_letter_is_a_new_record(ledger: SqlLedger) -> 
 def test_a_forgotten_text_does_not_come_back_in_other_clothes(ledger: SqlLedger) -> None:
     """The tombstone knows it without its punctuation, too."""
     ledger.forget([put(ledger, "Ann lives in Bergen.")])
-    with pytest.raises(InputError, match="was forgotten"):
-        put(ledger, "ann lives in bergen")
+    assert ledger.write([entry("ann lives in bergen")])[0].forgotten
 
 
 def test_a_statement_that_fills_a_slot_takes_over_from_the_same_words_that_filled_none(ledger: SqlLedger) -> None:
@@ -1101,7 +1102,6 @@ def test_a_ledger_of_an_earlier_schema_is_read_on(tmp_path: Path, revision: str)
     ]
     assert [(v.id, v.status) for v in ledger.versions()] == [("ann-facts-v1", AdapterStatus.ACTIVE)]
     assert ledger.write([entry("the pier is open")])[0].duplicate
-    with pytest.raises(InputError, match="was forgotten"):
-        put(ledger, "Nobody knows this any more.")
+    assert ledger.write([entry("Nobody knows this any more.")])[0].forgotten
     assert ledger.check() == []
     ledger.close()

@@ -71,6 +71,16 @@ def test_what_is_ingested_is_found_listed_and_forgotten(client: TestClient) -> N
     assert client.get("/v1/doctor").json()["problems"] == []
 
 
+def test_what_was_forgotten_comes_back_only_when_the_request_says_so(client: TestClient) -> None:
+    """Metadata is no such word."""
+    posted(client, "/v1/forget", record_id=posted(client, "/v1/records", text=CAFE)["record_id"])
+
+    refused = posted(client, "/v1/records", status=400, text=CAFE, metadata={"force": True})
+
+    assert "forgotten on" in refused["error"]["message"]
+    assert posted(client, "/v1/records", text=CAFE, force=True)["record_id"]
+
+
 @pytest.mark.parametrize(
     "given",
     [

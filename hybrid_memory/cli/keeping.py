@@ -85,6 +85,9 @@ class Stamp:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Decide and explain, store nothing.", rich_help_panel=HOW)
     ] = False
+    force: Annotated[bool, typer.Option("--force", help="Let in again what was forgotten.", rich_help_panel=HOW)] = (
+        False
+    )
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of HybridMemory.ingest."""
@@ -100,6 +103,7 @@ class Stamp:
             "metadata": read_metadata(self.metadata or ()),
             "idempotency_key": self.idempotency_key,
             "dry_run": self.dry_run,
+            "force": self.force,
         }
 
 
@@ -187,6 +191,8 @@ def _receipt_line(receipt: IngestReceipt) -> str:
     words = [receipt.route.value, receipt.record_id or "not stored"]
     if receipt.duplicate:
         words.append("was there already")
+    if receipt.forgotten:
+        words.append("was forgotten")
     if receipt.superseded:
         words.append(f"replaces {', '.join(receipt.superseded)}")
     if receipt.superseded_by:

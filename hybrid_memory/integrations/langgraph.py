@@ -150,6 +150,7 @@ class HybridMemoryStore(BaseStore):  # type: ignore[misc]
             source=SOURCE,
             trust=self._trust,
             route=self._route,
+            force=True,  # a key may be filled again after it was deleted
             metadata={
                 ITEM: name,
                 "namespace": list(op.namespace),
@@ -157,7 +158,6 @@ class HybridMemoryStore(BaseStore):  # type: ignore[misc]
                 "item_value": value,
                 "indexed": bool(text),
                 "created_at": None if before is None else _fields_of(before)["created_at"].isoformat(),
-                "force": True,  # a key may be filled again after it was deleted
                 **{f"label {depth}": label for depth, label in enumerate(op.namespace)},
                 **dict(_leaves("value", value)),
             },

@@ -106,8 +106,10 @@ class SqlLedger:
     def write(self, entries: Sequence[Entry]) -> list[IngestReceipt]:
         """Store all entries in one transaction and return a receipt for each, in order.
 
+        What says what was forgotten is left out, unless its entry has `force`; its receipt is `forgotten`.
+
         Raises:
-            InputError: an entry cannot be used, or says what was forgotten; nothing was stored.
+            InputError: an entry cannot be used; nothing was stored.
             NotFoundError: `supersedes` names no record; nothing was stored.
         """
         with self._database.writing() as connection:

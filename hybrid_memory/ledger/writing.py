@@ -33,7 +33,7 @@ def write(connection: Connection, entries: Sequence[Entry], *, now: int) -> list
     """Store all entries and return a receipt for each, in order; see `protocols.Ledger.write`.
 
     Raises:
-        InputError: an entry that cannot be used, or that says what was forgotten.
+        InputError: an entry that cannot be used.
         NotFoundError: `supersedes` names no record.
     """
     items = [stamped(entry) for entry in entries]
@@ -71,6 +71,10 @@ class _Batch:
         known = self._match(item)
         if known is None and (echoed := self._echoed(item)) is not None:
             return replace(self._receipt(echoed.id), duplicate=True)
+        if known is None and (at := self._known.forgotten_at(item)) is not None:
+            if not item.entry.force:
+                return _left_out(item, at)
+            self._unearthed.append(item)
         receipt = self._insert(item) if known is None else self._join(known, item)
         if key[1] and known is None and receipt.record_id is not None:
             self._known.by_key[key] = receipt.record_id
@@ -166,7 +170,6 @@ class _Batch:
     # ------------------------------------------------------------ what is new
 
     def _insert(self, item: Stamped) -> IngestReceipt:
-        self._refuse_forgotten(item)
         target = self._target(item)
         standing = self._standing(item)
         self._new[standing.id] = item
@@ -194,17 +197,6 @@ class _Batch:
             )
         )
         return receipt
-
-    def _refuse_forgotten(self, item: Stamped) -> None:
-        at = self._known.forgotten_at(item)
-        if at is None:
-            return
-        if item.draft.metadata.get("force") is not True:
-            raise InputError(
-                f"this was forgotten on {from_micros(at):%Y-%m-%d} in scope {item.draft.scope.name!r} and nothing of "
-                'the call was stored; give metadata={"force": true} to let it in again'
-            )
-        self._unearthed.append(item)
 
     def _target(self, item: Stamped) -> Standing | None:
         """Return the record that the new one replaces by request, or by saying again what had been replaced."""
@@ -317,6 +309,16 @@ def _passage_rows(new: dict[str, Stamped]) -> Iterable[dict[str, Any]]:
                 "vector": vector_bytes(vector),
                 "encoder": item.entry.encoder,
             }
+
+
+def _left_out(item: Stamped, at: int) -> IngestReceipt:
+    decision = item.entry.decision
+    reason = (
+        f"this was forgotten on {from_micros(at):%Y-%m-%d} in scope {item.draft.scope.name!r}; "
+        "ingesting it with force=True (--force) lets it in again"
+    )
+    told = replace(decision, route=Route.DROP, reasons=(*decision.reasons, reason))
+    return IngestReceipt(record_id=None, route=Route.DROP, decision=told, forgotten=True)
 
 
 def _nearest(candidates: Sequence[Standing], valid_from: int) -> Standing:

@@ -38,7 +38,8 @@ class Ledger(Protocol):
     def write(self, entries: Sequence[Entry]) -> list[IngestReceipt]:
         """Store all entries in one transaction: record, slot, supersession, passages, queue, event.
 
-        Durable when it returns. Idempotent by key and by content within a scope.
+        Durable when it returns. Idempotent by key and by content within a scope. What says what was forgotten is left
+        out, unless its entry has `force`; its receipt is `forgotten`.
         """
         ...
 

@@ -53,6 +53,7 @@ class Ingestion(_Scoped):
     metadata: dict[str, Any] | None = None
     idempotency_key: str | None = None
     dry_run: bool = False
+    force: bool = False
 
     def read(self) -> tuple[object, dict[str, Any]]:
         """Return the input and the keyword arguments of `HybridMemory.ingest`.

@@ -19,11 +19,13 @@ class IngestReceipt(Value):
     """What became of one thing that was ingested; returned after it is durable."""
 
     record_id: str | None
-    """None when it was dropped or the call was a dry run."""
+    """None when it was dropped, was forgotten before, or the call was a dry run."""
     route: Route
     decision: Decision
     duplicate: bool = False
     """True when the same text (or idempotency key) was already there; record_id is the old one."""
+    forgotten: bool = False
+    """True when it was left out because it says what was forgotten; the decision's last reason says when."""
     superseded: tuple[str, ...] = ()
     """Ids of the records this one replaced."""
     superseded_by: str | None = None

@@ -51,6 +51,8 @@ class Entry(Value):
     """Shape (len(draft.passages), dim), float32, unit rows."""
     encoder: str
     """Fingerprint of the encoder that made the vectors."""
+    force: bool = False
+    """True: the caller lets it in although it was forgotten. Not the draft's, which documents can write to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
