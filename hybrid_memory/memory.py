@@ -455,6 +455,8 @@ class HybridMemory:
         """Replay this memory's records window by window in a temporary one, and measure what each half keeps.
 
         Nothing in this memory changes. It takes about as long as learning everything anew, `windows` times smaller.
+        The teacher, if there is one, writes again. Routes and slots are those of the records, so judge and proposer are
+        not asked; the temporary memory searches with FAISS, whatever vector store this one has.
 
         Args:
             questions: Example(question, what a right answer must say, as whole words); never seen in training.
@@ -467,13 +469,11 @@ class HybridMemory:
         Raises:
             InputError: there is no question, or no record says what a question's answer says.
         """
-        from hybrid_memory.build import beside
-
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=None)
         return replay(
             self._ledger.find(scope=scope),
             questions,
-            open_memory=beside(self._parts),
+            open_memory=self._parts.beside,
             scope=scope,
             windows=windows,
             misses=misses,

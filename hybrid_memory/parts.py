@@ -7,11 +7,13 @@ Imports: config, protocols, and the flow modules beside it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.asking import Asking
+from hybrid_memory.benchmark import Replayed
 from hybrid_memory.config import Settings
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.forgetting import Forgetting
@@ -46,3 +48,5 @@ class Parts:
     review: Review
     outer_loop: Callable[[], GeneratorTrainer]
     language_model: Callable[[], LanguageModel]
+    beside: Callable[[Path], AbstractContextManager[Replayed]]
+    """Opens an empty memory in another folder, made of the same parts, for `memory.benchmark`."""

@@ -140,3 +140,26 @@ def test_a_line_that_is_no_question_is_named(tmp_path: Path, line: str) -> None:
 
     with pytest.raises(InputError, match=r"questions.jsonl, line 1 must be"):
         read_questions(file)
+
+
+class Teacher:
+    """Writes one fact and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def complete(self, prompt: str) -> str:
+        self.asked += 1
+        return f"Question: When does the night shift start? | Answer: {SHIFT}" if prompt else ""
+
+
+def test_a_teacher_writes_for_the_replay_too(tmp_path: Path) -> None:
+    """The temporary memory learns in the same way as the one that is measured."""
+    teacher = Teacher()
+    memory = open_memory(tmp_path / "memory", teacher=teacher, self_edit={"generator": "teacher"})
+    learn(memory, SHIFT)
+
+    report = memory.benchmark(QUESTIONS[:1], windows=1)
+
+    assert report.learned + report.declined == 1
+    assert teacher.asked > 0

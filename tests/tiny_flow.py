@@ -27,10 +27,10 @@ KEYS = "Spare keys of the boat house hang behind the yellow door."
 FACTS = (SHIFT, LAMPS, PARCELS, KEYS)
 
 
-def open_memory(folder: Path, **groups: Mapping[str, Any]) -> HybridMemory:
+def open_memory(folder: Path, *, teacher: object | None = None, **groups: Mapping[str, Any]) -> HybridMemory:
     """Open the fast memory; groups of settings win over FAST name by name."""
     merged = {name: {**FAST.get(name, {}), **groups.get(name, {})} for name in {*FAST, *groups}}
-    return open_tiny_memory(folder, **merged)
+    return open_tiny_memory(folder, teacher=teacher, **merged)
 
 
 def learn(memory: HybridMemory, *texts: str, **scope: str) -> list[str]:

@@ -5,8 +5,8 @@ Imports: everything, the heavy stages inside the functions that need them: a mem
 loads no language model, and importing this loads neither torch nor faiss.
 """
 
-from hybrid_memory.build.assembly import beside, build
+from hybrid_memory.build.assembly import build
 from hybrid_memory.build.models import make_encoder
 from hybrid_memory.build.routing import default_screens, rehearsal, router_of
 
-__all__ = ["beside", "build", "default_screens", "make_encoder", "rehearsal", "router_of"]
+__all__ = ["build", "default_screens", "make_encoder", "rehearsal", "router_of"]

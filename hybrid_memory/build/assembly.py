@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.intake import Intake
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.parts import Parts
-from hybrid_memory.protocols import Encoder, Router, Screen, TextModel
+from hybrid_memory.protocols import Encoder, LanguageModel, Router, Screen, TextModel
 from hybrid_memory.receipts import key_in
 from hybrid_memory.rerouting import Rerouting
 from hybrid_memory.review import Review
 from hybrid_memory.verdicts import Verdicts
 
-__all__ = ["beside", "build"]
+__all__ = ["build"]
 
 
 def build(
@@ -89,27 +89,29 @@ def build(
         review=Review(base.ledger, forgetting),
         outer_loop=partial(make_outer_loop, base),
         language_model=base.language_model,
+        beside=partial(
+            _beside, settings=settings, encoder=base.encoder, language_model=base.language_model, teacher=teacher
+        ),
     )
 
 
-def beside(parts: Parts) -> Callable[[Path], AbstractContextManager[HybridMemory]]:
-    """Return what opens an empty memory in another folder, with this one's encoder, language model and settings.
+@contextmanager
+def _beside(
+    folder: Path, settings: Settings, *, encoder: Encoder, language_model: Callable[[], LanguageModel], teacher: Any
+) -> Iterator[HybridMemory]:
+    """Open an empty memory in another folder, with one's own encoder, language model, settings and teacher.
 
-    Its windows open when they are called; when it is closed, its adapters leave the language model.
+    What is told to it comes with its route and slot, so neither judge nor proposer is asked again; its index is FAISS,
+    because a foreign vector store holds the memory's own vectors. Its windows open when they are called; when it is
+    closed, its adapters leave the language model.
     """
-    settings = parts.settings
     by_call = settings.window.model_copy(update={"queue_size": 0, "cron": None})
     aside = settings.model_copy(update={"ledger": LedgerSettings(), "window": by_call})
-
-    @contextmanager
-    def opened(folder: Path) -> Iterator[HybridMemory]:
-        model = parts.language_model()
-        with HybridMemory(build(folder, aside, encoder=parts.encoder, model=model)) as memory:
-            yield memory
-            for version in memory.adapters.list():
-                model.release(version.id)
-
-    return opened
+    model = language_model()
+    with HybridMemory(build(folder, aside, encoder=encoder, model=model, teacher=teacher)) as memory:
+        yield memory
+        for version in memory.adapters.list():
+            model.release(version.id)
 
 
 def _intake(
