@@ -64,7 +64,7 @@ class Forgetting:
         self._language_model = language_model
 
     def named(self, record_id: str | Sequence[str] | None, *, scope: Scope, filters: Filters | None) -> list[Record]:
-        """Return the records to forget, by id or by scope and filters; none that is forgotten already.
+        """Return the records to forget, by id or by scope and filters; only ids find what is forgotten already.
 
         Raises:
             InputError: nothing is named, or ids and filters are.
@@ -74,12 +74,10 @@ class Forgetting:
             if filters is not None:
                 raise InputError("give record ids or filters, not both")
             ids = [record_id] if isinstance(record_id, str) else list(record_id)
-            records = [self._inside(one, scope) for one in ids]
-        elif filters is None and scope == Scope():
+            return [self._inside(one, scope) for one in dict.fromkeys(ids)]
+        if filters is None and scope == Scope():
             raise InputError("name what to forget: a record id, a scope, or filters; everything is never the default")
-        else:
-            records = self._ledger.find(scope=scope, inside=True, filters=filters, all_statuses=True)
-        return [record for record in records if record.status is not Status.FORGOTTEN]
+        return self._ledger.find(scope=scope, inside=True, filters=filters, all_statuses=True)
 
     def _inside(self, record_id: str, scope: Scope) -> Record:
         record = self._ledger.get(record_id)
@@ -92,11 +90,13 @@ class Forgetting:
     ) -> Receipt:
         """Remove the records and the accepted answers that stood on them; with `now`, rebuild the shards first.
 
-        With `may_return` they may be said again: what ran out is not unwanted.
+        With `may_return` they may be said again: what ran out is not unwanted. Of records that are forgotten already
+        the receipt says how things stand now, which completes one that was due.
         """
         derived = self._derived(records)
         records = [*records, *derived]
         ids, key = [record.id for record in records], self._key()  # a key that is no key must stop it here
+        already = {record.id for record in records if record.status is Status.FORGOTTEN}
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # These first: a process that dies later finds adapters and index by the ledger, but not these.
         answers = self._answers.forget(ids, [version.id for version in known])
@@ -105,13 +105,16 @@ class Forgetting:
         if isinstance(self._encoder, RemembersVectors):
             self._encoder.forget_vectors(vectors)
         removed = self._ledger.forget(ids, may_return=may_return)
-        adapters, shards = _names(removed["adapters"]), _names(removed["shards"])
+        seen = [version for version in known if not already.isdisjoint(version.record_ids)]
+        adapters = sorted({*_names(removed["adapters"]), *(version.id for version in seen)})
+        shards = sorted({*_names(removed["shards"]), *(version.shard_id for version in seen)})
         answers += self._answers.forget(ids, adapters)  # what was answered between the two
-        files, left = self._upkeep.delete([version for version in self._ledger.versions() if version.id in adapters])
+        kept = [version for version in self._ledger.versions() if version.status is not AdapterStatus.PURGED]
+        files, left = self._upkeep.delete([version for version in kept if version.id in adapters])
         self._retriever.catch_up()
         self._retriever.save()
-        if now and shards:
-            self._consolidation.run(shards=shards, progress=progress)
+        if now and (due := self._due(shards, adapters)):
+            self._consolidation.run(shards=due, progress=progress)
         found = self._still_found(records, dict(zip(owners, vectors, strict=True)))
         counts = {name: removed[name] for name in ("passages", "vectors", "self_edits", "queue")}
         journal_due = not self._ledger.empty_journal()
@@ -125,9 +128,17 @@ class Forgetting:
                 "still_found": found,
                 "journal_due": journal_due,
             },
-            weights=self._weights(records, shards, adapters, files=files, left=left, probe=now),
+            weights=self._weights(
+                [record for record in records if record.id not in already],
+                shards,
+                adapters,
+                files=files,
+                left=left,
+                probe=now,
+            ),
             not_promised=NOT_PROMISED,
             at=datetime.now(UTC),
+            already=tuple(one for one in ids if one in already),
         )
         return receipt if key is None else sign(receipt, key)
 
@@ -198,7 +209,7 @@ class Forgetting:
         probe: bool,
     ) -> dict[str, Json]:
         """Return the receipt's half for the weights; the probe asks only what is rebuilt already."""
-        due = [shard.id for shard in self._ledger.shards() if shard.dirty and shard.id in shards]
+        due = self._due(shards, adapters)
         return {
             "state": "due" if due else "rebuilt" if adapters else "clean",
             "shards": list(shards),
@@ -207,8 +218,13 @@ class Forgetting:
             "adapters_deleted": [one for one in adapters if one not in left],
             "adapters_left": list(left),
             "files_deleted": files,
-            "extracted": self._extracted(records) if probe and adapters and not due else None,
+            "extracted": self._extracted(records) if probe and records and adapters and not due else None,
         }
+
+    def _due(self, shards: Sequence[str], gone: Sequence[str]) -> list[str]:
+        """Return those of the shards that still wait to be rebuilt without what the adapters that are gone knew."""
+        asked = [shard for shard in self._ledger.shards() if shard.id in shards and shard.dirty]
+        return [shard.id for shard in asked if shard.active is None or shard.active in gone]
 
     def _extracted(self, records: Sequence[Record]) -> int:
         """Probe the weights half: return how many records a serving adapter of their scope can still finish (0)."""

@@ -194,7 +194,8 @@ class HybridMemory:
         """Forget records in both halves and return the proof.
 
         Retrieval forgets at once; adapters that saw the records are deleted at once and rebuilt without
-        them in the next window, or before this returns with `weights="now"`.
+        them in the next window, or before this returns with `weights="now"`. Forgetting the same ids again
+        returns how things stand: a receipt that was due is completed by the one after the window.
 
         Args:
             record_id: one id or several.

@@ -568,6 +568,33 @@ PROOF = Receipt(
 )
 
 
+@pytest.mark.parametrize(("unchanged", "code", "said"), [(True, 0, "word for word"), (False, 1, "was changed")])
+def test_a_receipt_is_checked_from_its_file(
+    memory: FakeMemory, tmp_path: Path, unchanged: bool, code: int, said: str
+) -> None:
+    """What `forget --json` printed; a changed one fails."""
+    memory.found["check_receipt"] = unchanged
+    file = tmp_path / "receipt.json"
+    file.write_text(json.dumps(PROOF.to_json()), encoding="utf-8")
+
+    result = run("receipt", "check", str(file))
+
+    assert (result.exit_code, said in result.stdout) == (code, True)
+    assert memory.calls == [("check_receipt", (json.loads(json.dumps(PROOF.to_json())),), {})]
+
+
+@pytest.mark.parametrize("text", ["not JSON", "[1]"])
+def test_a_file_that_holds_no_receipt_is_refused(memory: FakeMemory, tmp_path: Path, text: str) -> None:
+    """With its name, and what is wanted."""
+    (tmp_path / "receipt.json").write_text(text, encoding="utf-8")
+
+    result = run("receipt", "check", str(tmp_path / "receipt.json"))
+
+    assert result.exit_code == 2
+    assert "receipt.json holds no receipt" in result.stderr
+    assert memory.calls == []
+
+
 def test_forget_asks_first(memory: FakeMemory) -> None:
     """A no leaves everything as it was."""
     result = run("forget", "r1", typed="n\n")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tiny_flow import SHIFT, learn, open_memory
+from tiny_flow import KEYS, LAMPS, PARCELS, SHIFT, learn, open_memory
 
 from hybrid_memory import ConfigError, InputError, Receipt
 from hybrid_memory.receipts import check, key_in, sign
@@ -117,3 +117,36 @@ def test_without_a_key_receipts_are_not_signed(tmp_path: Path) -> None:
         assert receipt.signature is None
         with pytest.raises(ConfigError, match=r"set forget\.key_file"):
             memory.check_receipt(receipt)
+
+
+def test_forgetting_again_completes_a_receipt_that_was_due(tmp_path: Path) -> None:
+    """After the window it says rebuilt, for the record that was forgotten before; nothing is counted twice."""
+    with open_memory(tmp_path / "memory") as memory:
+        shift, _ = learn(memory, SHIFT, LAMPS)
+        memory.consolidate()
+        first = memory.forget(shift)
+        early = memory.forget(shift)
+        memory.consolidate()
+
+        late = memory.forget(shift)
+
+    assert (first.weights["state"], first.already) == ("due", ())
+    assert (early.weights["state"], early.records, early.already) == ("due", (shift,), (shift,))
+    assert (late.records, late.already) == ((shift,), (shift,))
+    assert (late.weights["state"], late.weights["due"]) == ("rebuilt", [])
+    assert late.weights["shards"] == first.weights["shards"] == ["facts-1"]
+    assert late.weights["adapters_deleted"] == first.weights["adapters_deleted"] == ["facts-1-v1"]
+    assert (late.retrieval["passages"], late.retrieval["still_found"], late.weights["extracted"]) == (0, 0, None)
+
+
+def test_another_forgetting_does_not_undo_a_completed_receipt(tmp_path: Path) -> None:
+    """The shard is due again for the second record; what knew it of the first was rebuilt, and is gone as well."""
+    with open_memory(tmp_path / "memory") as memory:
+        shift, lamps, _ = learn(memory, SHIFT, LAMPS, PARCELS)
+        memory.consolidate()
+        memory.forget(shift, weights="now")
+        memory.ingest(KEYS, route="learn", trust="operator")
+
+        assert memory.forget(shift).weights["state"] == "rebuilt"
+        assert memory.forget(lamps, weights="now").weights["state"] == "rebuilt"
+        assert memory.forget([shift, lamps]).weights["state"] == "rebuilt"

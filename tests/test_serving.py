@@ -71,6 +71,17 @@ def test_what_is_ingested_is_found_listed_and_forgotten(client: TestClient) -> N
     assert client.get("/v1/doctor").json()["problems"] == []
 
 
+def test_a_receipt_is_checked_over_http(tmp_path: Path) -> None:
+    """As it came, and with one number changed."""
+    with open_memory(tmp_path, forget={"key_file": "receipt.key"}) as memory:
+        client = TestClient(create_app(memory))
+        receipt = posted(client, "/v1/forget", record_id=posted(client, "/v1/records", text=CAFE)["record_id"])
+        changed = {**receipt, "retrieval": {**receipt["retrieval"], "passages": 7}}
+
+        assert posted(client, "/v1/receipts/check", receipt=receipt) == {"unchanged": True}
+        assert posted(client, "/v1/receipts/check", receipt=changed) == {"unchanged": False}
+
+
 def test_what_was_forgotten_comes_back_only_when_the_request_says_so(client: TestClient) -> None:
     """Metadata is no such word."""
     posted(client, "/v1/forget", record_id=posted(client, "/v1/records", text=CAFE)["record_id"])

@@ -1,4 +1,4 @@
-"""Commands that measure: benchmark, audit.
+"""Commands that measure and check: benchmark, audit, receipt check.
 
 Imports: errors, types, and the modules beside it.
 """
@@ -15,11 +15,13 @@ from hybrid_memory.cli.command import command
 from hybrid_memory.cli.options import Who
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.errors import InputError
-from hybrid_memory.types import Example
+from hybrid_memory.types import Example, Json
 
 __all__ = ["app"]
 
 app = typer.Typer()
+receipts = typer.Typer(help="Receipts of forgetting.", no_args_is_help=True)
+app.add_typer(receipts, name="receipt")
 
 
 @command(app)
@@ -84,3 +86,23 @@ def _lines(file: Path) -> list[str]:
         raise InputError(f"{file} is not UTF-8 text (byte {error.start}); convert it first") from error
     # splitlines() would also cut at U+2028 inside a text
     return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+@command(receipts)
+def check(here: Session, file: Annotated[Path, typer.Argument(help="What `forget --json` printed.")]) -> Output:
+    """Tell whether a receipt is word for word what was signed; exit code 1 when it was changed."""
+    receipt = _read_receipt(file)
+    with here.open() as memory:
+        unchanged = memory.check_receipt(receipt)
+    shown = f"{file} is word for word what was signed" if unchanged else f"{file} was changed after it was signed"
+    return Output({"unchanged": unchanged}, shown, code=0 if unchanged else 1)
+
+
+def _read_receipt(file: Path) -> dict[str, Json]:
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} holds no receipt ({error}); give the JSON that `forget --json` printed") from error
+    if not isinstance(read, dict):
+        raise InputError(f"{file} holds no receipt but a {type(read).__name__}; give what `forget --json` printed")
+    return read

@@ -14,7 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from hybrid_memory.errors import InputError
 from hybrid_memory.types import Example, Fact, Json, Mode, Preference, Route, Trust
 
-__all__ = ["Chat", "Consolidation", "Feedback", "Forgetting", "Ingestion", "Query", "Rollback", "Search"]
+__all__ = [
+    "Chat",
+    "Consolidation",
+    "Feedback",
+    "Forgetting",
+    "Ingestion",
+    "Query",
+    "Rollback",
+    "Search",
+    "SignedReceipt",
+]
 
 KINDS = {"fact": Fact, "example": Example, "preference": Preference}
 
@@ -110,6 +120,12 @@ class Forgetting(_Scoped):
     record_id: str | list[str] | None = None
     filters: dict[str, Any] | None = None
     weights: Literal["defer", "now"] = "defer"
+
+
+class SignedReceipt(_Body):
+    """The argument of `HybridMemory.check_receipt`."""
+
+    receipt: dict[str, Any]
 
 
 class Rollback(_Body):

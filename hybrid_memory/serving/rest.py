@@ -15,7 +15,16 @@ from fastapi.responses import StreamingResponse
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.memory import HybridMemory
-from hybrid_memory.serving.bodies import Consolidation, Feedback, Forgetting, Ingestion, Query, Rollback, Search
+from hybrid_memory.serving.bodies import (
+    Consolidation,
+    Feedback,
+    Forgetting,
+    Ingestion,
+    Query,
+    Rollback,
+    Search,
+    SignedReceipt,
+)
 from hybrid_memory.serving.events import event, started
 from hybrid_memory.types import finite
 
@@ -44,6 +53,7 @@ class Rest:
             ("POST", "/v1/feedback", self.feedback),
             ("POST", "/v1/consolidate", self.consolidate),
             ("POST", "/v1/forget", self.forget),
+            ("POST", "/v1/receipts/check", self.check_receipt),
             ("GET", "/v1/adapters", self.adapters),
             ("POST", "/v1/adapters/rollback", self.rollback),
             ("POST", "/v1/adapters/{version_id}/promote", self.promote),
@@ -111,6 +121,10 @@ class Rest:
     def forget(self, body: Forgetting) -> Any:
         """Forget records in both halves; the receipt says what is still due."""
         return finite(self._memory.forget(**body.options()).to_json())
+
+    def check_receipt(self, body: SignedReceipt) -> Any:
+        """Tell whether a receipt is word for word what was signed."""
+        return {"unchanged": self._memory.check_receipt(body.receipt)}
 
     def adapters(self) -> Any:
         """List every adapter version."""

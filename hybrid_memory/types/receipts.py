@@ -74,6 +74,9 @@ class Receipt(Value):
     window or the next opening deletes them."""
     not_promised: tuple[str, ...]
     at: datetime
+    already: tuple[str, ...] = ()
+    """Those of `records` that were forgotten before this call: `retrieval` counts nothing for them, and `weights` says
+    how things stand with them now."""
     signature: str | None = None
     """Made with the key of `forget.key_file`, if there is one; see `HybridMemory.check_receipt`."""
 
