@@ -276,8 +276,8 @@ class HybridMemory:
     ) -> IngestReceipt:
         """Turn an answer into training material: as it was, if accepted, or as it should have been.
 
-        A correction takes the place of what was accepted or corrected for the same question before; an
-        acceptance never takes the place of a correction.
+        A correction takes the place of what was accepted or corrected for the same question before, whatever its case
+        and punctuation; an acceptance never takes the place of a correction.
 
         Args:
             answer_id: `Answer.id` of a recent answer, or an agent's finished turn: chat messages, of which the

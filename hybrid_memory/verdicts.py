@@ -1,7 +1,7 @@
 """What people say about answers: accepted as it was, or corrected; corrections outrank the model's own words.
 
 Flow:    feedback -> [verdicts] -> intake: an example to be learned in the next window
-Imports: errors, types, protocols, answer_log, and the intake.
+Imports: errors, types, protocols, wording, answer_log, and the intake.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from hybrid_memory.answer_log import ANSWERED_FROM, AnswerLog
 from hybrid_memory.errors import InputError
 from hybrid_memory.intake import Intake
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import Example, IngestReceipt, Json, Scope, Trust, Turn
+from hybrid_memory.types import Example, IngestReceipt, Json, Record, Scope, Trust, Turn
+from hybrid_memory.wording import plain
 
 __all__ = ["Verdicts"]
 
@@ -41,7 +42,17 @@ class Verdicts:
             raise InputError("give either correction='the right answer' or accepted=True")
         exchange = self._exchange(judged, scope)
         said = Example(exchange.question, correction if correction is not None else exchange.answer)
-        metadata: dict[str, Json] = {"asked": exchange.question, "verdict": ACCEPTED if accepted else CORRECTED}
+        standing = self._standing(exchange)
+        corrected = standing is not None and standing.metadata.get("verdict") == CORRECTED
+        if accepted and standing is not None and corrected and standing.examples[0].response != said.response:
+            raise InputError(
+                f"this question was corrected to {standing.examples[0].response!r}, which is not the answer that is "
+                "accepted; give correction= to change it"
+            )
+        metadata: dict[str, Json] = {
+            "asked": exchange.key,
+            "verdict": CORRECTED if corrected or not accepted else ACCEPTED,
+        }
         if accepted and exchange.record_ids:
             metadata[ANSWERED_FROM] = list(exchange.record_ids)
         return self._intake.ingest(
@@ -51,7 +62,7 @@ class Verdicts:
             scope=exchange.scope,
             source=exchange.source,
             trust=Trust.OPERATOR,
-            supersedes=self._replaced(exchange, said, accepted=accepted),
+            supersedes=None if standing is None or standing.examples == (said,) else standing.id,
             metadata=metadata,
         )
 
@@ -63,23 +74,10 @@ class Verdicts:
         logged = self._answers.get(judged)
         return _Exchange(logged.question, logged.text, logged.scope, f"feedback:{judged}", logged.record_ids)
 
-    def _replaced(self, exchange: _Exchange, said: Example, *, accepted: bool) -> str | None:
-        """Return the id of the record that this verdict replaces, or None when there is none to replace.
-
-        Raises:
-            InputError: an answer is accepted although people corrected that question to another one.
-        """
-        asked = self._ledger.find(scope=exchange.scope, filters={"metadata.asked": exchange.question})
-        standing = [record for record in asked if record.scope == exchange.scope and record.examples != (said,)]
-        if not standing:
-            return None
-        last = standing[-1]
-        if accepted and last.metadata.get("verdict") == CORRECTED:
-            raise InputError(
-                f"this question was corrected to {last.examples[0].response!r}, which is not the answer that is "
-                "accepted; give correction= to change it"
-            )
-        return last.id
+    def _standing(self, exchange: _Exchange) -> Record | None:
+        """Return the verdict that holds for the question in exactly this scope, however the question was typed."""
+        found = self._ledger.find(scope=exchange.scope, filters={"metadata.asked": exchange.key})
+        return next((record for record in reversed(found) if record.scope == exchange.scope), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +90,11 @@ class _Exchange:
     source: str
     record_ids: tuple[str, ...] = ()
     """What the answer stood on; nobody knows it of an agent's turn."""
+
+    @property
+    def key(self) -> str:
+        """What the question is known by: its words, without case, punctuation and question mark."""
+        return plain(self.question).rstrip(" ?") or self.question
 
 
 def _finished_turn(messages: Sequence[Turn | Mapping[str, str]], scope: Scope) -> _Exchange:

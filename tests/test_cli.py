@@ -559,6 +559,22 @@ def test_feedback_hands_the_correction_on(memory: FakeMemory) -> None:
     assert memory.calls == [("feedback", ("a1",), {"correction": "Oslo", "accepted": False})]
 
 
+def test_feedback_takes_an_agents_finished_turn(memory: FakeMemory, tmp_path: Path) -> None:
+    """From a file, with its scope; an answer's id beside it is one too many."""
+    memory.found["feedback"] = receipt()
+    turn = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    (tmp_path / "turn.json").write_text(json.dumps(turn), encoding="utf-8")
+    (tmp_path / "bad.json").write_text("{}", encoding="utf-8")
+    file = str(tmp_path / "turn.json")
+
+    run("feedback", "--turn", file, "--accept", "--agent-id", "bot")
+
+    assert memory.calls == [("feedback", (turn,), {"accepted": True, "agent_id": "bot"})]
+    assert run("feedback", "a1", "--turn", file, "--accept").exit_code == 2
+    assert run("feedback", "--accept").exit_code == 2
+    assert "bad.json holds no messages" in run("feedback", "--turn", str(tmp_path / "bad.json"), "--accept").stderr
+
+
 PROOF = Receipt(
     records=("r1", "r2"),
     retrieval={"passages": 2, "still_found": 0},

@@ -13,7 +13,18 @@ PACKAGE = Path(hybrid_memory.__file__).parent
 STAGES = {"ledger", "ingest", "routing", "retrieval", "selfedit", "weights", "answering"}
 LAYERS: list[set[str]] = [
     {"errors", "types", "durable"},
-    {"config", "protocols", "catalogue", "evidence", "forms", "grading", "ordinary", "policies", "retention"},
+    {
+        "config",
+        "protocols",
+        "catalogue",
+        "evidence",
+        "forms",
+        "grading",
+        "ordinary",
+        "policies",
+        "retention",
+        "wording",
+    },
     {"download", "questions"},
     {"models"},
     STAGES,

@@ -71,6 +71,20 @@ def test_what_is_ingested_is_found_listed_and_forgotten(client: TestClient) -> N
     assert client.get("/v1/doctor").json()["problems"] == []
 
 
+def test_an_agents_finished_turn_gets_its_verdict(client: TestClient, memory: HybridMemory) -> None:
+    """The messages in place of an answer's id, in their scope."""
+    turn = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "At six."}]
+
+    receipt = posted(client, "/v1/feedback", messages=turn, correction="At nine.", agent_id="bot")
+
+    record = memory.get(receipt["record_id"])
+    assert (record.examples[0].prompt, record.examples[0].response) == (QUESTION, "At nine.")
+    assert record.scope.agent_id == "bot"
+    for given in ({}, {"answer_id": "a", "messages": turn}):
+        refused = posted(client, "/v1/feedback", status=400, accepted=True, **given)
+        assert "one of answer_id and messages" in refused["error"]["message"]
+
+
 def test_a_receipt_is_checked_over_http(tmp_path: Path) -> None:
     """As it came, and with one number changed."""
     with open_memory(tmp_path, forget={"key_file": "receipt.key"}) as memory:

@@ -127,6 +127,29 @@ def test_accepting_what_was_corrected_confirms_it(memory: HybridMemory) -> None:
     assert (again.duplicate, again.record_id) == (True, first.record_id)
 
 
+@pytest.mark.parametrize("asked", ["which tape for  parcels", "Which tape for parcels ?", "Which tape, for parcels?!"])
+def test_a_correction_holds_however_the_question_is_typed(memory: HybridMemory, asked: str) -> None:
+    """Case, spaces and punctuation lead around no correction, and leave no second example beside it."""
+    memory.feedback(TURN, correction="The brown one.")
+    again = [Turn("user", asked), Turn("assistant", "The green one.")]
+
+    with pytest.raises(InputError, match="corrected to 'The brown one"):
+        memory.feedback(again, accepted=True)
+    memory.feedback(again, correction="The blue one.")
+
+    assert texts(memory) == ["The blue one."]
+
+
+def test_accepting_a_correction_in_other_letters_leaves_it_a_correction(memory: HybridMemory) -> None:
+    """What people said stays their word."""
+    memory.feedback(TURN, correction="The brown one.")
+    memory.feedback([Turn("user", QUESTION.lower()), Turn("assistant", "The brown one.")], accepted=True)
+
+    with pytest.raises(InputError, match="corrected to"):
+        memory.feedback(TURN, accepted=True)
+    assert texts(memory) == ["The brown one."]
+
+
 def test_a_verdict_does_not_reach_into_another_scope(memory: HybridMemory) -> None:
     """One agent's correction leaves the other's example as it is."""
     memory.feedback(TURN, accepted=True, agent_id="packer")

@@ -6,6 +6,7 @@ Imports: errors, types, and the modules beside it.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -243,16 +244,34 @@ def route(
 @command(app)
 def feedback(
     here: Session,
-    answer_id: Annotated[str, typer.Argument(help="The id shown below an answer.")],
+    who: Who,
+    answer_id: Annotated[str | None, typer.Argument(help="The id shown below an answer.", show_default=False)] = None,
+    turn: Annotated[
+        Path | None,
+        typer.Option("--turn", metavar="FILE", help="An agent's finished turn in its place: a JSON list of messages."),
+    ] = None,
     correct: Annotated[str | None, typer.Option("--correct", metavar="TEXT", help="The right answer.")] = None,
     accept: Annotated[bool, typer.Option("--accept", help="The answer was right.")] = False,
 ) -> Output:
     """Turn an answer into training material: as it was, or as it should have been."""
     if (correct is None) is not accept:
         raise InputError("give either --correct 'the right answer' or --accept")
+    if (answer_id is None) is (turn is None):
+        raise InputError("give either an answer's id or --turn FILE")
+    judged = answer_id if turn is None else _messages(turn)
     with here.open() as memory:
-        receipt = memory.feedback(answer_id, correction=correct, accepted=accept)
+        receipt = memory.feedback(judged or "", correction=correct, accepted=accept, **who.given())
     return Output(receipt.to_json(), _receipt_line(receipt))
+
+
+def _messages(file: Path) -> list[dict[str, str]]:
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} holds no messages ({error}); give a JSON list of role and content") from error
+    if not isinstance(read, list):
+        raise InputError(f"{file} holds no messages but a {type(read).__name__}; give a JSON list of role and content")
+    return read
 
 
 @command(app)

@@ -1,7 +1,7 @@
 """When two drafts say the same thing, and how a forgotten one is recognised without keeping it.
 
 Flow:    writing.py compares drafts by these hashes; forgetting.py leaves tombstones of them.
-Imports: types.
+Imports: types, wording.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 import unicodedata
 from collections.abc import Sequence
 
 from hybrid_memory.types import Draft, Example, Slot
+from hybrid_memory.wording import plain
 
 __all__ = ["content_hash", "near_hash", "same_content", "text_hash", "tombstone"]
-
-_SIGNS = re.compile(r"\d+(?:[.,:/-]\d+)*|\w+(?:['’]\w+)*|-(?=\d)|[^\w\s.,;:!\-–—…'’‘\"“”()\[\]{}*_]")
-"""What counts of a text: words, numbers, and signs that change what is said (?, %, €, +, a minus before a number)."""
 
 
 def content_hash(*, text: str, slot: Slot | None, value: str | None, examples: Sequence[Example]) -> str:
@@ -47,10 +44,7 @@ def near_hash(text: str, examples: Sequence[Example] = ()) -> str:
     >>> near_hash("Does it start at ten?") == near_hash("It does start at ten.")
     False
     """
-    signs = _SIGNS.findall(unicodedata.normalize("NFKC", text).casefold())
-    if len(signs) > 2 and signs[0] in {"the", "a", "an"}:
-        signs = signs[1:]
-    return content_hash(text=" ".join(signs) or text, slot=None, value=None, examples=examples)
+    return content_hash(text=plain(text), slot=None, value=None, examples=examples)
 
 
 def same_content(draft: Draft) -> tuple[str, str, str]:

@@ -100,12 +100,21 @@ class Query(_Scoped):
     max_new_tokens: int | None = None
 
 
-class Feedback(_Body):
-    """The arguments of `HybridMemory.feedback`."""
+class Feedback(_Scoped):
+    """The arguments of `HybridMemory.feedback`: `answer_id`, or the `messages` of a finished turn with their scope."""
 
-    answer_id: str
+    answer_id: str | None = None
+    messages: list[dict[str, Any]] | None = None
     correction: str | None = None
     accepted: bool = False
+
+    def judged(self) -> str | list[dict[str, Any]]:
+        """Return what the verdict is on; InputError when it is nothing, or two things."""
+        if self.answer_id is not None and self.messages is None:
+            return self.answer_id
+        if self.messages is not None and self.answer_id is None:
+            return self.messages
+        raise InputError("give one of answer_id and messages (a finished turn: role and content of each)")
 
 
 class Consolidation(_Scoped):

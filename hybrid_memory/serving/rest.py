@@ -111,8 +111,8 @@ class Rest:
         return StreamingResponse(events(), media_type="text/event-stream")
 
     def feedback(self, body: Feedback) -> Any:
-        """Accept or correct an answer."""
-        return finite(self._memory.feedback(body.answer_id, **body.options("answer_id")).to_json())
+        """Accept or correct an answer, or an agent's finished turn."""
+        return finite(self._memory.feedback(body.judged(), **body.options("answer_id", "messages")).to_json())
 
     def consolidate(self, body: Consolidation) -> Any:
         """Open a learning window; the response comes when it closes, so give a budget."""
