@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from hybrid_memory.errors import NotFoundError
-from hybrid_memory.types import Answer, Mode, Scope
+from hybrid_memory.types import Answer, Mode, Scope, Stretch
 
 __all__ = ["ANSWERED_FROM", "AnswerLog", "Logged"]
 
@@ -42,7 +42,11 @@ class Logged:
     scope: Scope
     record_ids: tuple[str, ...]
     adapters: tuple[str, ...]
-    mode: Mode = Mode.HYBRID
+    mode: Mode
+    shown: tuple[str, ...]
+    written: tuple[Stretch, ...]
+    vote: Mapping[str, float]
+    """The form of the answer; see `Answer`."""
 
 
 class AnswerLog:
@@ -64,6 +68,9 @@ class AnswerLog:
                     "record_ids": [hit.record.id for hit in answer.sources],
                     "adapters": list(answer.adapters),
                     "mode": answer.mode.value,
+                    "shown": list(answer.shown),
+                    "written": [[stretch.text, list(stretch.adapters)] for stretch in answer.written],
+                    "vote": dict(answer.vote),
                 },
                 ensure_ascii=False,
             )
@@ -96,6 +103,9 @@ class AnswerLog:
                     record_ids=tuple(entry["record_ids"]),
                     adapters=tuple(entry["adapters"]),
                     mode=Mode(entry.get("mode", Mode.HYBRID)),
+                    shown=tuple(entry.get("shown", entry["record_ids"])),
+                    written=tuple(Stretch(text, tuple(adapters)) for text, adapters in _written(entry)),
+                    vote=entry.get("vote", {}),
                 )
         raise NotFoundError(
             f"there is no recent answer {answer_id!r}; take the id from Answer.id, or ingest the correction "
@@ -139,3 +149,9 @@ class AnswerLog:
         aside = self._path.with_suffix(".new")
         aside.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in entries), encoding="utf-8")
         os.replace(aside, self._path)
+
+
+def _written(entry: dict[str, Any]) -> Sequence[tuple[str, Sequence[str]]]:
+    """Return the stretches of an answer; a line of before they were kept has one, of all its adapters."""
+    found: Sequence[tuple[str, Sequence[str]]] = entry.get("written", [(entry["text"], entry["adapters"])])
+    return found

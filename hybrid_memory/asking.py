@@ -142,8 +142,10 @@ class Asking:
             logged.question,
             logged.text,
             answer_id=answer_id,
-            records=[self._ledger.get(record_id) for record_id in logged.record_ids],
-            adapters=[self._adapters.usable(version_id) for version_id in logged.adapters],
+            records=[self._ledger.get(record_id) for record_id in logged.shown],
+            written=logged.written,
+            vote=logged.vote,
+            adapters={name: self._adapters.usable(name) for stretch in logged.written for name in stretch.adapters},
             scope=logged.scope,
             mode=logged.mode,
         )

@@ -13,7 +13,7 @@ from hybrid_memory import answer_log
 from hybrid_memory.answer_log import AnswerLog, Logged
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.streaming import AnswerStream
-from hybrid_memory.types import Answer, Hit, Mode, Passage, Scope
+from hybrid_memory.types import Answer, Hit, Mode, Passage, Scope, Stretch
 
 ANN = Scope(tenant_id="acme", user_id="ann")
 
@@ -47,6 +47,9 @@ def answer(
         prompt_tokens=3,
         completion_tokens=2,
         seconds={},
+        shown=records[1:],
+        written=(Stretch(text, adapters),),
+        vote={"Pier 9.": 0.75, "Pier 8.": 0.25},
     )
 
 
@@ -54,7 +57,17 @@ def test_an_answer_is_found_again_by_another_process(path: Path) -> None:
     """With all that feedback needs: question, text, scope, sources, adapters."""
     AnswerLog(path).add([answer("a"), answer("b", records=("r1", "r2"), adapters=("facts-1-v2",))], ANN)
 
-    assert AnswerLog(path).get("b") == Logged("Where?", "Pier 9.", ANN, ("r1", "r2"), ("facts-1-v2",))
+    assert AnswerLog(path).get("b") == Logged(
+        question="Where?",
+        text="Pier 9.",
+        scope=ANN,
+        record_ids=("r1", "r2"),
+        adapters=("facts-1-v2",),
+        mode=Mode.HYBRID,
+        shown=("r2",),
+        written=(Stretch("Pier 9.", ("facts-1-v2",)),),
+        vote={"Pier 9.": 0.75, "Pier 8.": 0.25},
+    )
 
 
 def test_an_unknown_answer_is_named(path: Path) -> None:

@@ -541,12 +541,21 @@ def test_explain_shows_what_an_answer_came_from(memory: FakeMemory) -> None:
         sources={"r1": 2.0},
         adapters={"facts-1-v1": 0.5},
         summary="mostly from the evidence",
+        not_attributed=("the closing words",),
     )
 
     shown = run("explain", "a1")
 
     assert memory.calls == [("explain", ("a1",), {})]
-    for part in ("At ten.", "mostly from the evidence", "base", "-4.00", "without r1", "-2.00"):
+    for part in (
+        "At ten.",
+        "mostly from the evidence",
+        "base",
+        "-4.00",
+        "without r1",
+        "-2.00",
+        "not attributed: the closing",
+    ):
         assert part in shown.stdout
 
 

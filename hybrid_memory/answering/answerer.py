@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from ulid import ULID
 
 from hybrid_memory.answering.abstention import abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
-from hybrid_memory.answering.attribution import as_hit, attribute
+from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
 from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
 from hybrid_memory.answering.prompting import prompt
@@ -32,7 +32,7 @@ from hybrid_memory.answering.second_look import (
 )
 from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
-from hybrid_memory.evidence import UNKNOWN
+from hybrid_memory.evidence import UNKNOWN, ask
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.questions import question_vectors
@@ -48,6 +48,7 @@ from hybrid_memory.types import (
     Mode,
     Record,
     Scope,
+    Stretch,
     Turn,
 )
 
@@ -138,31 +139,51 @@ class Answerer:
         *,
         answer_id: str,
         records: Sequence[Record],
-        adapters: Sequence[AdapterVersion],
+        written: Sequence[Stretch],
+        vote: Mapping[str, float],
+        adapters: Mapping[str, AdapterVersion],
         scope: Scope,
         mode: Mode,
     ) -> Explanation:
-        """Return what an answer's text came from, by scoring it without each part.
+        """Return what an answer's text came from, by scoring it without each part; see `protocols.Answerer`.
 
         Raises:
             AdapterError: a version it was written with is deleted since.
         """
-        serving = [*adapters, *self._chooser.behaviour(scope)]
+        if not written:
+            return unattributed(answer_id, text, "it abstained: nothing wrote these words")
+        first, *closing = written
+        spoke = [adapters[name] for name in first.adapters]
+        if vote:
+            return attribute_label(
+                self._language_model(),
+                first.text,
+                answer_id=answer_id,
+                question=ask(question),
+                vote=vote,
+                adapters=spoke,
+                trust=self._settings.label_trust,
+            )
+        if not first.text:
+            return unattributed(answer_id, text, "the model said nothing that could be scored")
+        serving = [*adapters.values(), *self._chooser.behaviour(scope)]
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None), serving)
         hits = [as_hit(record) for record in records]
 
         def chat(shown: Sequence[Hit]) -> tuple[Turn, ...]:
             return prompt(question, shown, rules, dated=self._settings.dated)
 
-        return attribute(
+        explained = attribute(
             self._language_model(),
-            text,
+            first.text,
             answer_id=answer_id,
             whole=chat(hits),
             bare=prompt(question, (), (), dated=self._settings.dated),
             without={one.id: chat([other for other in hits if other is not one]) for one in hits},
-            adapters=adapters,
+            adapters=spoke,
+            closing=closing,
         )
+        return replace(explained, text=text)
 
     def _prepare(
         self,
@@ -246,9 +267,9 @@ class Answerer:
 
     def _compose(self, case: Case, rules: Sequence[Record], *, spared: bool) -> None:
         stated = self._stated(rules, case.choice.adapters)
-        shown = () if spared else case.hits
-        case.turns = prompt(case.question, shown, stated, dated=self._settings.dated)
-        case.trace.append(f"{len(shown)} passages of evidence, {len(stated)} rules stated")
+        case.shown = () if spared else case.hits
+        case.turns = prompt(case.question, case.shown, stated, dated=self._settings.dated)
+        case.trace.append(f"{len(case.shown)} passages of evidence, {len(stated)} rules stated")
         if case.choice.masked:
             case.trace.append(f"{', '.join(case.choice.masked)} masked until the next window: some of it is stale")
         if spared:
@@ -288,7 +309,7 @@ class Answerer:
             text=UNKNOWN if silent else written.text,
             mode=mode,
             sources=case.hits,
-            adapters=tuple(version.id for version in case.spoke),
+            adapters=case.spoke,
             abstained=silent or unknown,
             trace=tuple(case.trace),
             prompt_tokens=written.prompt_tokens,
@@ -296,6 +317,9 @@ class Answerer:
             seconds=seconds,
             confidence=confidence,
             masked=case.choice.masked,
+            shown=tuple(hit.record.id for hit in case.shown),
+            written=() if silent else case.written,
+            vote=case.vote,
         )
 
 

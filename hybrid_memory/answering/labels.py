@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from hybrid_memory.types import Hit, Kind
 
-__all__ = ["choose", "vote"]
+__all__ = ["choose", "probabilities", "vote"]
 
 TEMPERATURE = 0.1
 """Cosine by which a neighbour must be nearer to have e times the weight."""
@@ -59,6 +59,14 @@ def choose(shares: Mapping[str, float], scores: Mapping[str, float], *, trust: f
     >>> choose({"A": 0.6, "B": 0.4}, {"A": -3.0, "B": -0.1}, trust=1.0)[0]
     'B'
     """
+    found = probabilities(shares, scores, trust=trust)
+    best = max(found, key=lambda label: found[label])
+    return best, found[best]
+
+
+def probabilities(shares: Mapping[str, float], scores: Mapping[str, float], *, trust: float) -> dict[str, float]:
+    """Return each label's probability; the arguments are those of `choose`."""
     logits = {label: math.log(share + DOUBT) + trust * scores.get(label, 0.0) for label, share in shares.items()}
-    best = max(logits, key=lambda label: logits[label])
-    return best, 1 / sum(math.exp(logit - logits[best]) for logit in logits.values())
+    most = max(logits.values())
+    weights = {label: math.exp(logit - most) for label, logit in logits.items()}
+    return {label: weight / sum(weights.values()) for label, weight in weights.items()}

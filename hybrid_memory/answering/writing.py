@@ -21,7 +21,7 @@ from hybrid_memory.answering.likeness import EXAMPLES, FACTS
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import LanguageModel, Progress
-from hybrid_memory.types import AdapterVersion, Generation, Hit, Kind, Turn
+from hybrid_memory.types import AdapterVersion, Generation, Hit, Kind, Stretch, Turn
 
 __all__ = ["Case", "write"]
 
@@ -38,8 +38,17 @@ class Case:
     choice: Choice = field(default_factory=lambda: Choice((), (), (), -1.0, "weights are left out"))
     turns: tuple[Turn, ...] = ()
     trace: list[str] = field(default_factory=list)
-    spoke: tuple[AdapterVersion, ...] = ()
-    """The adapters that had a part in the answer, in the order in which they spoke."""
+    shown: tuple[Hit, ...] = ()
+    """The evidence in the prompt."""
+    written: tuple[Stretch, ...] = ()
+    """The answer as it came about."""
+    vote: Mapping[str, float] = field(default_factory=dict)
+    """The labels it was chosen from, with their shares."""
+
+    @property
+    def spoke(self) -> tuple[str, ...]:
+        """The adapters that had a part in the answer, in the order in which they spoke."""
+        return tuple(dict.fromkeys(adapter for stretch in self.written for adapter in stretch.adapters))
 
 
 def write(
@@ -76,7 +85,7 @@ def write(
             )
             written |= zip(free, texts, strict=True)
             for place in free:
-                cases[place].spoke = adapters
+                cases[place].written = (Stretch(written[place].text, _names(adapters)),)
         if progress is not None:
             progress("answer", len(written), len(cases))
     if on_text is not None and len(cases) == 1 and shares[0]:
@@ -105,8 +114,9 @@ def _labels(
     chosen: dict[int, Generation] = {}
     for place in places:
         scores = {label: next(scored) for label in shares[place]} if place in asked else {}
-        cases[place].spoke = adapters if scores else ()
         label, probability = choose(shares[place], scores, trust=trust)
+        cases[place].written = (Stretch(label, _names(adapters if scores else ())),)
+        cases[place].vote = shares[place]
         cases[place].trace.append(
             f"label {label} ({probability:.2f}): the {len(cases[place].hits)} nearest examples give it "
             f"{shares[place][label]:.2f}" + (", its adapter was asked too" if scores else "")
@@ -141,8 +151,12 @@ def _last_words(
         )
         for place, rest in zip(group, rests, strict=True):
             whole[place] = _joined(written[place], rest)
-            cases[place].spoke += always
+            cases[place].written += (Stretch(rest.text, _names(always)),)
     return whole
+
+
+def _names(adapters: Sequence[AdapterVersion]) -> tuple[str, ...]:
+    return tuple(version.id for version in adapters)
 
 
 def _in_free_form(case: Case) -> bool:

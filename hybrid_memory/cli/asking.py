@@ -122,7 +122,8 @@ def explain(here: Session, answer: Annotated[str, typer.Argument(help="The id be
     rows = [(names[name], f"{value:.2f}") for name, value in found.logprob.items()]
     rows += [(f"without {name}", f"{-change:+.2f}") for name, change in {**found.sources, **found.adapters}.items()]
     shown = table(("written with", "nats a token"), rows)
-    return Output({**found.to_json(), "base": found.base}, Group(found.text, "", found.summary, "", shown))
+    rest = [f"not attributed: {reason}" for reason in found.not_attributed]
+    return Output({**found.to_json(), "base": found.base}, Group(found.text, "", found.summary, "", shown, *rest))
 
 
 def _questions(here: Session) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from hybrid_memory.protocols.shared import Filters, Progress
-from hybrid_memory.types import AdapterVersion, Answer, Context, Explanation, Mode, Record, Scope
+from hybrid_memory.types import AdapterVersion, Answer, Context, Explanation, Mode, Record, Scope, Stretch
 
 __all__ = ["Answerer"]
 
@@ -51,9 +51,15 @@ class Answerer(Protocol):
         *,
         answer_id: str,
         records: Sequence[Record],
-        adapters: Sequence[AdapterVersion],
+        written: Sequence[Stretch],
+        vote: Mapping[str, float],
+        adapters: Mapping[str, AdapterVersion],
         scope: Scope,
         mode: Mode,
     ) -> Explanation:
-        """Return what an answer's text came from; `records` and `adapters` are those it was written with."""
+        """Return what an answer's text came from.
+
+        `records` are those its prompt showed, `written` and `vote` as in the Answer; `adapters` by their names in
+        `written`.
+        """
         ...

@@ -9,7 +9,7 @@ Times are timezone-aware UTC; durations carry `_s` and are seconds.
 """
 
 from hybrid_memory.types.adapters import GENERATOR, AdapterVersion, Rollback, Shard, Verdict
-from hybrid_memory.types.answers import Answer, Context, Explanation, Generation, Hit
+from hybrid_memory.types.answers import Answer, Context, Explanation, Generation, Hit, Stretch
 from hybrid_memory.types.decisions import Decision, Finding, Move, Replay
 from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Turn
 from hybrid_memory.types.receipts import Audit, IngestReceipt, IngestSummary, Receipt
@@ -65,6 +65,7 @@ __all__ = [
     "ShardReport",
     "Slot",
     "Status",
+    "Stretch",
     "StudyItem",
     "Trust",
     "Turn",

@@ -10,7 +10,7 @@ from hybrid_memory.types.records import Passage, Record
 from hybrid_memory.types.values import Value
 from hybrid_memory.types.words import Mode
 
-__all__ = ["Answer", "Context", "Explanation", "Generation", "Hit"]
+__all__ = ["Answer", "Context", "Explanation", "Generation", "Hit", "Stretch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,14 @@ class Context(Value):
     """Adapter versions left out because what they know is stale: behaviour for every question, others for this one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch(Value):
+    """A stretch of an answer, and the adapter versions that wrote it together."""
+
+    text: str
+    adapters: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Value):
     """One answer with all that led to it."""
@@ -83,6 +91,12 @@ class Answer(Value):
     """exp(mean log-probability per token) of the text, in (0, 1]."""
     masked: tuple[str, ...] = ()
     """Adapter versions left out because what they know is stale: behaviour for every question, others for this one."""
+    shown: tuple[str, ...] = ()
+    """Ids of those `sources` that stood in the prompt; none when tokens were saved."""
+    written: tuple[Stretch, ...] = ()
+    """The text as it came about, one stretch after the other; none of it when the answer abstained."""
+    vote: Mapping[str, float] = field(default_factory=dict)
+    """label -> its share among the nearest examples, when the text is a label that was chosen and not written."""
 
     def __str__(self) -> str:
         """Return the answer's text."""
@@ -91,7 +105,10 @@ class Answer(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation(Value):
-    """What an answer came from, by leaving parts out. All numbers are mean natural log-probabilities per token."""
+    """What an answer came from, by leaving parts out. All numbers are mean natural log-probabilities per token.
+
+    Of a label that was chosen they are natural logarithms of its probability among the labels of the vote.
+    """
 
     answer_id: str
     text: str
@@ -107,6 +124,8 @@ class Explanation(Value):
     """adapter version -> how much less likely the text is without it."""
     summary: str
     """One line for people."""
+    not_attributed: tuple[str, ...] = ()
+    """What the numbers say nothing about, one sentence each."""
 
     @property
     def base(self) -> float:
