@@ -82,7 +82,8 @@ class Rung:
     rate: float = 1.0
     """Part of the learning rate."""
     plain: bool = False
-    """Only the records' own material: no evidence, neighbours or general prompts beside it."""
+    """Only the records' own material, by cross-entropy: no evidence, neighbours or general prompts beside it, and no
+    distribution of the base in place of the words."""
 
     @property
     def name(self) -> str:
@@ -150,7 +151,9 @@ class Trials:
         started = time.monotonic()
         with self._store.stage(task.shard.id, number) as folder:
             try:
-                trained = self._train(task, items, folder=folder, directives=_agreed(material), rate=rung.rate)
+                trained = self._train(
+                    task, items, folder=folder, directives=_agreed(material, soft=not rung.plain), rate=rung.rate
+                )
             except ConsolidationError as error:
                 given_up = _given_up(rung, records, str(error), time.monotonic() - started)
                 return replace(given_up, late=isinstance(error, DeadlineError))
@@ -320,7 +323,7 @@ def _dropped(material: Sequence[SelfEdit]) -> dict[str, Json]:
     return dict(counts)
 
 
-def _agreed(material: Sequence[SelfEdit]) -> Directives:
+def _agreed(material: Sequence[SelfEdit], *, soft: bool) -> Directives:
     """Return the gentlest of what a shard's self-edits ask for; loss and layers only where all ask for the same."""
     asked = [edit.directives for edit in material]
     rates = [one.learning_rate for one in asked if one.learning_rate is not None]
@@ -333,6 +336,7 @@ def _agreed(material: Sequence[SelfEdit]) -> Directives:
         loss_on=losses.pop() if len(losses) == 1 else None,
         targets=targets.pop() if len(targets) == 1 else None,
         acts_on=places.pop() if len(places) == 1 else None,
+        soft=soft,
     )
 
 

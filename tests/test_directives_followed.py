@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import load_file
 from tiny_adapters import FERRY, LAMP, asked, settings, trainer, weights
 
+from hybrid_memory.config import TrainingSettings
 from hybrid_memory.selfedit.directives import read_directives, with_known_targets
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Directives, SelfEdit
 from hybrid_memory.weights.language_model import LocalLanguageModel
+from hybrid_memory.weights.plan import bounded
 
 
 @pytest.fixture
@@ -58,6 +60,16 @@ def test_the_adapter_acts_where_it_is_asked_to(lm: LocalLanguageModel, tmp_path:
 
     assert [one["acts_on"] for one in reports.values()] == ["answer", "all"]
     assert reports["all"]["tokens"] == len(lm.training_tokens(asked(FERRY.prompt), FERRY.response)[0])
+
+
+def test_plain_training_learns_the_words_alone() -> None:
+    """Neither the base that sees the source nor its own words soften the targets; else the settings decide."""
+    settings = TrainingSettings(distillation=0.5, own_words=1.0)
+
+    soft, plain = (bounded(settings, Directives(soft=wanted)) for wanted in (True, False))
+
+    assert (soft.distillation, soft.own_words) == (0.5, 1.0)
+    assert (plain.distillation, plain.own_words) == (0.0, 0.0)
 
 
 def test_a_written_self_edit_cannot_ask_where_the_adapter_acts() -> None:

@@ -90,7 +90,7 @@ class Study:
             "lora_alpha": 1.0,
             "texts": sorted(self.trained[-1]),
             "rate": learning_rate_scale,
-            "plain": not any(item.evidence for item in items),
+            "plain": not any(item.evidence for item in items) and not (directives or Directives()).soft,
         }
         (folder / "adapter_config.json").write_text(json.dumps(note), encoding="utf-8")
         return {"seconds": 1.0, "tokens": 100}

@@ -42,7 +42,7 @@ def read_directives(
 
     >>> read_directives('Directives: {"epochs": 3, "learning_rate": 10}\nThe barn is red.')[1:]
     ... # doctest: +NORMALIZE_WHITESPACE
-    (Directives(learning_rate=None, epochs=3, loss_on=None, targets=None, acts_on=None, augmentations=None),
+    (Directives(learning_rate=None, epochs=3, loss_on=None, targets=None, acts_on=None, soft=True, augmentations=None),
      {'directive refused: learning_rate 10 is no number above 0 and up to 0.05': 1})
     """
     lines = list(_LINE.finditer(text))

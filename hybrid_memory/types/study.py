@@ -61,6 +61,8 @@ class Directives(Value):
     """Linear layers that get LoRA, by name."""
     acts_on: str | None = None
     """Where the adapter acts: "answer" or "all". Only rules of ours ask for it, no written self-edit."""
+    soft: bool = True
+    """Whether the base's own distribution may be the target beside the words. Only the ladder's plain rung says no."""
     augmentations: tuple[str, ...] | None = None
     """Forms in which the material is studied once more, such as "reverse"."""
 

@@ -41,6 +41,8 @@ def bounded(settings: TrainingSettings, directives: Directives, *, scale: float 
         asked |= {"epochs": min(directives.epochs, MOST_EPOCHS * settings.epochs), "min_steps": 1}
     if directives.acts_on is not None:
         asked["acts_on"] = directives.acts_on
+    if not directives.soft:
+        asked |= {"distillation": 0.0, "own_words": 0.0}
     targets = tuple(one for one in directives.targets or () if one in settings.directive_targets)
     if targets:
         asked["targets"] = targets
