@@ -419,3 +419,24 @@ def test_25_a_correction_corrects(memory: HybridMemory) -> None:
     assert chain == [right.id, last.record_id]
     again = memory.ingest("The office dog is called Rex.", observed_at=datetime(2020, 1, 1, tzinfo=UTC))
     assert texts(memory.list()) == ["The office dog is called Moritz."], again
+
+
+def test_25_a_correction_to_what_is_known_already_corrects_too(memory: HybridMemory) -> None:
+    """The right text was there beside the wrong one; afterwards it is there alone, under mem0's verbs as well."""
+    from hybrid_memory.integrations.mem0 import Memory
+
+    wrong = memory.ingest("The office dog is called Rex.")
+    right = memory.ingest("The office dog is called Max.")
+    assert memory.update(str(wrong.record_id), "The office dog is called Max.").id == right.record_id
+    assert texts(memory.list()) == ["The office dog is called Max."]
+
+    like_mem0 = Memory(memory)
+    rex, _ = (
+        like_mem0.add(f"My dog is called {name}.", user_id="ann", infer=False)["results"][0]["id"]
+        for name in ("Rex", "Max")
+    )
+    like_mem0.update(str(rex), "My dog is called Max.")
+    found = like_mem0.get(str(rex))
+    assert found is not None
+    assert found["memory"] == "My dog is called Max."
+    assert [item["memory"] for item in like_mem0.get_all(user_id="ann")["results"]][1:] == ["My dog is called Max."]

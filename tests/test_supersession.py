@@ -16,7 +16,7 @@ from ledger_entries import SHARD as shard
 
 from hybrid_memory.errors import InputError, NotFoundError
 from hybrid_memory.ledger.ledger import SqlLedger
-from hybrid_memory.types import Learning, Route, Scope, Slot, Status
+from hybrid_memory.types import Learning, Route, Scope, Slot, Status, Trust
 
 
 @pytest.fixture
@@ -215,6 +215,41 @@ def test_a_replaced_text_said_again_later_is_current_again(ledger: SqlLedger) ->
     receipt = ledger.write([entry("Pier 3.", valid_from=day(9))])[0]
     assert receipt.superseded == (new,)
     assert [record.id for record in ledger.find(scope=ANN)] == [receipt.record_id]
+
+
+def test_a_correction_to_a_text_that_exists_retires_the_wrong_one(ledger: SqlLedger) -> None:
+    """The right text gains a source and the wrong one ends; the same correction again changes nothing."""
+    rex = ledger.write([entry("The dog is called Rex.", valid_from=day(1))])[0].record_id
+    max_ = ledger.write([entry("The dog is called Max.", valid_from=day(2))])[0].record_id
+    correction = entry("The dog is called Max.", supersedes=rex, valid_from=day(5), source="owner")
+    receipt, again = (ledger.write([correction])[0] for _ in range(2))
+
+    assert (receipt.record_id, receipt.duplicate, receipt.superseded) == (max_, True, (rex,))
+    assert (again.record_id, again.duplicate, again.superseded) == (max_, True, ())
+    assert (ledger.get(str(rex)).status, ledger.get(str(rex)).superseded_by) == (Status.SUPERSEDED, max_)
+    assert [record.id for record in ledger.find(scope=ANN)] == [max_]
+    assert ledger.write([entry("The dog is called Max.", supersedes=max_)])[0].superseded == ()
+
+
+def test_a_correction_back_to_what_was_replaced_outweighs_dates_and_speakers(ledger: SqlLedger) -> None:
+    """A stranger's repetition would be an echo and an old date history; who names the wrong record means it."""
+    old = ledger.write([entry("Pier 3.", valid_from=day(1))])[0].record_id
+    new = ledger.write([entry("Pier 4.", valid_from=day(5), supersedes=old)])[0].record_id
+    back = entry("Pier 3.", valid_from=day(2), supersedes=new, trust=Trust.EXTERNAL)
+
+    assert ledger.write([back])[0].superseded == (new,)
+    assert [record.text for record in ledger.find(scope=ANN)] == ["Pier 3."]
+
+
+def test_an_announced_successor_can_be_taken_back(ledger: SqlLedger) -> None:
+    """Who replaces it by the present text leaves that text without an end."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    three = ledger.write([entry("Pier 3.")])[0].record_id
+    four = ledger.write([entry("Pier 4.", valid_from=tomorrow, supersedes=three)])[0].record_id
+    ledger.write([entry("Pier 3.", supersedes=four)])
+
+    assert (ledger.get(str(three)).valid_to, ledger.get(str(three)).superseded_by) == (None, None)
+    assert [record.id for record in ledger.find(scope=ANN, as_of=tomorrow)] == [three]
 
 
 def test_supersedes_stays_inside_the_scope(ledger: SqlLedger) -> None:

@@ -66,6 +66,8 @@ def displaced(target: Standing, by: Standing, *, now: int) -> tuple[Standing, St
     gone = replace(target, declared_to=end, valid_to=end, superseded_by=by.id)
     if end <= now:
         gone = retired(gone, Status.SUPERSEDED)
+    if by.superseded_by == target.id:  # announced as its successor, and taken back
+        by = replace(by, declared_to=None, valid_to=None, superseded_by=None)
     return gone, replace(by, confirmed_from=max(by.confirmed_from, target.confirmed_from))
 
 

@@ -69,7 +69,7 @@ class _Batch:
             )
             return IngestReceipt(record_id=None, route=Route.DROP, decision=decision)
         known = self._match(item)
-        if known is None and (echoed := self._echoed(item)) is not None:
+        if known is None and item.draft.supersedes is None and (echoed := self._echoed(item)) is not None:
             return replace(self._receipt(echoed.id), duplicate=True)
         if known is None and (at := self._known.forgotten_at(item)) is not None:
             if not item.entry.force:
@@ -110,6 +110,8 @@ class _Batch:
         active = [known for known in same if known.status is Status.ACTIVE and self._lasts(known, item)]
         if active:
             return _nearest(active, item.valid_from)
+        if item.draft.supersedes is not None:
+            return None  # what was replaced may come back by request, whatever its date
         gone = [known for known in same if known.status is Status.SUPERSEDED and known.slot_key == item.slot_key]
         holder = self._holder(item, gone)
         if gone and holder is not None and item.valid_from <= holder.confirmed_from:
@@ -144,13 +146,15 @@ class _Batch:
     def _join(self, known: Standing, item: Stamped) -> IngestReceipt:
         """Let a record be stated once more: it may begin earlier, last longer, and earn its way into the weights.
 
-        What somebody of better standing said is only confirmed by a stranger: its times stay.
+        What somebody of better standing said is only confirmed by a stranger: its times stay. A record that the
+        statement is to replace gives way to the one that said the same before.
         """
         joined = known if _weaker(item, known) else _stated_again(known, item)
         if item.entry.decision.route is Route.LEARN and known.route is Route.RETRIEVE and known.status is Status.ACTIVE:
             joined = _promoted(joined, item.entry)
+        joined, superseded = self._replacing(self._wrong(item, joined), joined)
         self._known.add(joined)
-        superseded = self._place(joined)
+        superseded += self._place(joined)
         spoken = item.draft.source in self._known.speakers[known.id]
         self._hear(known.id, item.draft.source, vouched=_vouched(item))
         if not spoken:
@@ -173,11 +177,7 @@ class _Batch:
         target = self._target(item)
         standing = self._standing(item)
         self._new[standing.id] = item
-        superseded: list[str] = []
-        if target is not None and standing.status is Status.ACTIVE:
-            gone, standing = displaced(target, standing, now=self._now)
-            self._known.add(gone)
-            superseded += [gone.id] if gone.status is Status.SUPERSEDED else []
+        standing, superseded = self._replacing(target, standing)
         self._known.add(standing)
         superseded += self._place(standing)
         said_before = {} if target is None or target.near_hash != item.near_hash else self._known.speakers[target.id]
@@ -206,6 +206,9 @@ class _Batch:
                 return self._known.slotless(item)
             same = [known for known in self._known.same(item) if known.slot_key is None]
             return self._holder(item, [known for known in same if known.status is Status.SUPERSEDED])
+        return self._named(item, wanted)
+
+    def _named(self, item: Stamped, wanted: str) -> Standing:
         target = self._known.standings.get(wanted)
         if target is None:
             raise NotFoundError(f"supersedes names {wanted!r}, and there is no such record; list() shows the ids")
@@ -215,6 +218,23 @@ class _Batch:
             successor = f" by {target.superseded_by}; supersede that one" if target.superseded_by else ""
             raise InputError(f"record {wanted} cannot be replaced, it is {target.status.value}{successor}")
         return target
+
+    def _wrong(self, item: Stamped, right: Standing) -> Standing | None:
+        """Return the record that is to give way to `right`, which says what the item says; None when none is left."""
+        wanted = item.draft.supersedes
+        if wanted is None or wanted == right.id:
+            return None
+        before = self._known.standings.get(wanted)
+        done = before is not None and before.status is Status.SUPERSEDED and before.superseded_by == right.id
+        return None if done else self._named(item, wanted)
+
+    def _replacing(self, target: Standing | None, by: Standing) -> tuple[Standing, list[str]]:
+        """Let `target` give way; return `by` as it then stands, and the ids of what it has superseded."""
+        if target is None or by.status is not Status.ACTIVE:
+            return by, []
+        gone, by = displaced(target, by, now=self._now)
+        self._known.add(gone)
+        return by, [gone.id] if gone.status is Status.SUPERSEDED else []
 
     def _standing(self, item: Stamped) -> Standing:
         decision = item.entry.decision
