@@ -1,6 +1,6 @@
 """What of a text's wording rarely changes its meaning: case, punctuation, spaces, a first article.
 
-Flow:    ledger (near-duplicates) and verdicts (the same question again) compare texts by `plain`
+Flow:    ledger (is it what was forgotten?) and verdicts (the same question again) compare texts by `plain`
 Imports: nothing of ours.
 """
 

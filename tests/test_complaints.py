@@ -114,6 +114,18 @@ def test_04_saying_the_same_again_deletes_nothing(memory: HybridMemory) -> None:
     assert texts(memory.search("night shift")) == [SHIFT]
 
 
+def test_04_what_differs_in_a_sign_or_a_capital_is_not_the_same(memory: HybridMemory) -> None:
+    """The second statement is kept beside the first; as a slot's value it replaces the first."""
+    pairs = [("Reject it when x != 5.", "Reject it when x = 5."), ("It gives 5 mW.", "It gives 5 MW.")]
+    for one, two in pairs:
+        memory.ingest(one)
+        assert not memory.ingest(two).duplicate
+    memory.ingest(Fact("laser", "power", "5 mW"))
+    memory.ingest(Fact("laser", "power", "5 MW"))
+
+    assert texts(memory.list()) == [*pairs[0], *pairs[1], "The power of the laser is 5 MW."]
+
+
 def test_05_deleting_in_one_scope_spares_all_others(memory: HybridMemory) -> None:
     """By scope, by filter and by id; and what was deleted is not found again."""
     everybody = memory.ingest("The pier opens at nine.")

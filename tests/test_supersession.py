@@ -83,11 +83,20 @@ def test_of_two_values_from_the_same_moment_the_later_arrival_wins(ledger: SqlLe
 def test_the_same_value_from_another_source_joins_the_record(ledger: SqlLedger) -> None:
     """Other words, same value: a confirmation, not a version."""
     nine = put(ledger, "nine", 1)
-    receipt = ledger.write([entry("Nine o'clock it opens.", slot=SLOT, value=" NINE", source="sign")])[0]
+    receipt = ledger.write([entry("Nine o'clock it opens.", slot=SLOT, value=" nine", source="sign")])[0]
 
     assert (receipt.record_id, receipt.duplicate) == (nine, True)
     assert [event.name for event in ledger.history(nine)] == ["ingested", "confirmed"]
     assert ledger.history(nine)[1].detail == {"source": "sign"}
+
+
+def test_a_value_spelled_otherwise_replaces_the_former_spelling(ledger: SqlLedger) -> None:
+    """Capitals carry meaning in values, and the later spelling is the one that was meant."""
+    small = put(ledger, "5 mW", 1)
+    receipt = ledger.write([opening("5 MW", 1)])[0]
+
+    assert (receipt.duplicate, receipt.superseded) == (False, (small,))
+    assert now(ledger) == ["5 MW"]
 
 
 def test_a_value_stated_again_later_withstands_an_older_one_that_arrives_afterwards(ledger: SqlLedger) -> None:

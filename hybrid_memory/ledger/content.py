@@ -9,55 +9,69 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 
 from hybrid_memory.types import Draft, Example, Slot
 from hybrid_memory.wording import plain
 
-__all__ = ["content_hash", "near_hash", "same_content", "text_hash", "tombstone"]
+__all__ = ["content_hash", "grave_hashes", "near_hash", "same_content", "tombstone"]
+
+_END = re.compile(r"""(?<=[\w)\]%€$£°])\.(?=\s|$)|(?<=[^\W\d_])["'”’»]*[.!…]?["'”’»]*(?=\s|$)""")
+"""The end of a sentence or of a quotation. Behind a number a quote may be feet, and "!" more than a loud voice."""
+_OPENING = re.compile(r"""(?<!\S)["'“‘«]+(?=\w)""")
+_ARTICLES = {"the", "a", "an"}
 
 
 def content_hash(*, text: str, slot: Slot | None, value: str | None, examples: Sequence[Example]) -> str:
     """Return the SHA-256, in hex, of what a draft says: the slot's value when it fills one, its text otherwise.
 
-    Two sentences that give a slot the same value are the same content. Spaces and Unicode forms are
-    folded in both; case is folded in values only, because in a text it may carry meaning.
+    Two sentences that give a slot the same value are the same content. Spaces and Unicode forms (NFC) are
+    folded; case is not, because it may carry meaning: 5 mW is no 5 MW.
 
     >>> slot = Slot("Harbour café", "opens at")
-    >>> first = content_hash(text="It opens at Nine.", slot=slot, value="Nine", examples=())
+    >>> first = content_hash(text="It opens at nine.", slot=slot, value="nine", examples=())
     >>> first == content_hash(text="Opening time: nine", slot=slot, value=" nine", examples=())
     True
     """
-    said = ["text", _folded(text)] if slot is None or value is None else ["slot", slot.key, _folded(value).casefold()]
-    shown = [[example.prompt, example.response] for example in examples]
-    return hashlib.sha256(json.dumps([said, shown], ensure_ascii=True).encode()).hexdigest()
+    said = ["text", _folded(text)] if slot is None or value is None else ["slot", slot.key, _folded(value)]
+    return _hashed(said, examples)
 
 
 def near_hash(text: str, examples: Sequence[Example] = ()) -> str:
-    """Return the content hash of a text without what rarely changes its meaning: case, punctuation, a first article.
+    """Return the content hash of a text without what never changes its meaning.
 
-    Words, their order and numbers all count: "costs 49" and "costs 59" are as close as texts get, and differ.
+    That is the end of a sentence, quote marks around words, the capital it begins with, and a first article.
+    Everything else counts, down to signs and capitals: "x != 5" and "US" are not "x = 5" and "us".
 
-    >>> near_hash("The night shift starts at ten.") == near_hash("night shift starts at Ten!")
+    >>> near_hash("The night shift starts at ten.") == near_hash("Night shift starts at ten!")
     True
-    >>> near_hash("Does it start at ten?") == near_hash("It does start at ten.")
+    >>> near_hash("Never commit .env files.") == near_hash("Never commit env files.")
     False
     """
-    return content_hash(text=plain(text), slot=None, value=None, examples=examples)
+    words = _OPENING.sub("", _END.sub("", _folded(text))).split()
+    if words and (words[0][1:].islower() or words[0] == "A"):
+        words[0] = words[0].lower()
+    if len(words) > 2 and words[0] in _ARTICLES:
+        words = words[1:]
+    return content_hash(text=" ".join(words) or text, slot=None, value=None, examples=examples)
 
 
-def same_content(draft: Draft) -> tuple[str, str, str]:
-    """Return the draft's content hash, the hash of its bare text, and its near hash: forgetting must know all three."""
-    bare = full = text_hash(draft.text)
-    if draft.slot is not None or draft.examples:
-        full = content_hash(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
-    return full, bare, near_hash(draft.text, draft.examples)
+def same_content(draft: Draft) -> tuple[str, str]:
+    """Return the draft's content hash and its near hash."""
+    full = content_hash(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
+    return full, near_hash(draft.text, draft.examples)
 
 
-def text_hash(text: str) -> str:
-    """Return the content hash of a bare text, without slot and examples."""
-    return content_hash(text=text, slot=None, value=None, examples=())
+def grave_hashes(*, text: str, slot: Slot | None, value: str | None, examples: Sequence[Example]) -> set[str]:
+    """Return the hashes by which what was said is recognised after it was forgotten.
+
+    Rougher than what joins records: without case and punctuation. A text that only looks like a forgotten one is
+    refused with a message and can be forced; one that came back in other clothes would be noticed by nobody.
+    """
+    said = ["text", _folded(text)] if slot is None or value is None else ["slot", slot.key, _folded(value).casefold()]
+    return {_hashed(said, examples), _hashed(["text", _folded(text)]), _hashed(["text", plain(text)], examples)}
 
 
 def tombstone(salt: str, hashed: str) -> str:
@@ -70,3 +84,8 @@ def tombstone(salt: str, hashed: str) -> str:
 
 def _folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _hashed(said: Sequence[str], examples: Sequence[Example] = ()) -> str:
+    shown = [[example.prompt, example.response] for example in examples]
+    return hashlib.sha256(json.dumps([said, shown], ensure_ascii=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from hybrid_memory.ledger.content import text_hash, tombstone
+from hybrid_memory.ledger.content import grave_hashes, tombstone
 from hybrid_memory.ledger.freshness import refresh
 from hybrid_memory.ledger.known import SALT
 from hybrid_memory.ledger.selection import in_parts
@@ -31,7 +31,7 @@ from hybrid_memory.ledger.tables import (
     sources,
     tombstones,
 )
-from hybrid_memory.types import AdapterStatus, Json, Learning, Status
+from hybrid_memory.types import AdapterStatus, Example, Json, Learning, Slot, Status
 
 __all__ = ["forget", "salt"]
 
@@ -100,19 +100,16 @@ _EMPTY: dict[str, Any] = {
 
 
 def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) -> None:
-    """Leave tombstones of the full content, of the bare text, and of the text without case and punctuation."""
+    """Leave tombstones of what was said, exactly and without case and punctuation."""
     key = salt(connection)
-    texts: dict[str, str] = {}
+    said = select(*(records.c[name] for name in ("scope_key", "text", "subject", "attribute", "value", "examples")))
+    graves: set[tuple[str, str]] = set()
     for part in in_parts([standing.id for standing in standings]):
-        texts |= {
-            row.id: row.text
-            for row in connection.execute(select(records.c.id, records.c.text).where(records.c.id.in_(part)))
-        }
-    graves = {
-        (standing.scope_key, tombstone(key, hashed))
-        for standing in standings
-        for hashed in (standing.content_hash, standing.near_hash, text_hash(texts[standing.id]))
-    }
+        for row in connection.execute(said.where(records.c.id.in_(part))):
+            slot = None if row.subject is None else Slot(row.subject, row.attribute)
+            examples = [Example(**example) for example in row.examples]
+            hashes = grave_hashes(text=row.text, slot=slot, value=row.value, examples=examples)
+            graves |= {(row.scope_key, tombstone(key, hashed)) for hashed in hashes}
     for part in in_parts({hashed for _, hashed in graves}):
         old = connection.execute(select(tombstones.c.scope_key, tombstones.c.hash).where(tombstones.c.hash.in_(part)))
         graves -= {(row.scope_key, row.hash) for row in old}

@@ -17,7 +17,7 @@ from sqlalchemy import BindParameter, Column, ColumnElement, Connection, and_, b
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.clock import to_micros
-from hybrid_memory.ledger.content import same_content, tombstone
+from hybrid_memory.ledger.content import grave_hashes, same_content, tombstone
 from hybrid_memory.ledger.selection import in_parts, scope_key
 from hybrid_memory.ledger.standing import Standing, read, standings
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
@@ -39,7 +39,6 @@ class Stamped:
     metadata: Json
     scope_key: str
     content_hash: str
-    text_hash: str
     near_hash: str
     observed_at: int
     valid_from: int
@@ -52,9 +51,10 @@ class Stamped:
         return None if self.draft.slot is None else self.draft.slot.key
 
     @property
-    def hashes(self) -> tuple[str, str, str]:
-        """What it says, exactly and roughly: a forgotten text is recognised by any of them."""
-        return (self.content_hash, self.text_hash, self.near_hash)
+    def grave_hashes(self) -> set[str]:
+        """A forgotten text is recognised by any of them."""
+        draft = self.draft
+        return grave_hashes(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
 
 
 def stamped(entry: Entry) -> Stamped:
@@ -68,7 +68,7 @@ def stamped(entry: Entry) -> Stamped:
     examples, metadata = plain(draft.examples), plain(draft.metadata)
     _check_text(draft, examples, metadata)
     _check_vectors(entry)
-    content, text, near = same_content(draft)
+    content, near = same_content(draft)
     begin, end = to_micros(draft.valid_from, "valid_from"), draft.valid_to
     valid_to = None if end is None else to_micros(end, "valid_to")
     if valid_to is not None and valid_to <= begin:
@@ -80,7 +80,6 @@ def stamped(entry: Entry) -> Stamped:
         metadata=metadata,
         scope_key=scope_key(draft.scope),
         content_hash=content,
-        text_hash=text,
         near_hash=near,
         observed_at=to_micros(draft.observed_at, "observed_at"),
         valid_from=begin,
@@ -186,7 +185,7 @@ class Known:
 
     def forgotten_at(self, item: Stamped) -> int | None:
         """Return when the item's content was forgotten in its scope, or None."""
-        for hashed in item.hashes if self.buried else ():
+        for hashed in item.grave_hashes if self.buried else ():
             if (at := self.buried.get((item.scope_key, tombstone(self.salt, hashed)))) is not None:
                 return at
         return None
@@ -272,7 +271,7 @@ def _load_keys(connection: Connection, known: Known, items: Sequence[Stamped]) -
 
 
 def _load_tombstones(connection: Connection, known: Known, items: Sequence[Stamped]) -> None:
-    hashes = {tombstone(known.salt, hashed) for item in items for hashed in item.hashes} if known.salt else ()
+    hashes = {tombstone(known.salt, hashed) for item in items for hashed in item.grave_hashes} if known.salt else ()
     for part in in_parts(hashes):
         for row in connection.execute(_GRAVES, {"keys": part}):
             known.buried[row.scope_key, row.hash] = row.at

@@ -102,7 +102,7 @@ def confirmations(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
     A stranger's voice counts for strangers only, so that nobody's page helps what a user once said into the weights.
     Quarantined and forgotten records do not count.
     """
-    hashes = [(content, near) for content, _, near in map(same_content, drafts)]
+    hashes = [same_content(draft) for draft in drafts]
     heard: defaultdict[tuple[str, str, bool], set[str]] = defaultdict(set)
     for part in in_parts({hashed for both in hashes for hashed in both}):
         said = or_(records.c.content_hash.in_(part), records.c.near_hash.in_(part))

@@ -31,7 +31,7 @@ class Standing:
     slot_key: str | None
     content_hash: str
     near_hash: str
-    """As `content_hash`, apart from case and punctuation."""
+    """As `content_hash`, apart from how a sentence begins and ends."""
     version: int
     valid_from: int
     confirmed_from: int

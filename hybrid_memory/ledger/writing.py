@@ -315,7 +315,7 @@ class _Batch:
         }
 
     def _graves(self, item: Stamped) -> ColumnElement[bool]:
-        hashes = [tombstone(self._known.salt, hashed) for hashed in item.hashes]
+        hashes = [tombstone(self._known.salt, hashed) for hashed in item.grave_hashes]
         return and_(tombstones.c.scope_key == item.scope_key, tombstones.c.hash.in_(hashes))
 
 
