@@ -33,8 +33,8 @@ def upgrade() -> None:
             }
         )
     if changes:
-        new = {name: sa.bindparam(name) for name in ("slot", "content", "near")}
-        values = {"slot_key": new["slot"], "content_hash": new["content"], "near_hash": new["near"]}
+        given = {"slot_key": "slot", "content_hash": "content", "near_hash": "near"}
+        values = {column: sa.bindparam(name) for column, name in given.items()}
         connection.execute(sa.update(records).where(records.c.id == sa.bindparam("row_id")).values(values), changes)
 
 
