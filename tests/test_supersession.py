@@ -164,6 +164,15 @@ def test_slots_are_the_same_under_case_and_spaces(ledger: SqlLedger) -> None:
     assert now(ledger) == ["ten"]
 
 
+def test_a_bar_in_a_name_makes_no_other_slot(ledger: SqlLedger) -> None:
+    """Subject and attribute are told apart, whatever signs they have."""
+    ledger.write([entry("One.", slot=Slot("a | b", "c"), value="one")])
+    receipt = ledger.write([entry("Two.", slot=Slot("a", "b | c"), value="two")])[0]
+
+    assert receipt.superseded == ()
+    assert now(ledger) == ["one", "two"]
+
+
 def test_a_learned_record_that_is_replaced_is_stale_and_its_shard_dirty(ledger: SqlLedger) -> None:
     """The next window rebuilds the shard without it."""
     nine = put(ledger, "nine", 1, route=Route.LEARN)

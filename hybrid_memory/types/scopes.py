@@ -50,5 +50,10 @@ class Slot(Value):
 
     @property
     def key(self) -> str:
-        """The normalised text that decides equality in the ledger: "subject | attribute"."""
-        return " | ".join(" ".join(part.casefold().split()) for part in (self.subject, self.attribute))
+        """The normalised text that decides equality in the ledger: "subject | attribute".
+
+        >>> Slot("a | b", "c").key == Slot("a", "b | c").key
+        False
+        """
+        parts = (self.subject, self.attribute)
+        return " | ".join(" ".join(part.casefold().split()).replace("|", r"\|") for part in parts)
