@@ -181,5 +181,6 @@ def _as_draft(record: Record) -> Draft:
         value=record.value,
         examples=record.examples,
         passages=(record.text,),
+        asked=record.asked,
         metadata=record.metadata,
     )

@@ -126,6 +126,21 @@ def test_04_what_differs_in_a_sign_or_a_capital_is_not_the_same(memory: HybridMe
     assert texts(memory.list()) == [*pairs[0], *pairs[1], "The power of the laser is 5 MW."]
 
 
+def test_04_yes_to_three_questions_is_three_statements(memory: HybridMemory) -> None:
+    """Each is found with its question; the conversation told again adds nothing."""
+    questions = [f"Do you like {thing}?" for thing in ("tea", "geese", "rain")]
+    turns = [
+        turn
+        for question in questions
+        for turn in ({"role": "assistant", "content": question}, {"role": "user", "content": "Yes."})
+    ]
+    ids = memory.ingest(turns, user_id="ann").records
+
+    assert len(set(ids)) == 3
+    assert memory.ingest(turns, user_id="ann").records == ids
+    assert memory.search("like geese", user_id="ann", top_k=1)[0].record.asked == questions[1]
+
+
 def test_05_deleting_in_one_scope_spares_all_others(memory: HybridMemory) -> None:
     """By scope, by filter and by id; and what was deleted is not found again."""
     everybody = memory.ingest("The pier opens at nine.")

@@ -64,6 +64,14 @@ def test_an_answer_is_embedded_with_its_question() -> None:
 
     assert answer.text == "Nine metres."
     assert answer.passages == ("How high are the cranes?\nNine metres.",)
+    assert answer.asked == "How high are the cranes?"
+
+
+def test_what_an_assistant_states_says_the_same_after_every_question() -> None:
+    """Otherwise a memory would fill with what it has just told."""
+    (asked, told) = read([user("How high are the cranes?"), assistant("The cranes are nine metres high.")])
+
+    assert (asked.asked, told.asked) == (None, None)
 
 
 def test_a_question_of_the_same_side_is_not_joined() -> None:

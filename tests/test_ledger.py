@@ -41,6 +41,7 @@ from hybrid_memory.errors import (
     NotFoundError,
 )
 from hybrid_memory.ledger import forgetting, migrations
+from hybrid_memory.ledger.content import near_hash
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.ledger.schema import HEAD
 from hybrid_memory.protocols import Ledger
@@ -1035,6 +1036,20 @@ def test_every_sign_inside_a_sentence_counts(ledger: SqlLedger, one: str, two: s
     assert not ledger.write([entry(two)])[0].duplicate
 
 
+def test_the_same_answer_to_another_question_is_another_statement(ledger: SqlLedger) -> None:
+    """Two questions, two records; the same question again joins, and forgetting one answer spares the other."""
+    tea, geese = (f"Do you like {thing}?" for thing in ("tea", "geese"))
+    first, second = ledger.write([entry("Yes.", asked=tea), entry("Yes.", asked=geese)])
+    assert ledger.write([entry("Yes!", asked=tea)])[0].record_id == first.record_id
+    assert [(record.text, record.asked) for record in ledger.find(scope=ANN)] == [("Yes.", tea), ("Yes.", geese)]
+
+    ledger.forget([str(first.record_id)])
+    assert ledger.write([entry("Yes.", asked=geese)])[0].record_id == second.record_id
+    assert not ledger.write([entry("Yes.")])[0].duplicate
+    with pytest.raises(InputError, match="was forgotten"):
+        ledger.write([entry("yes", asked=tea)])
+
+
 def test_a_correction_of_a_capital_letter_is_a_new_record(ledger: SqlLedger) -> None:
     """What replaces by request is compared letter by letter."""
     wrong = put(ledger, "The office dog is called rex.")
@@ -1102,6 +1117,30 @@ def at_revision(path: Path, revision: str) -> None:
     with create_engine(f"sqlite:///{path}").begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def test_turns_of_an_earlier_schema_keep_their_questions(tmp_path: Path) -> None:
+    """They were indexed with them; a conversation that is told again adds nothing."""
+    at_revision(tmp_path / "ledger.sqlite", "0006")
+    row = dict.fromkeys(["kind", "source", "learning_detail", "content_hash", "near_hash"], "")
+    row |= dict.fromkeys(["observed_at", "recorded_at", "valid_from", "confirmed_from", "version"], 0)
+    row |= {"trust": "user", "status": "active", "route": "retrieve", "learning": "none", "scope_key": "[]"}
+    turn = {"id": "1", "text": "Yes.", "decision": "{}", "examples": "[]", "metadata": '{"role": "user", "turn": 1}'}
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as raw, raw:
+        for told in (turn, {**turn, "id": "2", "metadata": "{}"}):
+            row |= told
+            raw.execute(
+                f"INSERT INTO records ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values())
+            )
+            passage = [row["id"], "Do you like tea?\nYes.\n(yesterday: 2024-01-01)", b"", "test"]
+            raw.execute(
+                "INSERT INTO passages (record_id, position, text, vector, encoder) VALUES (?, 0, ?, ?, ?)", passage
+            )
+    open_ledger(tmp_path).close()
+
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as raw:
+        rows = raw.execute("SELECT asked, near_hash FROM records ORDER BY id").fetchall()
+    assert rows == [("Do you like tea?", near_hash("Do you like tea?\nYes.")), (None, near_hash("Yes."))]
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006"])

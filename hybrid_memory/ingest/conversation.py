@@ -8,8 +8,9 @@ no question), as external knowledge, because nobody has confirmed what a model w
 developer and tool messages are instructions or raw data of the application and are not stored, nor are
 messages without a visible character: tool calls and pictures have none.
 A turn that follows a question of the other side is indexed together with the question: "In Bergen."
-alone means nothing. (LoCoMo, 701 questions, evidence recall@10: by words 0.71 with the question and
-0.58 without, fused 0.70 and 0.63; a speaker's name before the text is worth 0.09.)
+alone means nothing. A user's answer to another question is another statement, too.
+(LoCoMo, 701 questions, evidence recall@10: by words 0.71 with the question and 0.58 without, fused 0.70 and 0.63;
+a speaker's name before the text is worth 0.09.)
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ def _contents(message: _Message, *, number: int, asked: str, chunk_tokens: int) 
         Content(
             text=piece,
             passages=(f"{asked}\n{piece}" if asked and part == 1 else piece,),
+            asked=asked if asked and user and part == 1 else None,
             source="conversation",
             trust=None if user else Trust.EXTERNAL,
             observed_at=None if message.time is None else aware_time(message.time, f"the time of message {number}"),

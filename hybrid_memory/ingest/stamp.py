@@ -30,6 +30,8 @@ class Content(Value):
     examples: tuple[Example, ...] = ()
     passages: tuple[str, ...] = ()
     """What to embed; empty means the text."""
+    asked: str | None = None
+    """The question that a turn answers."""
     source: str | None = None
     trust: Trust | None = None
     observed_at: datetime | None = None
@@ -89,6 +91,7 @@ class Stamp(Value):
             passages=tuple(
                 f"{passage}\n{spelled(dates)}" if dates else passage for passage in content.passages or (content.text,)
             ),
+            asked=content.asked,
             supersedes=self.supersedes,
             idempotency_key=key,
             metadata={**({"dates": dates} if dates else {}), **(content.metadata or {}), **self.metadata},

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from hybrid_memory.types import Draft, Example, Slot
 from hybrid_memory.wording import plain
 
-__all__ = ["content_hash", "grave_hashes", "near_hash", "same_content", "tombstone"]
+__all__ = ["content_hash", "grave_hashes", "near_hash", "said_text", "same_content", "tombstone"]
 
 _END = re.compile(r"""(?<=[\w)\]%€$£°])\.(?=\s|$)|(?<=[^\W\d_])["'”’»]*[.!…]?["'”’»]*(?=\s|$)""")
 """The end of a sentence or of a quotation. Behind a number a quote may be feet, and "!" more than a loud voice."""
@@ -60,8 +60,14 @@ def near_hash(text: str, examples: Sequence[Example] = ()) -> str:
 
 def same_content(draft: Draft) -> tuple[str, str]:
     """Return the draft's content hash and its near hash."""
-    full = content_hash(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
-    return full, near_hash(draft.text, draft.examples)
+    text = said_text(draft.text, draft.asked)
+    full = content_hash(text=text, slot=draft.slot, value=draft.value, examples=draft.examples)
+    return full, near_hash(text, draft.examples)
+
+
+def said_text(text: str, asked: str | None) -> str:
+    """Return what a text says: with the question before it, if it answers one."""
+    return text if asked is None else f"{asked}\n{text}"
 
 
 def grave_hashes(*, text: str, slot: Slot | None, value: str | None, examples: Sequence[Example]) -> set[str]:

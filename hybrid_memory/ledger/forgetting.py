@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from hybrid_memory.ledger.content import grave_hashes, tombstone
+from hybrid_memory.ledger.content import grave_hashes, said_text, tombstone
 from hybrid_memory.ledger.freshness import refresh
 from hybrid_memory.ledger.known import SALT
 from hybrid_memory.ledger.selection import in_parts
@@ -81,6 +81,7 @@ def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_r
 _EMPTY: dict[str, Any] = {
     "text": "",
     "source": "",  # a file's name, such as ann-diagnosis.pdf, may say it all
+    "asked": None,
     "slot_key": None,
     "subject": None,
     "attribute": None,
@@ -99,16 +100,19 @@ _EMPTY: dict[str, Any] = {
 }
 
 
+_SAID = ("scope_key", "text", "asked", "subject", "attribute", "value", "examples")
+
+
 def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) -> None:
     """Leave tombstones of what was said, exactly and without case and punctuation."""
     key = salt(connection)
-    said = select(*(records.c[name] for name in ("scope_key", "text", "subject", "attribute", "value", "examples")))
+    said = select(*(records.c[name] for name in _SAID))
     graves: set[tuple[str, str]] = set()
     for part in in_parts([standing.id for standing in standings]):
         for row in connection.execute(said.where(records.c.id.in_(part))):
             slot = None if row.subject is None else Slot(row.subject, row.attribute)
             examples = [Example(**example) for example in row.examples]
-            hashes = grave_hashes(text=row.text, slot=slot, value=row.value, examples=examples)
+            hashes = grave_hashes(text=said_text(row.text, row.asked), slot=slot, value=row.value, examples=examples)
             graves |= {(row.scope_key, tombstone(key, hashed)) for hashed in hashes}
     for part in in_parts({hashed for _, hashed in graves}):
         old = connection.execute(select(tombstones.c.scope_key, tombstones.c.hash).where(tombstones.c.hash.in_(part)))

@@ -17,7 +17,7 @@ from sqlalchemy import BindParameter, Column, ColumnElement, Connection, and_, b
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.clock import to_micros
-from hybrid_memory.ledger.content import grave_hashes, same_content, tombstone
+from hybrid_memory.ledger.content import grave_hashes, said_text, same_content, tombstone
 from hybrid_memory.ledger.selection import in_parts, scope_key
 from hybrid_memory.ledger.standing import Standing, read, standings
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
@@ -54,7 +54,8 @@ class Stamped:
     def grave_hashes(self) -> set[str]:
         """A forgotten text is recognised by any of them."""
         draft = self.draft
-        return grave_hashes(text=draft.text, slot=draft.slot, value=draft.value, examples=draft.examples)
+        text = said_text(draft.text, draft.asked)
+        return grave_hashes(text=text, slot=draft.slot, value=draft.value, examples=draft.examples)
 
 
 def stamped(entry: Entry) -> Stamped:

@@ -91,6 +91,7 @@ def read_record(row: Row | RowMapping) -> Record:
         content_hash=row["content_hash"],
         idempotency_key=row["idempotency_key"],
         metadata=row["metadata"],
+        asked=row["asked"],
     )
 
 

@@ -79,6 +79,7 @@ records = Table(
     Column("id", String(26), primary_key=True),
     *_scope_columns(),
     Column("text", Text, nullable=False),
+    Column("asked", Text),  # the question that a turn answers
     Column("kind", String(16), nullable=False),
     Column("source", Text, nullable=False),
     Column("trust", String(16), nullable=False),

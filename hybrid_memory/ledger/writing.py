@@ -301,6 +301,7 @@ class _Batch:
             **self._known.standings[record_id].row(),
             **scope_row(draft.scope, item.scope_key),
             "text": draft.text,
+            "asked": draft.asked,
             "source": draft.source,
             "trust": draft.trust.value,
             "observed_at": item.observed_at,

@@ -36,6 +36,8 @@ class Draft(Value):
     """Demonstrations: one for an Example, any number for a Preference."""
     passages: tuple[str, ...] = ()
     """What to embed and index; usually just the text."""
+    asked: str | None = None
+    """The question a user's turn answers: two that say "Yes." to different questions are different statements."""
     supersedes: str | None = None
     idempotency_key: str | None = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
@@ -86,6 +88,8 @@ class Record(Value):
     content_hash: str
     idempotency_key: str | None
     metadata: Mapping[str, Json]
+    asked: str | None = None
+    """The question that a user's turn answers, if it followed one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
