@@ -72,7 +72,11 @@ class Intake:
         self, x: object, *, route: Route | None, dry_run: bool, force: bool = False, **stamp: Any
     ) -> IngestReceipt:
         """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `route` overrules the policy."""
-        drafts = self._reader.read(x, **stamp)
+        return self._take(x, self._reader.read(x, **stamp), route=route, dry_run=dry_run, force=force)
+
+    def _take(
+        self, x: object, drafts: Sequence[Draft], *, route: Route | None, dry_run: bool, force: bool
+    ) -> IngestReceipt:
         entries = self._decide(drafts, route, force=force)
         if dry_run:
             decisions = [entry.decision for entry in entries]
@@ -124,22 +128,24 @@ class Intake:
         return self._reader.imported(source, form)
 
     def update(self, record_id: str, x: object, *, metadata: Mapping[str, Json] | None) -> Record:
-        """Replace a record's metadata in place, or (`x`) its content by a record that supersedes it; return that."""
+        """Replace a record's metadata in place, or (`x`) its content by a record that supersedes it; return that.
+
+        The successor has the scope, source and trust of the old one, and its slot and end unless `x` says otherwise.
+        """
         if x is None:
             return self._ledger.update(record_id, metadata=metadata)
         old = self._ledger.get(record_id)
         if old.status is Status.FORGOTTEN:
             raise NotFoundError(f"record {record_id!r} was forgotten; ingest the new content as a record of its own")
-        receipt = self.ingest(
+        drafts = self._reader.read(
             x,
-            route=None,
-            dry_run=False,
             scope=old.scope,
             source=old.source,
             trust=old.trust,
             supersedes=record_id,
             metadata=old.metadata if metadata is None else metadata,
         )
+        receipt = self._take(x, [_in_place_of(old, draft) for draft in drafts], route=None, dry_run=False, force=False)
         if receipt.record_id is None:
             raise InputError(
                 f"the new content was routed to {receipt.route.value} and not stored; pass route='retrieve'"
@@ -258,6 +264,17 @@ def _refuse_forgotten(receipts: Sequence[IngestReceipt]) -> None:
     """Raise InputError when an input says nothing but what was forgotten, so that nothing of it was stored."""
     if all(receipt.forgotten for receipt in receipts):
         raise InputError(f"nothing was stored: {receipts[0].decision.reasons[-1]}")
+
+
+def _in_place_of(old: Record, draft: Draft) -> Draft:
+    """Return a draft that corrects a record: it fills the same slot, and ends when the record would have ended."""
+    if draft.slot is None and old.slot is not None and not draft.examples:
+        draft = replace(draft, slot=old.slot, value=draft.text)
+    if old.valid_to is not None and old.superseded_by is None and old.valid_to > draft.valid_from:
+        draft = replace(draft, valid_to=old.valid_to)
+    if old.expires_at is not None and old.expires_at > draft.observed_at:
+        draft = replace(draft, expires_at=old.expires_at)
+    return draft
 
 
 def _passed_over(x: object, drafts: Sequence[Draft]) -> tuple[int, ...]:

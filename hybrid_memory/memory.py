@@ -258,6 +258,8 @@ class HybridMemory:
     def update(self, record_id: str, x: object = None, *, metadata: Mapping[str, Json] | None = None) -> Record:
         """Replace a record's metadata in place, or its content by a new record that supersedes it.
 
+        The new record fills the slot of the old one, unless it names another, and ends when that would have ended.
+
         Returns:
             The record that now holds: the same one, or its successor.
         """

@@ -266,6 +266,22 @@ def test_metadata_changes_in_place_and_content_by_succession(memory: HybridMemor
     assert memory.get(first.record_id).status is Status.SUPERSEDED
 
 
+def test_a_correction_keeps_the_slot_and_the_end(memory: HybridMemory) -> None:
+    """A sentence in place of a slot's value is its value; the next fact replaces it. What had an end still has it."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    price = memory.ingest(Fact("Pro plan", "price", "2 EUR"))
+    corrected = memory.update(str(price.record_id), "The Pro thing costs three euros, roughly.")
+    soup = memory.ingest("Soup is leek.", ttl=3600, valid_to=tomorrow)
+    ends = memory.get(str(soup.record_id)).expires_at
+    after = memory.update(str(soup.record_id), "Soup is pea.")
+
+    assert corrected.slot is not None
+    assert (corrected.slot.key, corrected.value) == ("pro plan | price", "The Pro thing costs three euros, roughly.")
+    assert (after.valid_to, after.expires_at) == (tomorrow, ends)
+    memory.ingest(Fact("Pro plan", "price", "4 EUR"))
+    assert [record.text for record in memory.list()] == ["Soup is pea.", "The price of the Pro plan is 4 EUR."]
+
+
 def test_feedback_becomes_training_material(memory: HybridMemory) -> None:
     """A correction is an example vouched for by the application, learned in the next window."""
     memory.ingest(SHIFT)
