@@ -386,6 +386,25 @@ def test_20_what_has_an_end_ends(memory: HybridMemory) -> None:
     assert not memory.ingest("The lift is out of order.").duplicate  # it may break down again
 
 
+def test_20_a_price_for_ten_days_leaves_the_ordinary_price(memory: HybridMemory) -> None:
+    """With a last day or with a lifetime; today, then, and in a search."""
+    now = datetime.now(UTC)
+    memory.ingest(Fact("Pro plan", "price", "49 EUR"), valid_from=now - timedelta(days=90))
+    offer = {"valid_from": now - timedelta(days=20), "valid_to": now - timedelta(days=10)}
+    memory.ingest(Fact("Pro plan", "price", "39 EUR"), **offer)
+    memory.ingest(Fact("Pro plan", "price", "29 EUR"), observed_at=now - timedelta(days=5), ttl=timedelta(days=1))
+
+    told = [memory.search("Pro plan price", as_of=now - timedelta(days=days)) for days in (30, 15, 7, 4.5, 1)]
+    assert [[hit.record.value for hit in hits] for hits in told] == [
+        ["49 EUR"],
+        ["39 EUR"],
+        ["49 EUR"],
+        ["29 EUR"],
+        ["49 EUR"],
+    ]
+    assert [hit.record.value for hit in memory.search("Pro plan price")] == ["49 EUR"]
+
+
 def test_21_times_survive_what_is_brought_in_later(memory: HybridMemory) -> None:
     """A conversation of 2023 is evidence of 2023, not of the day it was imported."""
     said = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -145,6 +146,39 @@ def test_a_value_announced_for_the_future_waits(ledger: SqlLedger) -> None:
     assert [record.value for record in ledger.find(scope=ANN, as_of=tomorrow)] == ["ten"]
     assert ledger.expire(tomorrow) == [nine]
     assert (ledger.get(nine).status, ledger.get(nine).superseded_by) == (Status.SUPERSEDED, ten)
+
+
+def test_a_value_with_an_end_interrupts_the_one_without(ledger: SqlLedger) -> None:
+    """A price for ten days: before and after them the ordinary one holds, and a newer ordinary one ends both."""
+    base = put(ledger, "49", 10)
+    offer = ledger.write([opening("39", 80, valid_to=day(90))])[0]
+
+    assert offer.superseded == ()
+    assert [at(ledger, number) for number in (79, 80, 89.9, 90)] == [["49"], ["39"], ["39"], ["49"]]
+    assert now(ledger) == ["49"]
+    put(ledger, "59", 85)
+    assert ledger.get(base).valid_to == day(85)
+    assert [at(ledger, number) for number in (82, 85, 95)] == [["39"], ["59"], ["59"]]
+
+
+@pytest.mark.parametrize("ends", ["valid_to", "ttl_s", "forgotten"])
+def test_the_ordinary_value_comes_back_to_what_was_remembered_of_a_search(ledger: SqlLedger, ends: str) -> None:
+    """What is read since the last look names the value that an offer gives way to."""
+    base = put(ledger, "49", 10)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    end = {"ttl_s": 1.0, "observed_at": datetime.now(UTC)} if ends == "ttl_s" else {"valid_to": soon}
+    offer = put(ledger, "39", 80, **end)
+    visible = ledger.visible(scope=ANN).tolist()
+    assert [record.id for _, record in ledger.passages(visible)] == [offer]
+    before, clock = datetime.now(UTC), ledger.clock()
+
+    if ends == "forgotten":
+        ledger.forget([offer])
+    else:
+        time.sleep(1.1)
+    *_, seen = ledger.visible_since(scope=ANN, event=clock, after=before)
+    assert [record.id for _, record in ledger.passages(seen.tolist())] == [base]
+    assert now(ledger) == ["49"]
 
 
 def test_scopes_have_slots_of_their_own(ledger: SqlLedger) -> None:
@@ -408,4 +442,35 @@ def test_as_of_gives_the_value_stated_last_before_that_time(
         before = [since for since in times if since <= number]
         expected = [str(times.index(max(before)))] if before else []
         found = ledger.find(scope=Scope(tenant_id=tenant), inside=True, as_of=day(number))
+        assert [record.value for record in found] == expected
+
+
+@PROPERTY
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.one_of(st.none(), st.integers(1, 15))),
+        min_size=1,
+        max_size=12,
+        unique_by=lambda told: told[0],
+    ),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 56), min_size=1, max_size=6),
+)
+def test_values_with_an_end_interrupt_and_do_not_supersede(
+    ledger: SqlLedger, told: list[tuple[int, int | None]], parts: int, asked: list[int]
+) -> None:
+    """The oracle: of the statements that have begun and not run out, the one that began last."""
+    scope = Scope(tenant_id=f"tenant {uuid4()}")
+    entries = [
+        opening(str(value), since, scope=scope, valid_to=None if days is None else day(since + days))
+        for value, (since, days) in enumerate(told)
+    ]
+    for start in range(0, len(entries), parts):
+        ledger.write(entries[start : start + parts])
+
+    for number in [*asked, None]:
+        moment = 1000 if number is None else number
+        holding = [one for one in told if one[0] <= moment and (one[1] is None or moment < one[0] + one[1])]
+        expected = [str(told.index(max(holding)))] if holding else []
+        found = ledger.find(scope=scope, as_of=None if number is None else day(number))
         assert [record.value for record in found] == expected

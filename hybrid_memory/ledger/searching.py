@@ -7,12 +7,12 @@ Imports: errors, types, and rows, selection, tables of the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import takewhile
 
 import numpy as np
-from sqlalchemy import Connection, Row, bindparam, func, select, union, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, select, union, update
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.rows import read_passage, read_record, read_vectors, vector_bytes
@@ -68,6 +68,7 @@ def visible_since(
     """Return the newest event, when the next record begins or ends, what changed, and what of it a query may see.
 
     A record changes by an event after `event`, or because it began or ended after `after`; times are microseconds.
+    With it change the other values of its slot, which it interrupts while it holds.
     """
     clock = int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
     begun = [seen_by(scope), records.c.status == Status.ACTIVE, records.c.valid_from.between(after, now)]
@@ -76,7 +77,12 @@ def visible_since(
         changed.append(select(records.c.id).where(records.c.status == Status.ACTIVE, end.between(after, now)))
     if clock > event:
         changed.append(select(events.c.record_id).where(events.c.id > event, events.c.record_id.is_not(None)))
-    ids = list(connection.execute(union(*changed)).scalars())
+    ids = _with_slots(connection, connection.execute(union(*changed)).scalars())
+    forgotten = and_(events.c.id > event, events.c.name == "forgotten")
+    if clock > event and connection.execute(select(events.c.id).where(forgotten).limit(1)).first() is not None:
+        # A forgotten record no longer knows its slot: any value may have been interrupted by it.
+        slotted = and_(seen_by(scope), records.c.status == Status.ACTIVE, records.c.slot_key.is_not(None))
+        ids |= set(connection.execute(select(records.c.id).where(slotted)).scalars())
     touched: list[int] = []
     seen: list[int] = []
     for part in in_parts(ids):
@@ -88,6 +94,17 @@ def visible_since(
         seen += connection.execute(shown).scalars()
     touched_ids, seen_ids = np.asarray(sorted(touched), dtype=np.int64), np.asarray(sorted(seen), dtype=np.int64)
     return clock, _next_change(connection, scope, now), touched_ids, seen_ids
+
+
+def _with_slots(connection: Connection, record_ids: Iterable[str]) -> set[str]:
+    """Add the active values of the same slots."""
+    found = set(record_ids)
+    other = records.alias("other")
+    same = and_(other.c.slot_key == records.c.slot_key, other.c.scope_key == records.c.scope_key)
+    for part in in_parts(sorted(found)):
+        beside = select(other.c.id).join_from(records, other, same).where(records.c.id.in_(part))
+        found |= set(connection.execute(beside.where(other.c.status == Status.ACTIVE)).scalars())
+    return found
 
 
 def _next_change(connection: Connection, scope: Scope, now: int) -> int | None:

@@ -65,9 +65,9 @@ def selected(
         base = records.c.status != Status.FORGOTTEN
         base = base if as_of is None else and_(base, _valid_at(records, to_micros(as_of, "as_of")))
     elif as_of is None:
-        base = and_(records.c.status == Status.ACTIVE, _valid_at(records, now_micros()))
+        base = _evidence_at(now_micros(), among=(Status.ACTIVE,))
     else:
-        base = _evidence_at(to_micros(as_of, "as_of"))
+        base = _evidence_at(to_micros(as_of, "as_of"), among=_WAS_EVIDENCE)
     return base if filters is None else and_(base, compiled(filters))
 
 
@@ -78,20 +78,24 @@ def in_parts(items: Iterable[_T]) -> Iterator[Sequence[_T]]:
         yield part
 
 
-def _evidence_at(time: int) -> ColumnElement[bool]:
-    """A value that was stated again later spans the values in between; the latest to begin was the valid one."""
+def _evidence_at(time: int, *, among: Sequence[Status]) -> ColumnElement[bool]:
+    """Return the condition that a record was valid, and that no other value interrupted it.
+
+    A value that was stated again later spans the values in between, and a value without an end spans those with one:
+    the latest to begin was the current one.
+    """
     other = records.alias("other")
     interrupted = exists().where(
         other.c.slot_key == records.c.slot_key,
         other.c.scope_key == records.c.scope_key,
-        other.c.status.in_(_WAS_EVIDENCE),
+        other.c.status.in_(among),
         or_(
             other.c.valid_from > records.c.valid_from,
             and_(other.c.valid_from == records.c.valid_from, other.c.version > records.c.version),
         ),
         _valid_at(other, time),
     )
-    return and_(records.c.status.in_(_WAS_EVIDENCE), _valid_at(records, time), ~interrupted)
+    return and_(records.c.status.in_(among), _valid_at(records, time), ~interrupted)
 
 
 def _valid_at(table: FromClause, time: int) -> ColumnElement[bool]:

@@ -5,14 +5,15 @@ Imports: standing of the ledger. Pure functions: no database here.
 
 The statement with the greatest (valid_from, version) decides; the order of arrival does not. A value that is
 stated again later counts from that later statement, so that an older one arriving in between cannot displace it.
+A value that came with an end interrupts: while it holds it is the current one, and the values before it go on after it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from typing import TypeAlias
 
 from hybrid_memory.ledger.standing import Standing, retired
 from hybrid_memory.types import Status
@@ -22,12 +23,15 @@ __all__ = ["IN_TIMELINE", "current", "displaced", "placed"]
 IN_TIMELINE = (Status.ACTIVE, Status.SUPERSEDED, Status.EXPIRED)
 """Forgotten and quarantined values neither hold a slot nor keep another from holding it."""
 
+_Moment: TypeAlias = tuple[int, int]
+"""Time in microseconds, version: of two statements for one moment the later arrival decides."""
+
 
 def placed(values: Sequence[Standing], *, now: int) -> list[Standing]:
     """Return every value of one slot with its end, its successor and its status set anew.
 
-    A value ends where the next statement of another value begins. It is superseded once that moment has come;
-    a value announced for the future leaves the present one active until then. A superseded value is never
+    A value ends where the next statement of another value without an end begins. It is superseded once that moment
+    has come; a value announced for the future leaves the present one active until then. A superseded value is never
     revived, not even when its successor is forgotten.
 
     Args:
@@ -35,23 +39,24 @@ def placed(values: Sequence[Standing], *, now: int) -> list[Standing]:
         now: microseconds since 1970 UTC.
     """
     timeline = sorted((value for value in values if value.status in IN_TIMELINE), key=_last_statement)
-    beginnings = sorted(timeline, key=_first_statement)
-    keys = [_first_statement(value) for value in beginnings]
+    lasting = [value for value in timeline if value.declared_to is None and value.expires_at is None]
+    beginnings = sorted(lasting, key=_first_statement)
     ends: dict[str, tuple[int, str]] = {}
-    for value, following in pairwise(timeline):
+    for value in timeline:
         # Either the next value's last statement ends this one, or the beginning of some later value does.
-        candidates = [(following.confirmed_from, following.id)]
-        position = bisect_right(keys, _last_statement(value))
-        if position < len(keys):
-            candidates.append((beginnings[position].valid_from, beginnings[position].id))
-        ends[value.id] = min(candidates, key=lambda end: end[0])
+        stated = _next(value, lasting, _last_statement)
+        begun = _next(value, beginnings, _first_statement)
+        candidates = [] if stated is None else [(stated.confirmed_from, stated.id)]
+        candidates += [] if begun is None else [(begun.valid_from, begun.id)]
+        if candidates:
+            ends[value.id] = min(candidates, key=lambda end: end[0])
     return [_ended(value, ends.get(value.id), now=now) if value.status in IN_TIMELINE else value for value in values]
 
 
 def current(values: Sequence[Standing], *, now: int) -> Standing | None:
     """Return the value that holds the slot now: of the active ones that have begun, the last to be stated."""
     active = [value for value in values if value.status is Status.ACTIVE]
-    begun = [value for value in active if value.valid_from <= now]
+    begun = [value for value in active if value.valid_from <= now and not _over(value, now)]
     return max(begun or active, key=_last_statement, default=None)
 
 
@@ -71,6 +76,10 @@ def displaced(target: Standing, by: Standing, *, now: int) -> tuple[Standing, St
     return gone, replace(by, confirmed_from=max(by.confirmed_from, target.confirmed_from))
 
 
+def _over(value: Standing, now: int) -> bool:
+    return any(end is not None and end <= now for end in (value.valid_to, value.expires_at))
+
+
 def _ended(value: Standing, end: tuple[int, str] | None, *, now: int) -> Standing:
     if end is None:
         free = replace(value, valid_to=value.declared_to, superseded_by=None)
@@ -84,9 +93,15 @@ def _ended(value: Standing, end: tuple[int, str] | None, *, now: int) -> Standin
     return value
 
 
-def _last_statement(value: Standing) -> tuple[int, int]:
+def _next(value: Standing, ordered: Sequence[Standing], key: Callable[[Standing], _Moment]) -> Standing | None:
+    """Return the first of those, in the order of `key`, that comes after the value's last statement."""
+    position = bisect_right(ordered, _last_statement(value), key=key)
+    return ordered[position] if position < len(ordered) else None
+
+
+def _last_statement(value: Standing) -> _Moment:
     return (value.confirmed_from, value.version)
 
 
-def _first_statement(value: Standing) -> tuple[int, int]:
+def _first_statement(value: Standing) -> _Moment:
     return (value.valid_from, value.version)
