@@ -93,7 +93,8 @@ def entry(
 
 def opening(value: str, since: float, **given: Any) -> Entry:
     """One value of SLOT, valid from a day of 2024 on."""
-    return entry(f"The harbour café opens at {value}.", slot=SLOT, value=value, valid_from=day(since), **given)
+    stated = {"slot": SLOT, "value": value, "valid_from": day(since), **given}
+    return entry(f"The harbour café opens at {value}.", **stated)
 
 
 def learn(ledger: SqlLedger, *texts: str, **given: Any) -> list[str]:

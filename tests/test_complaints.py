@@ -386,6 +386,18 @@ def test_20_what_has_an_end_ends(memory: HybridMemory) -> None:
     assert not memory.ingest("The lift is out of order.").duplicate  # it may break down again
 
 
+def test_20_an_end_can_be_moved_by_saying_so(memory: HybridMemory) -> None:
+    """The same words with another end, or with none."""
+    soon, later = (datetime.now(UTC) + timedelta(days=days) for days in (1, 9))
+    ends = []
+    for end in (soon, None, later):
+        receipt = memory.ingest("The canteen serves soup.", valid_to=end)
+        ends.append(memory.get(str(receipt.record_id)).valid_to)
+
+    assert ends == [soon, None, later]
+    assert len(memory.list()) == 1
+
+
 def test_20_a_price_for_ten_days_leaves_the_ordinary_price(memory: HybridMemory) -> None:
     """With a last day or with a lifetime; today, then, and in a search."""
     now = datetime.now(UTC)

@@ -148,6 +148,32 @@ def test_a_value_announced_for_the_future_waits(ledger: SqlLedger) -> None:
     assert (ledger.get(nine).status, ledger.get(nine).superseded_by) == (Status.SUPERSEDED, ten)
 
 
+@pytest.mark.parametrize("slot", [SLOT, None])
+def test_the_end_of_the_latest_statement_holds(ledger: SqlLedger, slot: Slot | None) -> None:
+    """Stated again it may end later, never, or sooner; an older statement and a stranger change nothing."""
+    soon, later = (datetime.now(UTC) + timedelta(days=days) for days in (1, 9))
+
+    def stated(since: float, end: datetime | None, **given: object) -> datetime | None:
+        receipt = ledger.write([opening("nine", since, valid_to=end, **{"slot": slot, **given})])[0]
+        return ledger.get(str(receipt.record_id)).valid_to
+
+    assert [stated(1, soon), stated(2, later), stated(3, None), stated(4, soon)] == [soon, later, None, soon]
+    assert [stated(2, None), stated(5, None, trust=Trust.EXTERNAL)] == [soon, soon]
+    assert stated(5, day(6)) == day(6)
+    assert now(ledger) == []
+    assert len(at(ledger, 5.5)) == 1
+
+
+def test_stating_again_does_not_take_back_a_replacement_that_was_announced(ledger: SqlLedger) -> None:
+    """The application named what follows, and when."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    three = ledger.write([entry("Pier 3.")])[0].record_id
+    four = ledger.write([entry("Pier 4.", valid_from=tomorrow, supersedes=three)])[0].record_id
+    ledger.write([entry("Pier 3.", source="sign", valid_from=day(3))])
+
+    assert (ledger.get(str(three)).valid_to, ledger.get(str(three)).superseded_by) == (tomorrow, four)
+
+
 def test_a_value_with_an_end_interrupts_the_one_without(ledger: SqlLedger) -> None:
     """A price for ten days: before and after them the ordinary one holds, and a newer ordinary one ends both."""
     base = put(ledger, "49", 10)

@@ -144,7 +144,7 @@ class _Batch:
         return step if step is not None and step.status is Status.ACTIVE else None
 
     def _join(self, known: Standing, item: Stamped) -> IngestReceipt:
-        """Let a record be stated once more: it may begin earlier, last longer, and earn its way into the weights.
+        """Let a record be stated once more: it may begin earlier, end otherwise, and earn its way into the weights.
 
         What somebody of better standing said is only confirmed by a stranger: its times stay. A record that the
         statement is to replace gives way to the one that said the same before.
@@ -362,6 +362,10 @@ def _weaker(item: Stamped, known: Standing) -> bool:
 
 def _stated_again(known: Standing, item: Stamped) -> Standing:
     ends = {known.expires_at, item.expires_at}
+    # Of two statements the later one knows the end, unless the application has replaced the record from then on.
+    by_request = known.superseded_by is not None and known.declared_to == known.valid_to
+    if item.valid_from >= known.confirmed_from and not by_request:
+        known = replace(known, declared_to=item.valid_to, valid_to=item.valid_to)
     return replace(
         known,
         valid_from=min(known.valid_from, item.valid_from),
