@@ -151,6 +151,22 @@ def test_delete_forgets_the_item_and_its_history(memory: HybridMemory) -> None:
     store.delete(NOTES, "never there")
 
 
+@pytest.mark.parametrize("first", ["statement", "item"])
+def test_an_item_and_a_statement_of_the_same_words_live_apart(memory: HybridMemory, first: str) -> None:
+    """The application's sentence stays when the item is changed or deleted, whichever came first."""
+    store, words = HybridMemoryStore(memory, fields=["text"]), "Ann drinks tea in the morning."
+    if first == "statement":
+        memory.ingest(words)
+    store.put(("notes",), "k", {"text": words})
+    receipt = memory.ingest(words)
+
+    store.put(("notes",), "k", {"text": "Ann drinks coffee."})
+    assert sorted(record.text for record in memory.list()) == ["Ann drinks coffee.", words]
+    store.delete(("notes",), "k")
+    assert [record.id for record in memory.list()] == [receipt.record_id]
+    assert memory.ingest(words).duplicate
+
+
 def test_in_a_batch_reads_come_first_and_the_last_put_counts(memory: HybridMemory) -> None:
     """As LangGraph's own store does it."""
     store = HybridMemoryStore(memory)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from hybrid_memory.types import Draft, Example, Slot
 from hybrid_memory.wording import plain
 
-__all__ = ["content_hash", "grave_hashes", "near_hash", "said_text", "same_content", "tombstone"]
+__all__ = ["both_hashes", "content_hash", "grave_hashes", "near_hash", "said_text", "same_content", "tombstone"]
 
 _END = re.compile(r"""(?<=[\w)\]%€$£°])\.(?=\s|$)|(?<=[^\W\d_])["'”’»]*[.!…]?["'”’»]*(?=\s|$)""")
 """The end of a sentence or of a quotation. Behind a number a quote may be feet, and "!" more than a loud voice."""
@@ -59,10 +59,20 @@ def near_hash(text: str, examples: Sequence[Example] = ()) -> str:
 
 
 def same_content(draft: Draft) -> tuple[str, str]:
-    """Return the draft's content hash and its near hash."""
+    """Return the draft's content hash and its near hash, see `both_hashes`."""
     text = said_text(draft.text, draft.asked)
-    full = content_hash(text=text, slot=draft.slot, value=draft.value, examples=draft.examples)
-    return full, near_hash(text, draft.examples)
+    return both_hashes(text=text, slot=draft.slot, value=draft.value, examples=draft.examples)
+
+
+def both_hashes(*, text: str, slot: Slot | None, value: str | None, examples: Sequence[Example]) -> tuple[str, str]:
+    """Return the content hash and the near hash of what is said.
+
+    Words that do not bear the value of their slot, such as an item under a key of a store, say nothing of it: they are
+    never nearly the same as a statement without that slot.
+    """
+    full = content_hash(text=text, slot=slot, value=value, examples=examples)
+    stated = value is None or _folded(value).casefold() in _folded(text).casefold()
+    return full, near_hash(text, examples) if stated else full
 
 
 def said_text(text: str, asked: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from hybrid_memory.ledger.content import content_hash, near_hash, said_text
+from hybrid_memory.ledger.content import both_hashes, said_text
 from hybrid_memory.types import Example, Slot
 
 revision = "0007"
@@ -51,12 +51,13 @@ def _change(row: sa.Row[Any]) -> dict[str, str | None]:
     examples = [Example(**example) for example in row.examples]
     asked = _asked(row)
     text = said_text(row.text, asked)
+    content, near = both_hashes(text=text, slot=slot, value=row.value, examples=examples)
     return {
         "row_id": row.id,
         "question": asked,
         "slot": None if slot is None else slot.key,
-        "content": content_hash(text=text, slot=slot, value=row.value, examples=examples),
-        "near": near_hash(text, examples),
+        "content": content,
+        "near": near,
     }
 
 
