@@ -126,14 +126,15 @@ def test_ids_increase_strictly(ledger: SqlLedger) -> None:
 
 
 def test_an_idempotency_key_gives_the_old_receipt(ledger: SqlLedger) -> None:
-    """A call repeated after a lost reply changes nothing, even with other text and in the same batch."""
+    """A call repeated after a lost reply changes nothing; with other text, which the receipt says, neither."""
     old = ledger.write([opening("nine", 1)])[0].record_id
     first = ledger.write([opening("ten", 2, idempotency_key="k")])[0]
     again, twin = ledger.write([entry("x", idempotency_key="k"), entry("y", idempotency_key="k")])
     elsewhere = ledger.write([entry("x", idempotency_key="k", scope=BEN)])[0]
 
     assert (again.record_id, again.duplicate, again.superseded) == (first.record_id, True, (old,))
-    assert twin.record_id == first.record_id
+    assert (twin.record_id, twin.differs) == (first.record_id, True)
+    assert not ledger.write([opening("ten", 2, idempotency_key="k")])[0].differs
     assert not elsewhere.duplicate
     one, two = ledger.write([entry("a", idempotency_key="j"), entry("b", idempotency_key="j")])
     assert (one.record_id, two.duplicate) == (two.record_id, True)

@@ -62,7 +62,7 @@ class _Batch:
         key = (item.scope_key, item.draft.idempotency_key or "")
         decision = item.entry.decision
         if key[1] and key in self._known.by_key:
-            return self._repeated(self._known.by_key[key])
+            return self._repeated(self._known.by_key[key], item)
         if decision.route is Route.DROP:
             self._events.append(
                 event_row("dropped", None, now=self._now, reasons=decision.reasons, policy=decision.policy)
@@ -83,9 +83,11 @@ class _Batch:
 
     # ------------------------------------------------------------ what is known already
 
-    def _repeated(self, record_id: str) -> IngestReceipt:
+    def _repeated(self, record_id: str, item: Stamped) -> IngestReceipt:
         receipt = self._receipt(record_id, superseded=self._known.replaced[record_id])
-        return replace(receipt, duplicate=True)
+        known = self._known.standings[record_id]
+        same = known.content_hash == item.content_hash or known.near_hash == item.near_hash
+        return replace(receipt, duplicate=True, differs=not same)
 
     def _receipt(
         self, record_id: str, *, superseded: Sequence[str] = (), decision: Decision | None = None

@@ -26,6 +26,8 @@ class IngestReceipt(Value):
     """True when the same text (or idempotency key) was already there; record_id is the old one."""
     forgotten: bool = False
     """True when it was left out because it says what was forgotten; the decision's last reason says when."""
+    differs: bool = False
+    """True when a duplicate by its idempotency key says something else: nothing of that was stored."""
     superseded: tuple[str, ...] = ()
     """Ids of the records this one replaced."""
     superseded_by: str | None = None
