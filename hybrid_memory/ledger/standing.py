@@ -17,7 +17,7 @@ from hybrid_memory.ledger.bulk import insert_rows
 from hybrid_memory.ledger.freshness import mark_dirty, refresh
 from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.tables import events, queue, records
-from hybrid_memory.types import Json, Learning, Route, Status
+from hybrid_memory.types import Json, Learning, Route, Status, Trust
 
 __all__ = ["Change", "Standing", "add_events", "event_row", "follow", "load", "read", "retired", "save", "standings"]
 
@@ -40,6 +40,8 @@ class Standing:
     """The end it came with. `valid_to` is the earlier of this and the beginning of its successor."""
     valid_to: int | None
     expires_at: int | None
+    trust: Trust
+    """Of the best of those who said it in these words."""
     status: Status
     superseded_by: str | None
     route: Route
@@ -77,8 +79,8 @@ def load(connection: Connection, condition: ColumnElement[bool]) -> list[Standin
 
 
 def _read(row: RowMapping) -> Standing:
-    words = {"status": Status(row["status"]), "route": Route(row["route"]), "learning": Learning(row["learning"])}
-    return Standing(**{**row, **words})
+    kinds = {"trust": Trust, "status": Status, "route": Route, "learning": Learning}
+    return Standing(**{**row, **{name: kind(row[name]) for name, kind in kinds.items()}})
 
 
 def retired(standing: Standing, status: Status, *, by: str | None = None) -> Standing:

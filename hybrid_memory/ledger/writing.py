@@ -152,6 +152,8 @@ class _Batch:
         statement is to replace gives way to the one that said the same before.
         """
         joined = known if _weaker(item, known) else _stated_again(known, item)
+        if known.near_hash == item.near_hash:  # who gives a slot the same value in other words vouches for no more
+            joined = replace(joined, trust=min(known.trust, item.draft.trust, key=_RANK.index))
         if item.entry.decision.route is Route.LEARN and known.route is Route.RETRIEVE and known.status is Status.ACTIVE:
             joined = _promoted(joined, item.entry)
         joined, superseded = self._replacing(self._wrong(item, joined), joined)
@@ -253,6 +255,7 @@ class _Batch:
             declared_to=item.valid_to,
             valid_to=item.valid_to,
             expires_at=item.expires_at,
+            trust=item.draft.trust,
             status=Status.QUARANTINED if decision.route is Route.QUARANTINE else Status.ACTIVE,
             superseded_by=None,
             route=decision.route,
@@ -305,7 +308,6 @@ class _Batch:
             "text": draft.text,
             "asked": draft.asked,
             "source": draft.source,
-            "trust": draft.trust.value,
             "observed_at": item.observed_at,
             "recorded_at": self._now,
             "subject": None if draft.slot is None else draft.slot.subject,
@@ -352,6 +354,10 @@ def _nearest(candidates: Sequence[Standing], valid_from: int) -> Standing:
     )
 
 
+_RANK = (Trust.OPERATOR, Trust.USER, Trust.EXTERNAL)
+"""Best first."""
+
+
 def _vouched(item: Stamped) -> bool:
     """Tell whether a user or the operator said it, and not a stranger."""
     return item.draft.trust is not Trust.EXTERNAL
@@ -359,7 +365,7 @@ def _vouched(item: Stamped) -> bool:
 
 def _weaker(item: Stamped, known: Standing) -> bool:
     """Tell whether nobody vouches for a statement while somebody did for the record."""
-    return item.draft.trust is Trust.EXTERNAL and known.decision["trust"] != Trust.EXTERNAL
+    return item.draft.trust is Trust.EXTERNAL and known.trust is not Trust.EXTERNAL
 
 
 def _stated_again(known: Standing, item: Stamped) -> Standing:
