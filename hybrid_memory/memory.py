@@ -241,7 +241,7 @@ class HybridMemory:
 
         Args:
             source: a `.json` or `.jsonl` file, or the objects themselves.
-            form: "mem0", "langgraph", "llama_index" or "jsonl" (our own lines, each with its scope and time).
+            form: "mem0", "langgraph", "llama_index" or "jsonl" (our own lines or records, each with its own stamp).
             batch_size: rows embedded and written together.
             progress: told after each batch.
             stamp: the keyword arguments of `ingest`, for all rows; a row never leaves the scope given here.

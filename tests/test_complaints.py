@@ -247,7 +247,7 @@ def test_11_facts_of_ones_own_go_in_word_for_word(memory: HybridMemory) -> None:
 # ---------------------------------------------------------------- scopes
 
 
-def test_12_no_call_reaches_into_another_tenant(memory: HybridMemory) -> None:
+def test_12_no_call_reaches_into_another_tenant(memory: HybridMemory, tmp_path: Path) -> None:
     """Neither metadata nor any filter moves a record or widens a scope."""
     receipt = memory.ingest("The safe opens at noon.", tenant_id="acme", user_id="ann", metadata={})
     memory.update(str(receipt.record_id), metadata={"user_id": "ben", "tenant_id": "birch"})
@@ -261,6 +261,13 @@ def test_12_no_call_reaches_into_another_tenant(memory: HybridMemory) -> None:
     with pytest.raises(FilterError, match="give it once"):
         memory.search("safe", user_id="ben", filters={"user_id": "ann"})
     assert len(memory.search("safe", tenant_id="acme", user_id="ann")) == 1
+
+    moved = [record.to_json() for record in memory.list(tenant_id="acme", user_id="ann")]
+    chats = {"store": {"ann": [{"role": "user", "content": "My safe is green."}]}}
+    with open_without_model(tmp_path / "moved") as other:
+        assert other.import_from(moved, "jsonl").failures == other.import_from(chats, "llama_index").failures == ()
+        assert (other.search("safe"), len(other.list(run_id="ann"))) == ([], 1)
+        assert len(other.search("safe", tenant_id="acme", user_id="ann")) == 1
 
 
 def test_13_what_is_written_in_a_scope_is_read_in_it(memory: HybridMemory) -> None:

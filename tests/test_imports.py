@@ -15,7 +15,7 @@ from test_complaints import open_without_model
 
 from hybrid_memory import HybridMemory
 from hybrid_memory.errors import InputError
-from hybrid_memory.types import Record, Route, Scope, Trust
+from hybrid_memory.types import Example, Fact, Preference, Record, Route, Scope, Trust
 
 MEM0 = {
     "results": [
@@ -143,12 +143,28 @@ def test_chat_messages_of_llama_index_become_turns(memory: HybridMemory, tmp_pat
     file = tmp_path / "chat_store.json"
     file.write_text(json.dumps(store, default=str), encoding="utf-8")
     memory.import_from(file, "llama_index", route="retrieve")
-    again = memory.import_from(said, "llama_index", route="retrieve")
+    again = memory.import_from(said, "llama_index", route="retrieve", run_id="ann")
 
     moved, welcome = stored(memory)
     assert (moved.text, moved.observed_at) == ("I moved here yesterday.", datetime(2025, 5, 5, 10, tzinfo=UTC))
+    assert moved.scope == Scope(run_id="ann")
     assert moved.metadata["dates"] == {"yesterday": "2025-05-04"}
     assert (moved.trust, welcome.trust, again.duplicates) == (Trust.USER, Trust.EXTERNAL, 2)
+
+
+def test_each_chat_of_a_store_stays_by_itself(memory: HybridMemory) -> None:
+    """Its key becomes the run; a user given to the call is added, another run is a contradiction."""
+    store = {"store": {key: [{"role": "user", "content": f"I am {key}."}] for key in ("ann", "ben")}}
+    memory.import_from(store, "llama_index", route="retrieve", tenant_id="acme")
+    other = memory.import_from(store, "llama_index", route="retrieve", run_id="ben")
+
+    assert [(record.text, record.scope) for record in stored(memory)] == [
+        ("I am ann.", Scope(tenant_id="acme", run_id="ann")),
+        ("I am ben.", Scope(tenant_id="acme", run_id="ben")),
+        ("I am ben.", Scope(run_id="ben")),
+    ]
+    assert memory.search("I am", tenant_id="acme") == []
+    assert "it belongs to run_id 'ann', the call to 'ben'" in other.failures[0][1]
 
 
 def test_chat_messages_of_llama_index_can_be_ingested_as_they_are(memory: HybridMemory) -> None:
@@ -179,6 +195,81 @@ def test_our_own_lines_carry_scope_and_time(memory: HybridMemory, tmp_path: Path
     assert (hours.scope.tenant_id, hours.value) == ("acme", "9-17")
     assert (turn.observed_at, turn.trust) == (datetime(2025, 2, 1, tzinfo=UTC), Trust.USER)
     assert "all.jsonl 4: the line has the keys nothing" in done.failures[0][1]
+
+
+def test_a_line_keeps_its_times_its_source_and_who_vouches(memory: HybridMemory) -> None:
+    """What the call says wins over what the line says."""
+    line = {
+        "text": "The pier opens at nine.",
+        "observed_at": "2024-03-01T00:00:00Z",
+        "valid_from": "2024-01-01T00:00:00Z",
+        "valid_to": "2025-01-01T00:00:00Z",
+        "ttl": 3600,
+        "source": "wiki",
+        "trust": "operator",
+    }
+    memory.import_from([line, {**line, "text": "It closes at ten."}], "jsonl", route="retrieve")
+    memory.import_from([{**line, "text": "It has a bar."}], "jsonl", route="retrieve", trust="external")
+
+    pier, _, bar = stored(memory)
+    assert (pier.valid_from, pier.valid_to) == (datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+    assert pier.expires_at == datetime(2024, 3, 1, 1, tzinfo=UTC)
+    assert (pier.source, pier.trust) == ("wiki", Trust.OPERATOR)
+    assert (bar.source, bar.trust) == ("wiki", Trust.EXTERNAL)
+
+
+def test_records_come_back_as_they_were_in_their_own_scopes(tmp_path: Path) -> None:
+    """As `to_json()` gives them; an old price stays old, and one user's rule does not become everybody's."""
+    begins = [datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)]
+    with open_without_model(tmp_path / "one") as memory:
+        for price, begin in zip(("21", "24"), begins, strict=True):
+            memory.ingest(Fact("day ticket", "price", price, f"It is {price} now."), valid_from=begin)
+        memory.ingest(Preference("Be brief.", (Example("Hi?", "Hi."),)), user_id="ann", trust="operator")
+        memory.ingest(Example("Wet parcel", "desk K4"), tenant_id="acme", metadata={"desk": 4}, source="tickets")
+        was = stored(memory)
+    with open_without_model(tmp_path / "two") as memory:
+        done = memory.import_from([record.to_json() for record in was], "jsonl")
+        now = stored(memory)
+        hits = [hit.text for hit in memory.search("day ticket")]
+
+    names = ("text", "kind", "scope", "source", "trust", "observed_at", "valid_from", "valid_to", "slot", "value")
+    names = (*names, "version", "status", "examples", "content_hash", "metadata")
+    assert [[record[name] for name in names] for record in now] == [[record[name] for name in names] for record in was]
+    assert (done.failures, hits) == ((), ["It is 24 now."])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"text": "A", "user": "ann"}, "nothing reads user of a line; put it under 'metadata'. Keys are text, "),
+        ({"text": "A", "user_id": "a", "scope": {"user_id": "b"}}, "names two scopes, 'user_id=a' and 'user_id=b'"),
+        ({"text": "A", "scope": "ann"}, "scope must be an object with tenant_id, user_id"),
+        ({"text": "A", "scope": {"user": "ann"}}, "scope must be an object with tenant_id, user_id"),
+        ({"text": "A", "valid_to": "2025-01-01"}, "valid_to 2025-01-01T00:00:00 has no time zone"),
+        ({"text": "A", "ttl": "soon"}, "ttl must be a positive number of seconds"),
+        ({"text": "A", "trust": "king"}, "trust must be one of operator"),
+        ({"text": "A", "source": 7}, "source must be non-empty text, got 7"),
+    ],
+)
+def test_what_a_line_says_that_cannot_be_kept_is_refused(
+    memory: HybridMemory, line: dict[str, Any], message: str
+) -> None:
+    """It is told with its place, and the other lines come in."""
+    done = memory.import_from([line, {"text": "The pier opens at nine."}], "jsonl", route="retrieve")
+
+    assert [record.text for record in stored(memory)] == ["The pier opens at nine."]
+    assert [place for place, _ in done.failures] == [0]
+    assert message in done.failures[0][1]
+
+
+def test_a_file_whose_lines_name_scopes_is_not_ingested_as_everybodys(memory: HybridMemory, tmp_path: Path) -> None:
+    """`ingest` knows one scope, the call's; the message names the verb that knows more."""
+    file = tmp_path / "all.jsonl"
+    file.write_text('{"text": "The pier opens at nine."}\n{"text": "I row.", "user_id": "ann"}', encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"all.jsonl line 2 names user_id, .*import_from\(path, 'jsonl'\)"):
+        memory.ingest(file)
+    assert stored(memory) == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from hybrid_memory.errors import InputError, MissingExtraError
-from hybrid_memory.types import Example, Fact, Json, Preference
+from hybrid_memory.types import Example, Fact, Json, Preference, Scope
 
 __all__ = ["SUFFIXES", "Piece", "held_in", "read_path"]
 
@@ -102,6 +102,11 @@ def _lines(text: str, document: str) -> Iterator[Piece]:
             raise InputError(f"{where} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{where} is {row!r}; a line is an object: {LINE_FORMS}")
+        if named := [key for key in ("scope", *Scope().keys()) if row.get(key) is not None]:
+            raise InputError(
+                f"{where} names {', '.join(named)}, but a file is ingested into the scope of the call; "
+                "import_from(path, 'jsonl') keeps each line's own"
+            )
         metadata = row.get("metadata", {})
         if not isinstance(metadata, dict):
             raise InputError(f"{where}: metadata must be an object, got {metadata!r}")

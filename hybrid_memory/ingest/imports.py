@@ -4,14 +4,14 @@ Flow:    file or objects -> [rows_of] -> ingest_many -> [read_row] -> reader -> 
 Imports: errors, types, and the modules beside it.
 
 Forms: "mem0" (`get_all()`, or the platform's export), "langgraph" (store items), "llama_index" (chat messages, a
-persisted SimpleChatStore), "jsonl" (our own lines, with scope and time on each). A row keeps the time at which it was
-written last; a time without a zone is refused, with its place, like everywhere else.
+persisted SimpleChatStore), "jsonl" (our own lines, with a stamp on each, and records as `to_json()` gives them). A row
+keeps the time at which it was written last; a time without a zone is refused, with its place, like everywhere else.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -19,8 +19,8 @@ from typing import Any
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.files import held_in
-from hybrid_memory.ingest.stamp import aware_time
-from hybrid_memory.types import Json, Scope, Trust
+from hybrid_memory.ingest.stamp import as_lifetime, as_time, as_trust, aware_time
+from hybrid_memory.types import Json, Kind, Record, Scope, Trust
 
 __all__ = ["FORMS", "Brought", "Row", "read_row", "rows_of"]
 
@@ -29,6 +29,10 @@ TIMES = ("updated_at", "observed_at", "created_at", "timestamp")
 """When a row was written last, the first that it has."""
 TEXTS = ("memory", "content", "text", "data", "value", "fact")
 """Under which key a LangGraph value keeps its text, if it keeps one."""
+SAYS = ("text", "messages", "rule", "examples", "prompt", "response", "subject", "attribute", "value")
+STAMP = ("scope", "source", "trust", "valid_from", "valid_to", "expires_at", "ttl", "metadata")
+LINE = (*SAYS, *SCOPES, *TIMES, *STAMP)
+"""All keys that one of our own lines may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +51,13 @@ class Brought:
     held: object
     """Text, Example, Preference, Fact, or a list of messages."""
     scope: Scope | None = None
+    source: str | None = None
     observed_at: datetime | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
     expires_at: datetime | None = None
+    ttl_s: float | None = None
+    """Lifetime after observed_at, in place of expires_at."""
     trust: Trust | None = Trust.EXTERNAL
     """Nobody vouches for what another memory extracted, unless the caller does; turns keep who said them."""
     metadata: Mapping[str, Json] = field(default_factory=dict)
@@ -68,7 +77,7 @@ def rows_of(source: object, form: str) -> list[Row]:
         raise InputError(f"unknown form {form!r} to import from; known are {', '.join(_READERS)}")
     name, content = (Path(source).name, _loaded(Path(source))) if isinstance(source, str | Path) else ("row", source)
     if form == "llama_index":
-        return [Row(form=form, raw=raw, where=f"{name} {key}") for key, raw in _conversations(content)]
+        return [Row(form=form, raw=raw, where=f"{name} {raw.key or 'conversation'}") for raw in _conversations(content)]
     if isinstance(content, Mapping):
         content = next((content[key] for key in ("results", "memories", "items") if key in content), None)
     if isinstance(content, str | bytes) or not isinstance(content, Iterable):
@@ -144,26 +153,72 @@ def _told(value: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _conversations(content: Any) -> Iterable[tuple[str, Any]]:
-    """Yield each conversation with its name: of a persisted chat store, or a single list of messages."""
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """One conversation, with the key under which its chat store kept it; None when there was no store."""
+
+    key: str | None
+    messages: list[Any]
+
+
+def _conversations(content: Any) -> Iterator[_Conversation]:
+    """Yield the conversations of a persisted chat store, or a single list of messages."""
     if isinstance(content, Mapping) and isinstance(content.get("store"), Mapping):
-        yield from content["store"].items()
+        for key, messages in content["store"].items():
+            yield _Conversation(str(key), list(messages))
     elif isinstance(content, Iterable) and not isinstance(content, str | bytes | Mapping):
-        yield "conversation", list(content)
+        yield _Conversation(None, list(content))
     else:
         raise InputError("to import from llama_index, give a list of ChatMessage or a persisted SimpleChatStore")
 
 
-def _llama_index(raw: Any) -> Brought:
-    return Brought(held=list(raw), trust=None, metadata={"imported_from": "llama_index"})
+def _llama_index(raw: _Conversation) -> Brought:
+    # The key keeps one user's conversation apart from another's; which of the two it names, nobody can tell.
+    scope = None if raw.key is None else Scope(run_id=raw.key)
+    return Brought(held=raw.messages, scope=scope, trust=None, metadata={"imported_from": "llama_index"})
 
 
 def _jsonl(raw: Any) -> Brought:
     if not isinstance(raw, Mapping):
         raise InputError(f"a line is an object, got {raw!r}")
-    held = held_in(raw, "the line")
-    trust = None if isinstance(held, list) else Trust.EXTERNAL
-    return Brought(held=held, scope=_scope(raw), observed_at=_time(raw), trust=trust, metadata=_metadata(raw))
+    line = _line_of_record(raw) if "content_hash" in raw else raw
+    held = held_in(line, "the line")
+    if unknown := [key for key in line if key not in LINE]:
+        raise InputError(
+            f"nothing reads {', '.join(unknown)} of a line; put it under 'metadata'. Keys are {', '.join(LINE)}"
+        )
+    trust = as_trust(line.get("trust"))
+    return Brought(
+        held=held,
+        scope=_own_scope(line),
+        source=_source(line.get("source")),
+        observed_at=_time(line),
+        valid_from=_moment(line, "valid_from"),
+        valid_to=_moment(line, "valid_to"),
+        expires_at=_moment(line, "expires_at"),
+        ttl_s=as_lifetime(line.get("ttl")),
+        trust=Trust.EXTERNAL if trust is None and not isinstance(held, list) else trust,
+        metadata=_metadata(line),
+    )
+
+
+def _line_of_record(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record, as `Record.to_json()` gives it, as the line that says the same.
+
+    What the ledger and the policy have decided about it is left out: here they decide anew.
+    """
+    fields = Record.__dataclass_fields__
+    line = {key: value for key, value in record.items() if key in STAMP or key == "observed_at" or key not in fields}
+    text, slot, examples = record.get("text"), record.get("slot"), record.get("examples")
+    if isinstance(slot, Mapping):
+        return {**line, **slot, "value": record.get("value"), "text": text}
+    match record.get("kind"), examples:
+        case Kind.EXAMPLE, [Mapping() as example]:
+            return {**line, **example}
+        case Kind.PREFERENCE, _:
+            return {**line, "rule": text, "examples": examples or []}
+        case _:
+            return {**line, "text": text}
 
 
 _READERS: dict[str, Callable[[Any], Brought]] = {
@@ -183,9 +238,30 @@ def _scope(raw: Mapping[str, Any]) -> Scope:
     return Scope(**{name: str(value) for name, value in given.items()})
 
 
+def _own_scope(line: Mapping[str, Any]) -> Scope:
+    """Return the scope of one of our own lines: its keys stand at the top, or under "scope" as in a record."""
+    nested = line.get("scope") or {}
+    if not isinstance(nested, Mapping) or not set(nested) <= set(SCOPES):
+        raise InputError(f"scope must be an object with {', '.join(SCOPES)}, got {nested!r}")
+    top, inner = _scope(line), _scope(nested)
+    if not (top.covers(inner) or inner.covers(top)):
+        raise InputError(f"the line names two scopes, {top.name!r} and {inner.name!r}; give one")
+    return inner if top.covers(inner) else top
+
+
 def _time(raw: Mapping[str, Any]) -> datetime | None:
     name = next((name for name in TIMES if raw.get(name) is not None), None)
     return None if name is None else aware_time(raw[name], name)
+
+
+def _moment(raw: Mapping[str, Any], name: str) -> datetime | None:
+    return None if raw.get(name) is None else as_time(raw[name], name)
+
+
+def _source(source: object) -> str | None:
+    if source is not None and (not isinstance(source, str) or not source.strip()):
+        raise InputError(f"source must be non-empty text, got {source!r}")
+    return source
 
 
 def _end_of(day: object) -> datetime | None:

@@ -186,8 +186,12 @@ class Reader:
             dataclasses.replace(
                 content,
                 scope=brought.scope,
+                source=brought.source or content.source,
                 observed_at=content.observed_at or brought.observed_at,
+                valid_from=brought.valid_from,
+                valid_to=brought.valid_to,
                 expires_at=brought.expires_at,
+                ttl_s=brought.ttl_s,
                 trust=content.trust if brought.trust is None else brought.trust,
                 metadata={**(content.metadata or {}), **_plain_metadata(brought.metadata)},
                 live=False,

@@ -16,7 +16,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.dates import resolve, spelled
 from hybrid_memory.types import Draft, Example, Json, Kind, Scope, Slot, Trust, Value
 
-__all__ = ["Content", "Stamp", "as_time", "aware_time", "make_stamp"]
+__all__ = ["Content", "Stamp", "as_lifetime", "as_time", "as_trust", "aware_time", "make_stamp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,10 @@ class Content(Value):
     """Added to the stamp's; the stamp's own keys win."""
     scope: Scope | None = None
     """Whose it says it is; never outside the scope of the call."""
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
     expires_at: datetime | None = None
+    ttl_s: float | None = None
     live: bool = True
     """Said now, unless a time is given; False for files, which may be of any age."""
 
@@ -69,12 +72,14 @@ class Stamp(Value):
         told = self.observed_at or content.observed_at or (self.now if content.live else None)
         dates = resolve(content.text, told) if told is not None and content.kind is None else {}
         observed = (told or self.now).astimezone(UTC)
-        begins = self.valid_from or observed
-        if self.valid_to is not None and self.valid_to <= begins:
+        begins = self.valid_from or content.valid_from or observed
+        ends = self.valid_to or content.valid_to
+        if ends is not None and ends <= begins:
             raise InputError(
-                f"valid_to {self.valid_to.isoformat()} is not after valid_from {begins.isoformat()}; "
+                f"valid_to {ends.isoformat()} is not after valid_from {begins.isoformat()}; "
                 "give a later valid_to, or an earlier valid_from (it defaults to observed_at)"
             )
+        ttl_s = self.ttl_s or content.ttl_s
         return Draft(
             text=content.text,
             kind=content.kind,
@@ -83,8 +88,8 @@ class Stamp(Value):
             trust=self.trust or content.trust or Trust.USER,
             observed_at=observed,
             valid_from=begins,
-            valid_to=self.valid_to,
-            expires_at=content.expires_at if self.ttl_s is None else observed + timedelta(seconds=self.ttl_s),
+            valid_to=ends,
+            expires_at=content.expires_at if ttl_s is None else observed + timedelta(seconds=ttl_s),
             slot=content.slot,
             value=content.value,
             examples=content.examples,
@@ -126,12 +131,12 @@ def make_stamp(
     return Stamp(
         scope=scope,
         source=source,
-        trust=_trust(trust),
+        trust=as_trust(trust),
         observed_at=None if observed_at is None else aware_time(observed_at, "observed_at"),
         now=datetime.now(UTC),
         valid_from=None if valid_from is None else as_time(valid_from, "valid_from"),
         valid_to=None if valid_to is None else as_time(valid_to, "valid_to"),
-        ttl_s=_lifetime(ttl_s),
+        ttl_s=as_lifetime(ttl_s),
         supersedes=supersedes,
         idempotency_key=idempotency_key,
         metadata=_metadata(metadata),
@@ -168,14 +173,16 @@ def aware_time(value: object, name: str) -> datetime:
     return value
 
 
-def _trust(trust: Trust | str | None) -> Trust | None:
+def as_trust(trust: Trust | str | None) -> Trust | None:
+    """Return the word, None for None; InputError lists the words there are."""
     try:
         return None if trust is None else Trust(trust)
     except ValueError as error:
         raise InputError(f"trust must be one of {', '.join(Trust)}, got {trust!r}") from error
 
 
-def _lifetime(ttl_s: float | None) -> float | None:
+def as_lifetime(ttl_s: float | None) -> float | None:
+    """Return a lifetime in seconds, None for none; InputError when it is no number above 0."""
     if ttl_s is None:
         return None
     if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not 0 < ttl_s < math.inf:
