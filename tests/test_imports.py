@@ -194,7 +194,35 @@ def test_our_own_lines_carry_scope_and_time(memory: HybridMemory, tmp_path: Path
     assert (pier.scope.user_id, pier.observed_at.year, pier.metadata["a"]) == ("ann", 2025, 1)
     assert (hours.scope.tenant_id, hours.value) == ("acme", "9-17")
     assert (turn.observed_at, turn.trust) == (datetime(2025, 2, 1, tzinfo=UTC), Trust.USER)
-    assert "all.jsonl 4: the line has the keys nothing" in done.failures[0][1]
+    assert "all.jsonl line 4: the line has the keys nothing" in done.failures[0][1]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "mem0"])
+def test_a_broken_line_is_reported_by_its_number_and_the_others_come_in(
+    memory: HybridMemory, tmp_path: Path, form: str
+) -> None:
+    """Blank lines count in the number that an editor shows, not among the rows."""
+    file = tmp_path / "all.jsonl"
+    file.write_text(
+        '{"text": "The pier opens at nine."}\n\n{"text": \n{"text": "It closes at ten."}\n', encoding="utf-8"
+    )
+    done = memory.import_from(file, form, route="retrieve")
+
+    assert [record.text for record in stored(memory)] == ["The pier opens at nine.", "It closes at ten."]
+    ((place, message),) = done.failures
+    assert (place, message.startswith("all.jsonl line 3: it is not JSON: Expecting value")) == (1, True), message
+
+
+def test_a_broken_line_of_a_conversation_is_named_and_nothing_of_it_is_stored(
+    memory: HybridMemory, tmp_path: Path
+) -> None:
+    """A conversation is one input, so it comes in whole or not at all."""
+    file = tmp_path / "chat.jsonl"
+    file.write_text('{"role": "user", "content": "I row."}\n{"role"\n', encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"chat\.jsonl line 2 is not JSON"):
+        memory.import_from(file, "llama_index")
+    assert stored(memory) == []
 
 
 def test_a_line_keeps_its_times_its_source_and_who_vouches(memory: HybridMemory) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ def test_the_same_again_adds_nothing(client: Memory) -> None:
 
 
 def test_expired_memories_are_shown_on_request(client: Memory) -> None:
-    """From the day on that was given."""
+    """After the day that was given; today is not over yet."""
     client.memory.ingest(TEA, user_id="ann", observed_at=None)
     client.add(DOG, user_id="ann", infer=False, expiration_date="2999-01-01")
 
@@ -162,6 +163,22 @@ def test_expired_memories_are_shown_on_request(client: Memory) -> None:
     assert len(client.get_all(user_id="ann", show_expired=True)["results"]) == 2
     with pytest.raises(InputError, match="expiration_date must be YYYY-MM-DD"):
         client.add(TEA, user_id="ann", expiration_date="soon")
+
+
+def test_the_day_of_expiry_counts_in_full_however_a_memory_came_in(client: Memory) -> None:
+    """Added or imported: both end with the same midnight, both show that day, and `purge` takes both."""
+    client.add(DOG, user_id="ann", infer=False, expiration_date="2999-05-31")
+    row = {"memory": TEA, "user_id": "ann", "expiration_date": "2999-05-31"}
+    client.memory.import_from([row], "mem0", route="retrieve")
+
+    assert [item["expiration_date"] for item in client.get_all(user_id="ann")["results"]] == ["2999-05-31"] * 2
+    ends = [record.expires_at for record in client.memory.list(user_id="ann")]
+    assert ends == [datetime(2999, 6, 1, tzinfo=UTC)] * 2
+
+    today = datetime.now(UTC).date()
+    assert client.add("The lift is broken.", user_id="ann", infer=False, expiration_date=str(today))["results"]
+    with pytest.raises(InputError, match=r"expiration_date 2020-01-01 is over; give today or a later day"):
+        client.add("The bell is broken.", user_id="ann", expiration_date="2020-01-01")
 
 
 def test_an_unknown_id_is_none_or_an_error(client: Memory) -> None:

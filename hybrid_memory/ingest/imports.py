@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from hybrid_memory.ingest.files import held_in
 from hybrid_memory.ingest.stamp import as_lifetime, as_time, as_trust, aware_time
 from hybrid_memory.types import Json, Kind, Record, Scope, Trust
 
-__all__ = ["FORMS", "Brought", "Row", "read_row", "rows_of"]
+__all__ = ["FORMS", "Brought", "Row", "end_of_day", "read_row", "rows_of"]
 
 SCOPES = ("tenant_id", "user_id", "agent_id", "run_id")
 TIMES = ("updated_at", "observed_at", "created_at", "timestamp")
@@ -42,6 +42,8 @@ class Row:
     form: str
     raw: Any
     where: str
+    encoded: bool = False
+    """`raw` is a line of a file, still to be read as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,11 @@ def rows_of(source: object, form: str) -> list[Row]:
     """
     if form not in _READERS:
         raise InputError(f"unknown form {form!r} to import from; known are {', '.join(_READERS)}")
-    name, content = (Path(source).name, _loaded(Path(source))) if isinstance(source, str | Path) else ("row", source)
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is not None and path.suffix.lower() == ".jsonl" and form != "llama_index":
+        lines = _lines(path)
+        return [Row(form=form, raw=line, where=f"{path.name} line {at}", encoded=True) for at, line in lines]
+    name, content = ("row", source) if path is None else (path.name, _loaded(path))
     if form == "llama_index":
         return [Row(form=form, raw=raw, where=f"{name} {raw.key or 'conversation'}") for raw in _conversations(content)]
     if isinstance(content, Mapping):
@@ -92,21 +98,37 @@ def read_row(row: Row) -> Brought:
         InputError: it has not the form it should have; the message says where.
     """
     try:
-        return _READERS[row.form](row.raw)
+        return _READERS[row.form](_decoded(row.raw) if row.encoded else row.raw)
     except InputError as error:
         raise InputError(f"{row.where}: {error}") from error
 
 
 def _loaded(path: Path) -> Any:
+    if path.suffix.lower() != ".jsonl":
+        return _decoded(_text(path), path.name)
+    return [_decoded(line, f"{path.name} line {number}") for number, line in _lines(path)]
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines that are not blank, with their numbers."""
+    lines = _text(path).split("\n")  # splitlines() would also cut at U+2028 inside a text
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _text(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"there is no file {path} to import")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".jsonl":
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}); convert it first") from error
+
+
+def _decoded(text: str, name: str = "it") -> Any:
+    try:
         return json.loads(text)
-    except ValueError as error:  # of the decoder and of json
-        raise InputError(f"{path.name} is not UTF-8 JSON: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{name} is not JSON: {error}") from error
 
 
 # ---------------------------------------------------------------- one form each
@@ -122,7 +144,7 @@ def _mem0(raw: Any) -> Brought:
         held=text,
         scope=_scope(raw),
         observed_at=_time(raw),
-        expires_at=_end_of(raw.get("expiration_date")),
+        expires_at=end_of_day(raw.get("expiration_date")),
         metadata={**_metadata(raw), **rest, **_origin("mem0", raw.get("id"), raw)},
     )
 
@@ -264,15 +286,19 @@ def _source(source: object) -> str | None:
     return source
 
 
-def _end_of(day: object) -> datetime | None:
-    """Return the moment at which a date is over, in UTC; mem0 counts expiry in whole days."""
+def end_of_day(day: object) -> datetime | None:
+    """Return the moment at which mem0's expiration_date is over, in UTC: the last day counts in full.
+
+    Raises:
+        InputError: it is no date such as "2026-05-03".
+    """
     if day is None:
         return None
     try:
         last = datetime.fromisoformat(str(day)).date()
-    except ValueError as error:
-        raise InputError(f"expiration_date {day!r} is no date such as 2026-05-03") from error
-    return aware_time(datetime.combine(last + timedelta(days=1), time()).isoformat() + "Z", "expiration_date")
+        return datetime.combine(last + timedelta(days=1), time(), UTC)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"expiration_date must be YYYY-MM-DD, such as 2026-05-03; got {day!r}") from error
 
 
 def _metadata(raw: Mapping[str, Any]) -> Mapping[str, Json]:

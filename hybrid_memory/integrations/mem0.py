@@ -1,7 +1,7 @@
 """The memory with mem0's verbs and mem0's return values, for applications that were written for mem0.
 
 Flow:    add, search, get, get_all, update, delete, delete_all, history -> the public API -> plain dicts
-Imports: errors, types, memory. Needs no extra: mem0 itself is not used.
+Imports: errors, types, memory, the import of mem0's exports. Needs no extra: mem0 itself is not used.
 
 Return values follow mem0ai 2.2 (`mem0/memory/main.py`). What differs is in docs/how-to/integrations.md.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hybrid_memory.errors import InputError, NotFoundError
+from hybrid_memory.ingest.imports import end_of_day
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import Hit, IngestReceipt, Json, Record, Route, Status
@@ -55,20 +56,25 @@ class Memory:
             run_id: scope.
             metadata: stored with every record.
             infer: True lets the routing policy decide what is worth keeping; False keeps every message as it is.
-            expiration_date: YYYY-MM-DD, or with a time; from then on it is not found.
+            expiration_date: YYYY-MM-DD, the last day (UTC) on which it is found.
 
         Returns:
             One entry per record that is new: event "ADD", or "UPDATE" with "previous_memory" when it replaced one.
 
         Raises:
-            InputError: no scope, or nothing that can be used.
+            InputError: no scope, a day that is over, or nothing that can be used.
         """
+        # In whole seconds a lifetime is exact, so the end is midnight.
+        now, end = datetime.now(UTC).replace(microsecond=0), end_of_day(expiration_date)
+        if end is not None and end <= now:
+            raise InputError(f"expiration_date {expiration_date} is over; give today or a later day")
         scope, _ = _read({}, user_id=user_id, agent_id=agent_id, run_id=run_id)
         given = [messages] if isinstance(messages, Mapping) else messages
         summary = self.memory.ingest_many(
             [given if isinstance(given, str) else list(given)],
             metadata=metadata,
-            valid_to=None if expiration_date is None else _time(expiration_date),
+            observed_at=now if end is not None else None,
+            ttl=None if end is None else end - now,
             route=None if infer else Route.RETRIEVE,
             **scope,
         )
@@ -259,8 +265,9 @@ def _item(record: Record) -> dict[str, Json]:
     }
     scopes = zip(record.scope.keys(), record.scope.values(), strict=True)
     item.update({name: value for name, value in scopes if value is not None})
-    if record.valid_to is not None:
-        item["expiration_date"] = record.valid_to.date().isoformat()
+    ends = [end for end in (record.valid_to, record.expires_at) if end is not None]
+    if ends:
+        item["expiration_date"] = (min(ends) - timedelta(microseconds=1)).date().isoformat()
     return item | _promoted(record)
 
 
@@ -285,11 +292,3 @@ def _line(memory_id: str, record: Record, *, before: Json, text: str | None, eve
         "actor_id": record.metadata.get("name"),
         "role": record.metadata.get("role"),
     }
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"expiration_date must be YYYY-MM-DD, got {text!r}") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
