@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -127,6 +128,15 @@ def test_the_ledger_says_when_the_next_record_begins_or_ends(ledger: SqlLedger) 
     assert until() == LATER + 2 * HOUR
     ledger.write([entry("begins", scope=ANN, valid_from=LATER + HOUR), entry("Ben's", scope=BEN, valid_from=LATER)])
     assert until() == LATER + HOUR
+
+
+def test_the_hour_that_comes_twice_in_autumn_is_two_hours(ledger: SqlLedger) -> None:
+    """Half past two in Berlin, before and after the clock goes back: 00:30 and 01:30 in UTC."""
+    ledger.write([entry("told at one", valid_from=datetime(2025, 10, 26, 1, tzinfo=UTC))])
+    selections = Selections(ledger)
+    first = datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+
+    assert [kept(selections, as_of=first), kept(selections, as_of=first.replace(fold=1))] == [[], [1]]
 
 
 STEPS = st.lists(

@@ -101,7 +101,9 @@ class Selections:
             as_of: None is now.
             clock: the ledger's, read by the caller just now.
         """
-        key = (scope, json.dumps(filters, sort_keys=True, default=str), as_of)
+        # In UTC: two times of one zone are equal by the clock on the wall, though an hour lies between them in autumn.
+        time = None if as_of is None else as_of.astimezone(UTC)
+        key = (scope, json.dumps(filters, sort_keys=True, default=str), time)
         with self._lock:
             known = self._known.get(key)
         now = datetime.now(UTC)
