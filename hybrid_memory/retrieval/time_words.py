@@ -1,4 +1,4 @@
-"""Read the time a question speaks of: "last week", "3 days ago", "in May 2023".
+"""Read the time a question speaks of: "last week", "3 days ago", "in May 2023", "since 2023", "before last Monday".
 
 Flow:    question -> [interval] -> retriever, which prefers what began then
 Imports: standard library.
@@ -16,17 +16,29 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["interval"]
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-MONTH = r"(jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:[a-z]*)"
-NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "ten": 10}
+# Spelled out: "mar[a-z]*" would read March in "the marathon of 2024".
+MONTH = (
+    r"\b(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
+)
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+COUNTED = "one two three four five six seven eight nine ten eleven twelve".split()
+NUMBERS = {"a": 1, "an": 1} | {word: number for number, word in enumerate(COUNTED, start=1)}
 COUNT = r"(\d{1,3}|" + "|".join(NUMBERS) + ")"
 UNIT = r"(day|week|month|year)"
+YEAR = r"((?:19|20)\d{2})"
+OPENING = re.compile(r"\b(since|after|before|until|till)(?: the)?(?: last| past| previous)? $")
+"""Before a time: what was meant begins or ends with it."""
+EVER = datetime.min.replace(tzinfo=UTC)
 Span = tuple[datetime, datetime]
 
 
 def interval(question: str, *, now: datetime) -> Span | None:
     """Return the stretch of time a question names: its beginning and its end, which is not part of it, in UTC.
 
-    Weeks begin on Monday. None when it names none; of several the first form in the list of this module counts.
+    Weeks begin on Monday. "Since" and "after" reach to the end of today, "before" and "until" from the beginning of
+    time: "until 2024" with that year, "before 2024" without. None when it names none; of several the first form in the
+    list of this module counts.
 
     Args:
         question: in English.
@@ -41,10 +53,23 @@ def interval(question: str, *, now: datetime) -> Span | None:
         found = pattern.search(text)
         if found is not None:
             try:
-                return read(found, now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+                today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+                opening = OPENING.search(text[: found.start(1)])
+                return _opened(read(found, today), opening and opening[1], today)
             except (ValueError, OverflowError):  # 31 February, or a thousand years ago
                 continue
     return None
+
+
+def _opened(span: Span, word: str | None, today: datetime) -> Span:
+    """Return the stretch that begins or ends with a span, as the word before it says."""
+    begin, end = span
+    if word in ("since", "after"):
+        first = begin if word == "since" else end
+        return first, max(first, today + timedelta(days=1))
+    if word is not None:
+        return EVER, begin if word == "before" else end
+    return span
 
 
 def _date(found: re.Match[str], _: datetime) -> Span:
@@ -67,6 +92,23 @@ def _year(found: re.Match[str], _: datetime) -> Span:
     return _whole("year", datetime(int(found[1]), 1, 1, tzinfo=UTC))
 
 
+def _years(found: re.Match[str], _: datetime) -> Span:
+    first, last = sorted(int(found[number]) for number in (1, 2))
+    return datetime(first, 1, 1, tzinfo=UTC), datetime(last + 1, 1, 1, tzinfo=UTC)
+
+
+def _weekday(found: re.Match[str], today: datetime) -> Span:
+    """Return the last day of that name before today."""
+    back = (today.weekday() - WEEKDAYS.index(found[1]) - 1) % 7 + 1
+    return _day(today - timedelta(days=back))
+
+
+def _weekend(found: re.Match[str], today: datetime) -> Span:
+    """Return Saturday and Sunday of this week, or of the one before."""
+    monday = today - timedelta(days=today.weekday() - (7 if found[1] == "this" else 0))
+    return monday - timedelta(days=2), monday
+
+
 def _relative_day(found: re.Match[str], today: datetime) -> Span:
     return _day(today - timedelta(days={"today": 0, "yesterday": 1}[found[1]]))
 
@@ -87,13 +129,16 @@ def _in_the_last(found: re.Match[str], today: datetime) -> Span:
 FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], datetime], Span]], ...] = (
     (re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b"), _date),
     (re.compile(rf"\b(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{MONTH},? (\d{{4}})\b"), _day_month_year),
-    (re.compile(rf"\b{MONTH} (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b"), _month_day_year),
-    (re.compile(rf"\b{MONTH},? (?:of )?(\d{{4}})\b"), _month_year),
+    (re.compile(rf"{MONTH} (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b"), _month_day_year),
+    (re.compile(rf"{MONTH},? (?:of )?(\d{{4}})\b"), _month_year),
     (re.compile(rf"\b(?:in|during|over) the (?:last|past) {COUNT} {UNIT}s?\b"), _in_the_last),
     (re.compile(rf"\b{COUNT} {UNIT}s? ago\b"), _ago),
     (re.compile(rf"\b(this|last|past|previous) {UNIT}\b"), _this_or_last),
+    (re.compile(rf"\b(?:last|past|previous) ({'|'.join(WEEKDAYS)})\b"), _weekday),
+    (re.compile(r"\b(this|last|past|previous) weekend\b"), _weekend),
     (re.compile(r"\b(today|yesterday)\b"), _relative_day),
-    (re.compile(r"\b(?:in|during|since|of) ((?:19|20)\d{2})\b"), _year),
+    (re.compile(rf"\b(?:between|from) {YEAR} (?:and|to|until|till) {YEAR}\b"), _years),
+    (re.compile(rf"\b(?:in|during|of|since|after|before|until|till) {YEAR}\b"), _year),
 )
 
 
