@@ -780,6 +780,21 @@ def test_meta_values_are_kept(ledger: SqlLedger) -> None:
     assert (ledger.meta("encoder"), ledger.meta("model")) == ("b", None)
 
 
+def test_vectors_of_another_encoder_are_refused_and_old_ones_are_told(ledger: SqlLedger) -> None:
+    """The ledger is asked inside the write, where no reindex can come in between; none is named at first."""
+    ledger.write([entry("The pier opens at nine.")])
+    assert ledger.check() == []
+    ledger.set_meta("encoder", "other")
+
+    with pytest.raises(
+        IndexMismatchError, match="embedded by encoder test, but a reindex has made this memory's other"
+    ):
+        ledger.write([entry("It closes at ten.")])
+    assert texts(ledger) == ["The pier opens at nine."]
+    assert ledger.check() == ["1 passages have vectors of another encoder than other; run `hybrid-memory reindex`"]
+    ledger.set_meta("encoder", "test")
+
+
 def test_counts_say_what_there_is(ledger: SqlLedger) -> None:
     """Per status, route and learning state."""
     learn(ledger, "one", "two")

@@ -708,6 +708,25 @@ def test_an_interrupted_reindex_says_so_and_can_be_finished(tmp_path: Path) -> N
     assert store.reopened(new).check() == []
 
 
+def test_what_is_written_just_before_a_reindex_ends_is_embedded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last page that was read and the mark after which the ledger refuses the former encoder."""
+    store = bench(tmp_path, COLOURS)
+    store.ledger.put("red")
+    new = TableEncoder(TURNED)
+    retriever, mark = store.reopened(new, for_reindex=True), store.ledger.set_meta
+
+    def late(key: str, value: str) -> None:
+        if not store.ledger.passages([2]):
+            store.ledger.put("green")
+        mark(key, value)
+
+    monkeypatch.setattr(store.ledger, "set_meta", late)
+    assert retriever.reindex(new) == 2
+    assert store.reopened(new).check() == []
+
+
 def test_a_retriever_notices_that_another_process_has_reindexed(tmp_path: Path) -> None:
     """Its vectors no longer fit the ledger's."""
     store = bench(tmp_path, COLOURS)

@@ -1,18 +1,24 @@
 """Keep the ledger in order: meta values, counts, checks.
 
 Flow:    SqlLedger.clock, moment, meta, set_meta, counts, check.
-Imports: types, and dialects, tables of the ledger.
+Imports: errors, types, and dialects, tables of the ledger.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from sqlalchemy import Column, Connection, Table, and_, bindparam, exists, func, insert, select, update
 
+from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.dialects import dialect_of
 from hybrid_memory.ledger.tables import adapters, events, meta, passages, queue, records, self_edits, shards
 from hybrid_memory.types import AdapterStatus, Json, Learning
 
-__all__ = ["check", "clock", "counts", "moment", "read_meta", "set_meta"]
+__all__ = ["check", "clock", "counts", "moment", "read_meta", "require_encoder", "set_meta"]
+
+ENCODER = "encoder"
+"""Meta key: the fingerprint of the encoder that made the vectors, kept by retrieval; another text during a reindex."""
 
 
 def clock(connection: Connection) -> int:
@@ -41,6 +47,16 @@ def set_meta(connection: Connection, key: str, value: str) -> None:
     """Set a value of the meta table."""
     if not connection.execute(update(meta).where(meta.c.key == key).values(value=value)).rowcount:
         connection.execute(insert(meta), {"key": key, "value": value})
+
+
+def require_encoder(connection: Connection, encoders: Set[str]) -> None:
+    """Raise IndexMismatchError unless all vectors to be written are of the memory's encoder, if it has one."""
+    stored = read_meta(connection, ENCODER)
+    if stored and (others := encoders - {stored}):
+        raise IndexMismatchError(
+            f"embedded by encoder {', '.join(sorted(others))}, but a reindex has made this memory's {stored} "
+            "meanwhile; nothing was stored. Open the memory again with that encoder"
+        )
 
 
 def counts(connection: Connection) -> dict[str, Json]:
@@ -74,6 +90,12 @@ def check(connection: Connection) -> list[str]:
         count = connection.execute(select(func.count()).select_from(table).where(broken)).scalar_one()
         if count:
             found.append(f"{count} {what}")
+    if encoder := read_meta(connection, ENCODER):
+        count = connection.execute(select(func.count()).where(passages.c.encoder != encoder)).scalar_one()
+        if count:
+            found.append(
+                f"{count} passages have vectors of another encoder than {encoder}; run `hybrid-memory reindex`"
+            )
     return found
 
 

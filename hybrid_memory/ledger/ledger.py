@@ -110,9 +110,11 @@ class SqlLedger:
 
         Raises:
             InputError: an entry cannot be used; nothing was stored.
+            IndexMismatchError: a reindex has changed the encoder since the entries were embedded; nothing was stored.
             NotFoundError: `supersedes` names no record; nothing was stored.
         """
         with self._database.writing() as connection:
+            keeping.require_encoder(connection, {entry.encoder for entry in entries})
             return writing.write(connection, entries, now=now_micros())
 
     def confirmations(self, drafts: Sequence[Draft]) -> list[int]:

@@ -39,7 +39,8 @@ class Ledger(Protocol):
         """Store all entries in one transaction: record, slot, supersession, passages, queue, event.
 
         Durable when it returns. Idempotent by key and by content within a scope. What says what was forgotten is left
-        out, unless its entry has `force`; its receipt is `forgotten`.
+        out, unless its entry has `force`; its receipt is `forgotten`. Refused when a reindex has given the memory
+        another encoder than the entries were embedded with.
         """
         ...
 

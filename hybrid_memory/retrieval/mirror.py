@@ -26,7 +26,7 @@ from hybrid_memory.retrieval.index import Kind, VectorIndex
 from hybrid_memory.retrieval.selection import Selection
 from hybrid_memory.types import FloatArray, IdArray
 
-__all__ = ["ENCODER", "Mirror", "pages", "require_encoder", "require_same_encoder", "store_vectors"]
+__all__ = ["ENCODER", "UNFINISHED", "Mirror", "pages", "require_encoder", "require_same_encoder", "store_vectors"]
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +253,9 @@ def require_encoder(stored: str | None, encoder: str) -> None:
     if stored == encoder:
         return
     if stored.startswith(UNFINISHED):
-        raise IndexMismatchError("a reindex was interrupted half-way; run `hybrid-memory reindex` to finish it")
+        raise IndexMismatchError(
+            "a reindex is under way, or was interrupted half-way; run `hybrid-memory reindex` to finish it"
+        )
     raise IndexMismatchError(
         f"the stored vectors were made by encoder {stored}, this one is {encoder}; set the encoder back, "
         "or run `hybrid-memory reindex` to embed everything again"

@@ -21,7 +21,7 @@ from hybrid_memory.protocols import Encoder, Filters, Ledger, Progress
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.fusion import normalised, weighted_sum
 from hybrid_memory.retrieval.index import Kind
-from hybrid_memory.retrieval.mirror import ENCODER, Mirror, pages, require_encoder
+from hybrid_memory.retrieval.mirror import ENCODER, UNFINISHED, Mirror, pages, require_encoder
 from hybrid_memory.retrieval.ranking import Ranking, most_different
 from hybrid_memory.retrieval.rerank import Reranker
 from hybrid_memory.retrieval.selection import Selection, Selections
@@ -194,10 +194,22 @@ class HybridRetriever:
         a crash inside that write leaves a memory that opens again after another `reindex`.
         """
         since, _ = self._ledger.removals_after(0)
+        ids, vectors = self._embedded(encoder, after=0, progress=progress)
+        # The ledger refuses vectors of the former encoder from here on; what came in until now is still to be embedded.
+        self._ledger.set_meta(ENCODER, UNFINISHED + encoder.fingerprint)
+        late, late_vectors = self._embedded(encoder, after=max(ids, default=0), progress=progress)
+        return self._dense.replace(
+            np.asarray(ids + late, dtype=np.int64),
+            np.concatenate([vectors, late_vectors]),
+            encoder=encoder.fingerprint,
+            since=since,
+        )
+
+    def _embedded(self, encoder: Encoder, *, after: int, progress: Progress | None) -> tuple[list[int], FloatArray]:
+        """Return the ids of the passages after an id, and their vectors by `encoder`."""
         ids: list[int] = []
         parts = [np.zeros((0, encoder.dim), dtype=np.float32)]
         # Once more from the last one, until nothing has arrived in the meantime.
-        after = 0
         while new := [one for page, _ in pages(self._ledger, after=after) for one in page]:
             after = new[-1]
             for start in range(0, len(new), BATCH):
@@ -207,8 +219,7 @@ class HybridRetriever:
                     parts.append(encoder.encode([passage.text for passage in passages]))
                 if progress is not None:
                     progress("reindex", min(start + BATCH, len(new)), len(new))
-        vectors = np.concatenate(parts)
-        return self._dense.replace(np.asarray(ids, dtype=np.int64), vectors, encoder=encoder.fingerprint, since=since)
+        return ids, np.concatenate(parts)
 
     def save(self) -> None:
         """Write the snapshot aside and rename it into place; does nothing when little is new and nothing removed.
