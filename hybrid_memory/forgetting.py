@@ -63,13 +63,19 @@ class Forgetting:
         self._forget_opinions = forget_opinions
         self._language_model = language_model
 
-    def named(self, record_id: str | Sequence[str] | None, *, scope: Scope, filters: Filters | None) -> list[Record]:
+    def named(
+        self, record_id: str | Sequence[str] | None, *, scope: Scope, filters: Filters | None, everywhere: bool = False
+    ) -> list[Record]:
         """Return the records to forget, by id or by scope and filters; only ids find what is forgotten already.
 
+        Without a scope filters reach everybody's knowledge, as in `list`; with `everywhere` all scopes.
+
         Raises:
-            InputError: nothing is named, or ids and filters are.
+            InputError: nothing is named, ids and filters are, or `everywhere` is not about filters alone.
             NotFoundError: a record id is unknown, or outside the scope.
         """
+        if everywhere and (filters is None or record_id is not None or scope != Scope()):
+            raise InputError("everywhere=True goes with filters alone: it forgets what they match in every scope")
         if record_id is not None:
             if filters is not None:
                 raise InputError("give record ids or filters, not both")
@@ -77,7 +83,9 @@ class Forgetting:
             return [self._inside(one, scope) for one in dict.fromkeys(ids)]
         if filters is None and scope == Scope():
             raise InputError("name what to forget: a record id, a scope, or filters; everything is never the default")
-        return self._ledger.find(scope=scope, inside=True, filters=filters, all_statuses=True)
+        inside = everywhere or scope != Scope()
+        found = self._ledger.find(scope=scope, inside=inside, filters=filters, all_statuses=True)
+        return [record for record in found if record.status is not Status.FORGOTTEN]
 
     def _inside(self, record_id: str, scope: Scope) -> Record:
         record = self._ledger.get(record_id)

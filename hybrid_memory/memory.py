@@ -188,6 +188,7 @@ class HybridMemory:
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
+        everywhere: bool = False,
         weights: Literal["defer", "now"] = "defer",
         progress: Progress | None = None,
     ) -> Receipt:
@@ -199,19 +200,21 @@ class HybridMemory:
 
         Args:
             record_id: one id or several.
-            filters: forget all that match.
+            filters: forget all that match inside the scope; without a scope, of everybody's knowledge. What
+                `list(filters=…, all_statuses=True)` shows without a scope is what goes.
             tenant_id: forget everything inside this scope; likewise user_id, agent_id, run_id.
+            everywhere: the filters reach into every scope, of all tenants and users.
             weights: "defer" or "now".
             progress: told about the rebuild.
 
         Raises:
-            InputError: nothing was named, or `weights` is neither of the two.
+            InputError: nothing was named, `everywhere` is not about filters alone, or `weights` is neither of the two.
             NotFoundError: a record id is unknown.
         """
         if weights not in ("defer", "now"):
             raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        records = self._parts.forgetting.named(record_id, scope=scope, filters=rest)
+        records = self._parts.forgetting.named(record_id, scope=scope, filters=rest, everywhere=everywhere)
         return self._parts.forgetting.forget(records, now=weights == "now", progress=progress)
 
     delete = forget

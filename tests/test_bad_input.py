@@ -110,6 +110,12 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "feedback on nothing": (lambda m: m.feedback("a", accepted=True), NotFoundError, "no recent answer 'a'"),
     "forget everything": (lambda m: m.forget(), InputError, "name what to forget"),
     "forget by empty filter": (lambda m: m.forget(filters={}), InputError, "name what to forget"),
+    "forget everywhere": (lambda m: m.forget(everywhere=True), InputError, "everywhere=True goes with filters alone"),
+    "forget everywhere in a scope": (
+        lambda m: m.forget(filters={"source": "a"}, user_id="ann", everywhere=True),
+        InputError,
+        "everywhere=True goes with filters alone",
+    ),
     "forget soon": (lambda m: m.forget("a", weights="soon"), InputError, "weights must be 'defer' or 'now'"),
     "forget nobody": (lambda m: m.forget("nobody"), NotFoundError, "no record 'nobody'"),
     "forget known and unknown": (lambda m: m.forget([record_id(m), "nobody"]), NotFoundError, "no record 'nobody'"),

@@ -651,6 +651,11 @@ def test_forget_takes_a_scope_and_a_filter(memory: FakeMemory) -> None:
 
     assert memory.calls == [("forget", (None,), {"weights": "defer", "user_id": "ann", "filters": {"source": "crm"}})]
 
+    run("forget", "--filter", '{"source": "crm"}', "--everywhere", "--yes")
+    assert memory.calls[1:] == [
+        ("forget", (None,), {"weights": "defer", "filters": {"source": "crm"}, "everywhere": True})
+    ]
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_flow import FACTS, KEYS, SHIFT, learn, open_memory
 
@@ -22,7 +23,7 @@ from hybrid_memory import HybridMemory, Settings
 from hybrid_memory.build import build
 from hybrid_memory.errors import FilterError, HybridMemoryError, IndexMismatchError, InputError, NotFoundError
 from hybrid_memory.testing import WordEncoder
-from hybrid_memory.types import Fact, Learning, Route, Status
+from hybrid_memory.types import Fact, FloatArray, Learning, Route, Status
 
 
 class ShortWordEncoder(WordEncoder):
@@ -30,6 +31,15 @@ class ShortWordEncoder(WordEncoder):
 
     dim = 300
     fingerprint = "short words"
+
+
+class TurnedWordEncoder(WordEncoder):
+    """Another encoder whose vectors are as long as the first one's, so that nothing shows when they are mixed."""
+
+    fingerprint = "turned words"
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        return np.ascontiguousarray(super().encode(texts)[:, ::-1])
 
 
 def open_without_model(
@@ -156,6 +166,12 @@ def test_05_deleting_in_one_scope_spares_all_others(memory: HybridMemory) -> Non
     assert texts(memory.search("boat at the pier", user_id="ann")) == ["The pier opens at nine."]
     assert len(memory.search("boat at the pier", user_id="ben")) == 2
     assert memory.get(str(ann.record_id)).text == ""
+    for user, tenant in ("ann", "acme"), ("ben", "birch"):
+        memory.ingest(f"{user} likes the red canoe.", user_id=user, tenant_id=tenant)
+    canoes = {"text": {"contains": "canoe"}}
+    assert memory.list(filters=canoes, all_statuses=True) == []
+    assert memory.forget(filters=canoes).records == ()
+    assert len(memory.forget(filters=canoes, everywhere=True).records) == 2
     with pytest.raises(InputError, match="forgotten"):
         memory.ingest("Ann keeps her boat at the pier.", user_id="ann")
 
@@ -324,6 +340,36 @@ def test_16_after_a_change_of_encoder_old_memories_are_found_again(tmp_path: Pat
         for fact in FACTS:
             hit = memory.search(fact, top_k=1)[0]
             assert (hit.text, round(hit.similarity, 3)) == (fact, 1.0)
+
+
+@pytest.mark.parametrize("other", [ShortWordEncoder, TurnedWordEncoder])
+def test_16_what_was_embedded_before_a_change_of_encoder_is_not_stored_after_it(
+    tmp_path: Path, other: type[WordEncoder]
+) -> None:
+    """A reindex ends between the embedding and the write of another process: the write is refused, nothing is mixed."""
+
+    class Interrupted(WordEncoder):
+        armed = False
+
+        def encode(self, texts: Sequence[str]) -> FloatArray:
+            if self.armed:
+                self.armed = False
+                with open_without_model(tmp_path, other(), for_reindex=True) as memory:
+                    memory.reindex()
+            return super().encode(texts)
+
+    slow = Interrupted()
+    old = open_without_model(tmp_path, slow)
+    old.ingest(SHIFT)
+    slow.armed = True
+    with pytest.raises(IndexMismatchError, match=r"a reindex has made this memory's .* nothing was stored"):
+        old.ingest(KEYS)
+    old.close()
+
+    with open_without_model(tmp_path, other()) as memory:
+        assert texts(memory.search(SHIFT)) == texts(memory.list(all_statuses=True)) == [SHIFT]
+        assert memory.doctor()["problems"] == []
+        assert not memory.ingest(KEYS).duplicate
 
 
 def test_17_published_names_stay_and_nothing_is_held_back(tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def test_a_window_is_opened_and_its_adapters_are_listed_and_switched(client: Tes
         ("/v1/records", {"text": "a", "trust": "god"}, 400, "trust"),
         ("/v1/query", {"question": " ", "stream": True}, 400, "empty"),
         ("/v1/forget", {}, 400, "name what to forget"),
+        ("/v1/forget", {"everywhere": True}, 400, "everywhere=True goes with filters alone"),
         ("/v1/feedback", {"answer_id": "nope", "accepted": True}, 404, "nope"),
         ("/v1/adapters/nope/promote", {}, 404, "nope"),
         ("/v1/chat/completions", {"messages": [{"role": "system", "content": "x"}]}, 400, "no user message"),

@@ -291,11 +291,13 @@ def forget(
     who: Who,
     ids: Annotated[list[str] | None, typer.Argument(help="Record ids.", show_default=False)] = None,
     filters: Filter = None,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="--filter reaches into every scope.")] = False,
     now: Annotated[bool, typer.Option("--now", help="Rebuild the adapters at once, not in the next window.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> Output:
     """Forget records in both halves and show the proof; by ids, or everything of a scope or filter."""
     conditions = {**who.given(), **({"filters": read_filter(filters)} if filters is not None else {})}
+    conditions |= {"everywhere": True} if everywhere else {}
     if ids and conditions:
         raise InputError("give record ids, or a scope and filter; not both")
     if not ids and not conditions:

@@ -128,6 +128,7 @@ class Forgetting(_Scoped):
 
     record_id: str | list[str] | None = None
     filters: dict[str, Any] | None = None
+    everywhere: bool = False
     weights: Literal["defer", "now"] = "defer"
 
 
