@@ -18,11 +18,22 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-__all__ = ["folded", "json_bool", "json_has", "json_number", "json_present", "json_text", "ordered", "part_of"]
+__all__ = [
+    "folded",
+    "json_bool",
+    "json_has",
+    "json_has_folded",
+    "json_number",
+    "json_present",
+    "json_text",
+    "ordered",
+    "part_of",
+]
 
-# A label is compared as it is written, without escapes, so filters.py refuses keys that would need one.
+# A label is compared as it is written, without escapes, so filters.py refuses keys that would need one. Without quotes
+# in any key, '"."' can only stand between two of them: a"."b is the way to b inside a.
 _SQLITE_MEMBER = "{0}, '$.\"' || {1} || '\"'"
-_MEMBER = "CAST({0} AS JSONB) -> {1}"
+_MEMBER = "CAST({0} AS JSONB) #> string_to_array({1}, '\".\"')"
 
 
 class _Portable(FunctionElement[Any]):
@@ -89,6 +100,18 @@ class _JsonHas(_Portable):
     }
 
 
+class _JsonHasFolded(_Portable):
+    name, type, inherit_cache = "json_has_folded", Boolean(), True
+    templates: ClassVar = {
+        "sqlite": f"coalesce(json_type({_SQLITE_MEMBER}) = 'array', 0) AND EXISTS ("
+        f"SELECT 1 FROM json_each({_SQLITE_MEMBER}) item WHERE item.type = 'text' "
+        "AND casefold(item.value) = casefold({2}))",
+        "postgresql": f"CASE WHEN jsonb_typeof({_MEMBER}) = 'array' THEN EXISTS ("
+        f"SELECT 1 FROM jsonb_array_elements({_MEMBER}) AS item(value) WHERE jsonb_typeof(item.value) = 'string' "
+        "AND lower(item.value #>> '{{}}') = lower({2})) ELSE false END",
+    }
+
+
 class _PartOf(_Portable):
     name, type, inherit_cache = "part_of", Boolean(), True
     templates: ClassVar = {"sqlite": "instr({0}, {1}) > 0", "postgresql": "strpos({0}, {1}) > 0"}
@@ -127,6 +150,11 @@ def json_present(column: Column[Any], key: str) -> ColumnElement[bool]:
 def json_has(column: Column[Any], key: str, item: str | float) -> ColumnElement[bool]:
     """Tell whether a JSON member is a list that has a value, type and all; never NULL itself."""
     return _JsonHas(column, literal(key, Text()), literal(json.dumps(item), Text()))
+
+
+def json_has_folded(column: Column[Any], key: str, item: str) -> ColumnElement[bool]:
+    """Tell whether a JSON member is a list that has a text, whatever its case; never NULL itself."""
+    return _JsonHasFolded(column, literal(key, Text()), literal(item, Text()))
 
 
 def part_of(column: ColumnElement[str], part: ColumnElement[str]) -> ColumnElement[bool]:

@@ -4,7 +4,8 @@ Flow:    selection.py adds what this returns to scope and time with AND, so a fi
 Imports: errors, types, and clock, expressions, tables of the ledger.
 
 `{"source": "wiki", "metadata.year": {"gte": 2020}, "or": [{...}, {...}], "not": {...}}`: keys of one
-dict must all hold. Nothing is compared in Python; every value travels as a bound parameter.
+dict must all hold. `metadata.n.b` is the metadata key "n.b", or "b" inside "n". Nothing is compared in Python; every
+value travels as a bound parameter.
 A missing value differs from every value, and so does a metadata value of another type (text, number, true or false):
 `ne` and `nin` hold for it, all other operators do not.
 """
@@ -26,6 +27,7 @@ from hybrid_memory.ledger.expressions import (
     folded,
     json_bool,
     json_has,
+    json_has_folded,
     json_number,
     json_present,
     json_text,
@@ -171,39 +173,47 @@ def _metadata_test(field: str, operator: str, operand: object) -> Condition:
     key = field.removeprefix(_METADATA)
     if not key or any(sign in '"\\' or ord(sign) < 32 for sign in key):
         raise FilterError(f"{field!r} names no metadata key; write metadata.<key>, without quotes or backslashes in it")
-    column = records.c["metadata"]
-    present = json_present(column, key)
+    paths = _paths(key)
+    present = or_(*(json_present(records.c["metadata"], path) for path in paths))
     if operator == "exists":
         return present if operand else not_(present)
     if operator in {"in", "nin"}:
         values = [_scalar(field, item) for item in _items(field, operator, operand)]
-        among = or_(false(), *(_member(key, kind).in_(same) for kind, same in _by_type(values).items()))
+        among = or_(false(), *(_member(paths, kind).in_(same) for kind, same in _by_type(values).items()))
         return among if operator == "in" else not_(func.coalesce(among, false()))
     if operand is None:
         return _missing(present, field, operator)
     scalar = _scalar(field, operand)
     if operator in _PARTS:
-        return _metadata_part(key, operator, scalar)
-    member = _member(key, _type_of(scalar))
+        return _metadata_part(paths, operator, scalar)
+    member = _member(paths, _type_of(scalar))
     return _comparison(ordered(member) if operator in _ORDER and isinstance(scalar, str) else member, operator, scalar)
 
 
-def _metadata_part(key: str, operator: str, part: str | float) -> Condition:
-    listed = json_has(records.c["metadata"], key, part)
-    if not isinstance(part, str):
-        return listed
-    return or_(listed, func.coalesce(_part(_member(key, str), operator, part), false()))
+def _paths(key: str) -> list[str]:
+    """Return the ways to a metadata value: under the key as it is, and with dots in it also through nested objects."""
+    steps = key.split(".")
+    return [key, '"."'.join(steps)] if len(steps) > 1 and all(steps) else [key]
 
 
-def _member(key: str, kind: type) -> ColumnElement[Any]:
-    """Return the metadata value as an SQL value of one type; NULL when it is of another."""
+def _metadata_part(paths: Sequence[str], operator: str, part: str | float) -> Condition:
     column = records.c["metadata"]
+    if not isinstance(part, str):
+        return or_(*(json_has(column, path, part) for path in paths))
+    has = json_has if operator == "contains" else json_has_folded
+    listed = (has(column, path, part) for path in paths)
+    return or_(*listed, func.coalesce(_part(_member(paths, str), operator, part), false()))
+
+
+def _member(paths: Sequence[str], kind: type) -> ColumnElement[Any]:
+    """Return the metadata value as an SQL value of one type, from the first path that has one; NULL otherwise."""
     read: dict[type, Callable[[Column[Any], str], ColumnElement[Any]]] = {
         str: json_text,
         float: json_number,
         bool: json_bool,
     }
-    return read[kind](column, key)
+    first, *others = (read[kind](records.c["metadata"], path) for path in paths)
+    return func.coalesce(first, *others) if others else first
 
 
 def _type_of(value: str | float) -> type:
