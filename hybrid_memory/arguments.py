@@ -1,19 +1,21 @@
 """Read what a caller gave, and refuse what cannot be meant before anything is done.
 
 Flow:    public API -> [arguments] -> the stages
-Imports: errors, types, scoping.
+Imports: errors, types, scoping, and the readers of times and metadata.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
 from hybrid_memory.errors import InputError
+from hybrid_memory.ingest.stamp import as_metadata, as_time
 from hybrid_memory.scoping import read_scope
-from hybrid_memory.types import Mode, Route
+from hybrid_memory.types import Json, Mode, Route, unkeepable
 
-__all__ = ["at_least", "member", "positive", "read_question", "read_stamp", "seconds"]
+__all__ = ["at_least", "member", "moment", "positive", "read_metadata", "read_question", "read_stamp", "seconds"]
 
 Word = TypeVar("Word", Route, Mode)
 
@@ -24,7 +26,19 @@ def read_question(text: str) -> str:
         raise InputError(f"a question must be text, got {type(text).__name__}")
     if not text.strip():
         raise InputError("the question is empty; ask something")
+    if bad := unkeepable(text):
+        raise InputError(f"the question has {bad} in it; decode it with the right encoding")
     return text.strip()
+
+
+def moment(name: str, time: datetime | None) -> datetime | None:
+    """Return a time in UTC, None for None; InputError when it is no datetime, or ISO 8601 text, with a zone."""
+    return None if time is None else as_time(time, name)
+
+
+def read_metadata(metadata: Mapping[str, Json] | None) -> Mapping[str, Json] | None:
+    """Return metadata as it is kept, None for None; InputError when it is no plain JSON data with text keys."""
+    return None if metadata is None else as_metadata(metadata)
 
 
 @overload

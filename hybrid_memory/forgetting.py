@@ -165,8 +165,8 @@ class Forgetting:
 
     def purge(self, *, older_than_s: float) -> Receipt:
         """Remove what ran out at least so many seconds ago; it may be said again."""
-        if older_than_s < 0:
-            raise InputError(f"older_than must be 0 or more seconds, got {older_than_s}")
+        if isinstance(older_than_s, bool) or not isinstance(older_than_s, int | float) or not 0 <= older_than_s <= 1e10:
+            raise InputError(f"older_than must be 0 to 1e10 seconds (three centuries), got {older_than_s!r}")
         now = datetime.now(UTC)
         self._ledger.expire(now)
         ran_out = {"lte": (now - timedelta(seconds=older_than_s)).isoformat()}

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hybrid_memory.arguments import read_stamp
+from hybrid_memory.arguments import read_metadata, read_stamp
 from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
 from hybrid_memory.protocols import Encoder, Ledger, Progress, Reader, Retriever, Router, Screen
 from hybrid_memory.rerouting import Rerouting
@@ -133,7 +133,7 @@ class Intake:
         The successor has the scope, source and trust of the old one, and its slot and end unless `x` says otherwise.
         """
         if x is None:
-            return self._ledger.update(record_id, metadata=metadata)
+            return self._ledger.update(record_id, metadata=read_metadata(metadata))
         old = self._ledger.get(record_id)
         if old.status is Status.FORGOTTEN:
             raise NotFoundError(f"record {record_id!r} was forgotten; ingest the new content as a record of its own")

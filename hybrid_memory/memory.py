@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from hybrid_memory.arguments import member, positive, seconds
+from hybrid_memory.arguments import member, moment, positive, seconds
 from hybrid_memory.benchmark import BenchmarkReport, replay
 from hybrid_memory.config import Settings, folder_and_settings
 from hybrid_memory.errors import IndexMismatchError, InputError, LedgerError
@@ -265,6 +265,10 @@ class HybridMemory:
 
         Returns:
             The record that now holds: the same one, or its successor.
+
+        Raises:
+            InputError: the content or the metadata cannot be used, or the record is forgotten.
+            NotFoundError: the record is unknown.
         """
         return self._parts.intake.update(record_id, x, metadata=metadata)
 
@@ -365,7 +369,7 @@ class HybridMemory:
             mode=mode,
             scope=scope,
             filters=rest,
-            as_of=as_of,
+            as_of=moment("as_of", as_of),
             passages=passages,
             max_new_tokens=max_new_tokens,
             on_text=on_text,
@@ -390,7 +394,9 @@ class HybridMemory:
         With `explain=True` each hit says in `explanation` where its score came from.
         """
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        return self._parts.asking.search(query, scope=scope, top_k=top_k, filters=rest, as_of=as_of, explain=explain)
+        return self._parts.asking.search(
+            query, scope=scope, top_k=top_k, filters=rest, as_of=moment("as_of", as_of), explain=explain
+        )
 
     def context(
         self,
@@ -408,7 +414,7 @@ class HybridMemory:
         """Return what `query` would send to the model, without generating: for your own model."""
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._parts.asking.context(
-            question, mode=mode, scope=scope, filters=rest, as_of=as_of, passages=passages
+            question, mode=mode, scope=scope, filters=rest, as_of=moment("as_of", as_of), passages=passages
         )
 
     def explain(self, answer: Answer | str) -> Explanation:
@@ -564,7 +570,7 @@ class HybridMemory:
         """Return the records a query in this scope sees, in order of recording; page with `after`."""
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._ledger.find(
-            scope=scope, filters=rest, as_of=as_of, all_statuses=all_statuses, limit=limit, after=after
+            scope=scope, filters=rest, as_of=moment("as_of", as_of), all_statuses=all_statuses, limit=limit, after=after
         )
 
     def where(self, record_id: str) -> Mapping[str, Json]:

@@ -6,11 +6,16 @@ Imports: errors, types, protocols.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hybrid_memory.errors import FilterError, InputError
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Scope
+from hybrid_memory.types import Scope, nested_deeper, unkeepable
 
 __all__ = ["read_scope"]
+
+DEEPEST = 40
+"""Lists and dicts inside each other; 16 joins, as the ledger takes them, need 34."""
 
 
 def read_scope(
@@ -27,10 +32,12 @@ def read_scope(
     libraries know both; given twice they must agree. A filter can never widen a scope.
 
     Raises:
-        InputError: an empty or non-text scope.
-        FilterError: two different values for one scope.
+        InputError: an empty or non-text scope, or one that no database keeps.
+        FilterError: two different values for one scope, or filters that are no dict, too deep, or have other keys than
+            text or text that no database keeps.
     """
     given = {"tenant_id": tenant_id, "user_id": user_id, "agent_id": agent_id, "run_id": run_id}
+    _check(filters)
     rest = dict(filters or {})
     for name in given:
         if isinstance(rest.get(name), str):
@@ -41,4 +48,29 @@ def read_scope(
     for name, value in given.items():
         if value is not None and (not isinstance(value, str) or not value.strip()):
             raise InputError(f"{name} must be non-empty text, got {value!r}; leave it out for everybody's knowledge")
+        if bad := unkeepable(value):
+            raise InputError(f"{name} has {bad} in it, which no database keeps; got {value!r}")
     return Scope(**given), rest or None
+
+
+def _check(filters: object) -> None:
+    if filters is None:
+        return
+    if not isinstance(filters, Mapping):
+        raise FilterError(f"filters must be a dict such as {{'source': 'wiki'}}, got {filters!r}")
+    if nested_deeper(filters, DEEPEST):
+        raise FilterError("the filter is nested deeper than 16 levels; flatten it")
+    if bad := unkeepable(filters):
+        raise FilterError(f"the filter has {bad} in it, which no record can have; got {filters!r}")
+    _check_keys(filters)
+
+
+def _check_keys(filters: object) -> None:
+    if isinstance(filters, Mapping):
+        for key, value in filters.items():
+            if not isinstance(key, str):
+                raise FilterError(f"the keys of a filter are text, such as 'source' or 'gte'; got {key!r}")
+            _check_keys(value)
+    elif isinstance(filters, list | tuple):
+        for part in filters:
+            _check_keys(part)

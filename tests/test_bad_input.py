@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ def record_id(memory: HybridMemory) -> str:
 # ---------------------------------------------------------------- calls
 
 Call = Callable[[HybridMemory], object]
+BROKEN = "half a pair \ud800"
+
+
+def deep(key: str, levels: int) -> Any:
+    """Return {key: {key: … {"source": "a"}}}."""
+    inner: Any = {"source": "a"}
+    for _ in range(levels):
+        inner = {key: inner}
+    return inner
+
 
 BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "empty text": (lambda m: m.ingest(""), InputError, "empty"),
@@ -101,7 +111,59 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "negative passages": (lambda m: m.query("who?", passages=-1), InputError, "passages must be a whole number"),
     "no new tokens": (lambda m: m.query("who?", max_new_tokens=0), InputError, "max_new_tokens must be"),
     "no hits wanted": (lambda m: m.search("who?", top_k=0), InputError, "top_k must be 1 or more"),
-    "naive as_of": (lambda m: m.query("who?", as_of=datetime(2025, 5, 1)), InputError, "without a timezone"),
+    "naive as_of": (lambda m: m.query("who?", as_of=datetime(2025, 5, 1)), InputError, "as_of .* has no time zone"),
+    "as_of in words": (lambda m: m.search("who?", as_of="May"), InputError, "as_of is no time: 'May'; write ISO 8601"),
+    "as_of a day": (lambda m: m.list(as_of=MAY.date()), InputError, "as_of must be a datetime, got datetime.date"),
+    "surrogate in metadata": (
+        lambda m: m.ingest("x", metadata={"a": [BROKEN]}),
+        InputError,
+        "metadata has a lone surr",
+    ),
+    "surrogate in a metadata key": (
+        lambda m: m.ingest("x", metadata={BROKEN: 1}),
+        InputError,
+        "metadata has a lone sur",
+    ),
+    "surrogate in a user": (lambda m: m.ingest("x", user_id=BROKEN), InputError, "user_id has a lone surrogate"),
+    "NUL in a user": (lambda m: m.search("x", user_id="a\0"), InputError, "user_id has a NUL character"),
+    "surrogate in a source": (lambda m: m.ingest(LAMPS, source=BROKEN), InputError, "has a lone surrogate"),
+    "surrogate in a key": (lambda m: m.ingest(LAMPS, idempotency_key=BROKEN), InputError, "has a lone surrogate"),
+    "surrogate in a successor": (lambda m: m.ingest(LAMPS, supersedes=BROKEN), InputError, "has a lone surrogate"),
+    "surrogate in a filter": (lambda m: m.list(filters={"source": BROKEN}), FilterError, "has a lone surrogate"),
+    "surrogate in a question": (lambda m: m.search(BROKEN), InputError, "the question has a lone surrogate"),
+    "surrogate in an id": (lambda m: m.get(BROKEN), InputError, "has a lone surrogate"),
+    "surrogate in a page": (lambda m: m.list(after=BROKEN), InputError, "has a lone surrogate"),
+    "a number as filter key": (
+        lambda m: m.search("x", filters={5: "a"}),
+        FilterError,
+        "keys of a filter are text.* got 5",
+    ),
+    "a number as operator": (lambda m: m.list(filters={"source": {5: "a"}}), FilterError, "keys of a filter are text"),
+    "filters as a list": (lambda m: m.search("x", filters=[1]), FilterError, r"filters must be a dict .*, got \[1\]"),
+    "deep filter": (lambda m: m.search("x", filters=deep("not", 900)), FilterError, "deeper than 16 levels"),
+    "filter of 17 levels": (lambda m: m.search("x", filters=deep("not", 17)), FilterError, "deeper than 16 levels"),
+    "deep metadata": (lambda m: m.ingest("x", metadata=deep("a", 900)), InputError, "deeper than 64 levels"),
+    "endless lifetime": (lambda m: m.ingest("x", ttl=1e12), InputError, "ttl 1e.12 s ends after the year 9999"),
+    "longest lifetime": (lambda m: m.ingest("x", ttl=timedelta.max), InputError, "ends after the year 9999"),
+    "before all time": (
+        lambda m: m.ingest("x", observed_at=datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
+        InputError,
+        "observed_at 0001-01-01.* outside the years 1 to 9999",
+    ),
+    "after all time": (
+        lambda m: m.ingest("x", valid_to=datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+        InputError,
+        "valid_to 9999-12-31.* outside the years 1 to 9999",
+    ),
+    "purge of all time": (lambda m: m.purge(older_than=1e15), InputError, "older_than must be 0 to 1e10 seconds"),
+    "purge of the future": (lambda m: m.purge(older_than=-1), InputError, "older_than must be 0 to 1e10 seconds"),
+    "update with nan": (
+        lambda m: m.update(record_id(m), metadata={"x": float("nan")}),
+        InputError,
+        "metadata must be plain JSON data",
+    ),
+    "update with NUL": (lambda m: m.update(record_id(m), metadata={"x": "\0"}), InputError, "metadata has a NUL"),
+    "update with a list": (lambda m: m.update(record_id(m), metadata=[1]), InputError, "metadata must be a dict"),
     "unknown record": (lambda m: m.get("nobody"), NotFoundError, "no record 'nobody'"),
     "update of nothing": (lambda m: m.update("nobody", "x"), NotFoundError, "no record 'nobody'"),
     "update to nothing": (lambda m: m.update(record_id(m), " "), InputError, "empty"),

@@ -16,6 +16,14 @@ from hybrid_memory.types import Draft, Example, Hit, Kind, Passage, Preference, 
 WEDNESDAY = datetime(2026, 5, 6, 14, tzinfo=UTC)
 
 
+def test_a_day_that_no_calendar_has_is_left_out() -> None:
+    """Before the year 1, or after 9999; what else is said of time is kept."""
+    last = datetime(9999, 12, 31, tzinfo=UTC)
+    assert resolve("We leave tomorrow, in 999 years or today.", last) == {"today": "9999-12-31"}
+    assert resolve("They came 999 years ago.", datetime(500, 1, 1, tzinfo=UTC)) == {}
+    assert spelled({"this year": "9999-01-01/9999-12-31"}) == "(this year: 9999)"
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [

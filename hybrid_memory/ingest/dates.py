@@ -10,7 +10,9 @@ Friday" may be the last or the next one, and no date is better than a wrong one.
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 
 from dateutil.relativedelta import FR, MO, SA, SU, TH, TU, WE, relativedelta
@@ -74,11 +76,10 @@ def spelled(dates: dict[str, str]) -> str:
 
 def _found(text: str, today: date) -> Iterator[tuple[str, tuple[date, date]]]:
     for match in _EXPRESSION.finditer(text):
-        if not _HABIT.search(text[: match.start()]):
-            yield (
-                match[0].lower(),
-                _span({key: value.lower() for key, value in match.groupdict().items() if value}, today),
-            )
+        if _HABIT.search(text[: match.start()]):
+            continue
+        with suppress(ValueError, OverflowError):  # a day before the year 1, or after 9999
+            yield match[0].lower(), _span({key: part.lower() for key, part in match.groupdict().items() if part}, today)
 
 
 def _span(parts: dict[str, str], today: date) -> tuple[date, date]:
@@ -124,6 +125,6 @@ def _words(when: str) -> str:
     if not last:
         return f"{begin.day} {begin:%B %Y}"
     end = date.fromisoformat(last)
-    if begin.day == 1 and (end + timedelta(days=1)).day == 1:
+    if begin.day == 1 and end.day == monthrange(end.year, end.month)[1]:
         return f"{begin:%Y}" if begin.year == end.year and (begin.month, end.month) == (1, 12) else f"{begin:%B %Y}"
     return f"{begin.day} {begin:%B %Y} to {end.day} {end:%B %Y}"

@@ -21,11 +21,11 @@ from hybrid_memory.ingest.conversation import read_conversation
 from hybrid_memory.ingest.files import read_path
 from hybrid_memory.ingest.imports import Brought, Row, read_row, rows_of
 from hybrid_memory.ingest.slots import SlotRules
-from hybrid_memory.ingest.stamp import Content, make_stamp
+from hybrid_memory.ingest.stamp import DEEPEST, Content, as_metadata, make_stamp
 from hybrid_memory.ingest.statements import read_example, read_fact, read_preference
 from hybrid_memory.ingest.text import normalise, split
 from hybrid_memory.protocols import TextModel
-from hybrid_memory.types import Draft, Example, Fact, Json, Preference, Scope, Trust
+from hybrid_memory.types import Draft, Example, Fact, Json, Preference, Scope, Trust, nested_deeper
 
 __all__ = ["Reader"]
 
@@ -228,11 +228,13 @@ def _keys(key: str | None, count: int) -> list[str | None]:
 
 
 def _plain_metadata(metadata: Mapping[str, object]) -> dict[str, Json]:
-    return {str(key): _plain(value) for key, value in metadata.items()}
+    return {**as_metadata({str(key): _plain(value) for key, value in metadata.items()})}
 
 
 def _plain(value: object) -> Json:
-    """Return metadata of a foreign document as JSON data; what is no JSON becomes text."""
+    """Return metadata of a foreign document as JSON data; what is no JSON becomes text, what is too deep stays."""
+    if nested_deeper(value, DEEPEST):
+        return value  # type: ignore[return-value]  # refused by as_metadata
     try:
         plain: Json = json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):

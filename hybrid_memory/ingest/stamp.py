@@ -14,9 +14,12 @@ from datetime import UTC, datetime, timedelta
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.dates import resolve, spelled
-from hybrid_memory.types import Draft, Example, Json, Kind, Scope, Slot, Trust, Value
+from hybrid_memory.types import Draft, Example, Json, Kind, Scope, Slot, Trust, Value, nested_deeper, unkeepable
 
-__all__ = ["Content", "Stamp", "as_lifetime", "as_time", "as_trust", "aware_time", "make_stamp"]
+__all__ = ["Content", "Stamp", "as_lifetime", "as_metadata", "as_time", "as_trust", "aware_time", "make_stamp"]
+
+DEEPEST = 64
+"""Levels of metadata inside metadata; Python itself gives up near a thousand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,7 @@ class Stamp(Value):
             observed_at=observed,
             valid_from=begins,
             valid_to=ends,
-            expires_at=content.expires_at if ttl_s is None else observed + timedelta(seconds=ttl_s),
+            expires_at=content.expires_at if ttl_s is None else _after(observed, ttl_s),
             slot=content.slot,
             value=content.value,
             examples=content.examples,
@@ -139,7 +142,7 @@ def make_stamp(
         ttl_s=as_lifetime(ttl_s),
         supersedes=supersedes,
         idempotency_key=idempotency_key,
-        metadata=_metadata(metadata),
+        metadata=as_metadata(metadata),
     )
 
 
@@ -170,6 +173,10 @@ def aware_time(value: object, name: str) -> datetime:
             f"{name} {value.isoformat()} has no time zone; say which one, such as "
             "datetime(2026, 5, 3, tzinfo=timezone.utc) or 2026-05-03T12:00:00Z"
         )
+    try:
+        value.astimezone(UTC)
+    except OverflowError as error:
+        raise InputError(f"{name} {value.isoformat()} lies outside the years 1 to 9999 in UTC") from error
     return value
 
 
@@ -190,13 +197,29 @@ def as_lifetime(ttl_s: float | None) -> float | None:
     return float(ttl_s)
 
 
-def _metadata(metadata: Mapping[str, Json] | None) -> Mapping[str, Json]:
+def _after(time: datetime, ttl_s: float) -> datetime:
+    try:
+        return time + timedelta(seconds=ttl_s)
+    except OverflowError as error:
+        raise InputError(f"ttl {ttl_s:g} s ends after the year 9999; leave it out to keep the record") from error
+
+
+def as_metadata(metadata: Mapping[str, Json] | None) -> Mapping[str, Json]:
+    """Return a copy of metadata as the ledger keeps it; {} for None.
+
+    Raises:
+        InputError: it is no dict with text keys, no plain JSON data, too deep, or has text that no database keeps.
+    """
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
         raise InputError(f"metadata must be a dict with text keys, got {metadata!r}")
+    if nested_deeper(metadata, DEEPEST):
+        raise InputError(f"metadata is nested deeper than {DEEPEST} levels; flatten it")
     try:
         copy: Mapping[str, Json] = json.loads(json.dumps(dict(metadata), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise InputError(f"metadata must be plain JSON data: {error}; turn dates and objects into text") from error
+    if bad := unkeepable(copy):
+        raise InputError(f"metadata has {bad} in it, which no database keeps; remove it")
     return copy

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from hybrid_memory.errors import LedgerError, LockedError
+from hybrid_memory.errors import InputError, LedgerError, LockedError
 from hybrid_memory.ledger.dialects import dialect_of_url
 from hybrid_memory.ledger.sqlite import WRITES
 
@@ -156,6 +156,10 @@ class Database:
             raise self._translated(error.orig or error) from error
         except (sqlite3.Error, OSError) as error:
             raise self._translated(error) from error
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{error.object!r} has a lone surrogate in it, which is not Unicode; decode it with the right encoding"
+            ) from error
 
     def _translated(self, error: BaseException) -> LedgerError | LockedError:
         if self._dialect.is_busy(error):

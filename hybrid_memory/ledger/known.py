@@ -21,7 +21,7 @@ from hybrid_memory.ledger.content import grave_hashes, said_text, same_content, 
 from hybrid_memory.ledger.selection import in_parts, scope_key
 from hybrid_memory.ledger.standing import Standing, read, standings
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
-from hybrid_memory.types import Draft, Entry, Json, Status, plain
+from hybrid_memory.types import Draft, Entry, Json, Status, plain, unkeepable
 
 __all__ = ["SALT", "Known", "Stamped", "load_known", "stamped"]
 
@@ -94,7 +94,10 @@ def _expiry(entry: Entry) -> int | None:
         return to_micros(entry.draft.expires_at, "expires_at")
     if entry.decision.ttl_s is None:
         return None
-    return to_micros(entry.draft.observed_at + timedelta(seconds=entry.decision.ttl_s), "observed_at")
+    try:
+        return to_micros(entry.draft.observed_at + timedelta(seconds=entry.decision.ttl_s), "observed_at")
+    except OverflowError:  # after the year 9999: no end that a datetime could name
+        return None
 
 
 def _check_text(draft: Draft, examples: Json, metadata: Json) -> None:
@@ -103,26 +106,11 @@ def _check_text(draft: Draft, examples: Json, metadata: Json) -> None:
     slot = () if draft.slot is None else (draft.slot.subject, draft.slot.attribute)
     keys = (draft.supersedes, draft.idempotency_key)
     said = (draft.text, draft.source, draft.value, *draft.passages, *draft.scope.values(), *slot, *keys)
-    if any(map(_has_nul, (*said, examples, metadata))):
+    if bad := unkeepable([*said, examples, metadata]):
         raise InputError(
-            "text, source, scope or metadata has a NUL character in it, which PostgreSQL cannot keep; remove it"
+            f"text, source, scope or metadata has {bad} in it, which no database keeps; "
+            "remove it, or decode the input with the right encoding"
         )
-    try:
-        for part in (draft.text, draft.source, draft.value or "", *draft.passages):
-            part.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"the text has a lone surrogate at character {error.start}, which is not Unicode; "
-            "decode the input with the right encoding"
-        ) from error
-
-
-def _has_nul(value: Json) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_has_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(map(_has_nul, value))
 
 
 def _check_vectors(entry: Entry) -> None:

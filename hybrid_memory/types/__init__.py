@@ -17,7 +17,7 @@ from hybrid_memory.types.records import Draft, Entry, Event, Passage, Record
 from hybrid_memory.types.reports import ConsolidationReport, GeneratorReport, RoundReport, ShardReport
 from hybrid_memory.types.scopes import Scope, Slot
 from hybrid_memory.types.study import Directives, SelfEdit, StudyItem
-from hybrid_memory.types.values import FloatArray, IdArray, Json, Value, finite, plain
+from hybrid_memory.types.values import FloatArray, IdArray, Json, Value, finite, nested_deeper, plain, unkeepable
 from hybrid_memory.types.words import AdapterStatus, Kind, Learning, Mode, Route, Sensitivity, Status, Trust
 
 __all__ = [
@@ -72,5 +72,7 @@ __all__ = [
     "Value",
     "Verdict",
     "finite",
+    "nested_deeper",
     "plain",
+    "unkeepable",
 ]

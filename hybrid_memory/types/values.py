@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
@@ -13,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FloatArray", "IdArray", "Json", "Value", "finite", "plain"]
+__all__ = ["FloatArray", "IdArray", "Json", "Value", "finite", "nested_deeper", "plain", "unkeepable"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IdArray: TypeAlias = npt.NDArray[np.int64]
@@ -82,3 +83,29 @@ def finite(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [finite(item) for item in value]
     return value
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def unkeepable(value: object) -> str | None:
+    r"""Name what no database keeps in a text, or in any text of JSON data; None when all can be kept.
+
+    >>> unkeepable({"a": ["b", "c\0"]})
+    'a NUL character'
+    """
+    if isinstance(value, str):
+        return "a NUL character" if "\0" in value else "a lone surrogate" if _SURROGATE.search(value) else None
+    if isinstance(value, Mapping):
+        value = [part for pair in value.items() for part in pair]
+    if not isinstance(value, list | tuple):
+        return None
+    return next((found for part in value if (found := unkeepable(part)) is not None), None)
+
+
+def nested_deeper(value: object, levels: int) -> bool:
+    """Tell whether JSON data has lists or objects inside each other on more than so many levels."""
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    parts = value.values() if isinstance(value, Mapping) else value
+    return levels < 1 or any(nested_deeper(part, levels - 1) for part in parts)
