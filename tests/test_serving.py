@@ -106,6 +106,28 @@ def test_what_was_forgotten_comes_back_only_when_the_request_says_so(client: Tes
     assert posted(client, "/v1/records", text=CAFE, force=True)["record_id"]
 
 
+def test_records_are_filtered_looked_up_in_the_past_updated_and_purged(client: TestClient) -> None:
+    """The rest of the verbs about records, by the same rules as in Python."""
+    price = {"subject": "day ticket", "attribute": "price", "value": "21"}
+    posted(client, "/v1/records", fact=price, source="list", valid_from="2023-01-01T00:00:00Z")
+    new = posted(client, "/v1/records", fact={**price, "value": "24"}, source="list", valid_from="2024-01-01T00:00:00Z")
+    posted(client, "/v1/records", text=CAFE)
+
+    def values(**params: str) -> list[str]:
+        listed = client.get("/v1/records", params={"filters": '{"source": "list"}', **params}).json()
+        return [one["value"] for one in listed["records"]]
+
+    assert (values(), values(as_of="2023-05-01T00:00:00+00:00")) == (["24"], ["21"])
+    path = f"/v1/records/{new['record_id']}"
+    assert client.patch(path, json={"metadata": {"checked": True}}).json()["metadata"] == {"checked": True}
+    assert client.patch(path, json={"fact": {**price, "value": "25"}}).json()["value"] == "25"
+    assert client.patch(path, json={"user_id": "ann"}).status_code == 400
+    assert (values(), posted(client, "/v1/purge", older_than=3600)["records"]) == (["25"], [])
+    for params, says in (({"filters": "{"}, "filters are no JSON"), ({"filters": "[1]"}, "must be a JSON object")):
+        response = client.get("/v1/records", params=params)
+        assert (response.status_code, says in response.json()["error"]["message"]) == (400, True)
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -5,6 +5,7 @@ Imports: types.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -20,10 +21,13 @@ __all__ = [
     "Feedback",
     "Forgetting",
     "Ingestion",
+    "Purge",
     "Query",
     "Rollback",
     "Search",
     "SignedReceipt",
+    "Update",
+    "read_filters",
 ]
 
 KINDS = {"fact": Fact, "example": Example, "preference": Preference}
@@ -44,14 +48,30 @@ class _Scoped(_Body):
     run_id: str | None = None
 
 
-class Ingestion(_Scoped):
-    """One of text, messages, fact, example, preference, with its stamp."""
-
+class _Said(_Body):
     text: str | None = None
     messages: list[dict[str, Any]] | None = None
     fact: dict[str, str] | None = None
     example: dict[str, str] | None = None
     preference: dict[str, Any] | None = None
+
+    def said(self) -> tuple[object, dict[str, Any]]:
+        """Return the input, None when there is none, and everything else that was given, as keyword arguments.
+
+        Raises:
+            InputError: several inputs were given, or one has other fields than its kind.
+        """
+        names = ("text", "messages", *KINDS)
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"give one of {', '.join(names)}; got {', '.join(given)}")
+        values = [_made(name, getattr(self, name)) if name in KINDS else getattr(self, name) for name in given]
+        return next(iter(values), None), self.options(*names)
+
+
+class Ingestion(_Scoped, _Said):
+    """One of text, messages, fact, example, preference, with its stamp."""
+
     source: str | None = None
     observed_at: datetime | None = None
     valid_from: datetime | None = None
@@ -71,12 +91,16 @@ class Ingestion(_Scoped):
         Raises:
             InputError: none or several inputs were given, or one has other fields than its kind.
         """
-        given = [name for name in ("text", "messages", *KINDS) if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise InputError(f"give one of text, messages, fact, example, preference; got {', '.join(given) or 'none'}")
-        (name,) = given
-        value = getattr(self, name)
-        return (_made(name, value) if name in KINDS else value), self.options("text", "messages", *KINDS)
+        x, options = self.said()
+        if x is None:
+            raise InputError("give one of text, messages, fact, example, preference; got none")
+        return x, options
+
+
+class Update(_Said):
+    """The arguments of `HybridMemory.update`: new content, new metadata, or both."""
+
+    metadata: dict[str, Any] | None = None
 
 
 class Search(_Scoped):
@@ -138,6 +162,12 @@ class SignedReceipt(_Body):
     receipt: dict[str, Any]
 
 
+class Purge(_Body):
+    """The arguments of `HybridMemory.purge`."""
+
+    older_than: float = 0.0
+
+
 class Rollback(_Body):
     """The arguments of `memory.adapters.rollback`; a time to go back to is `at`, with its timezone."""
 
@@ -159,6 +189,17 @@ class Chat(BaseModel):
     user: str | None = None
     metadata: dict[str, str] | None = None
     """Scopes beside `user`: tenant_id, agent_id, run_id; and `mode`."""
+
+
+def read_filters(text: str | None) -> dict[str, Any] | None:
+    """Return filters from a query parameter; InputError when it is no JSON object."""
+    try:
+        filters = None if text is None else json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f'filters are no JSON: {error}; write {{"source": "wiki"}}') from error
+    if not isinstance(filters, dict | None):
+        raise InputError(f'filters must be a JSON object such as {{"source": "wiki"}}, got {text}')
+    return filters
 
 
 def _made(name: str, value: Mapping[str, Json]) -> object:

@@ -9,6 +9,7 @@ Handlers are plain functions: FastAPI runs them in threads, and the event loop s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from fastapi.responses import StreamingResponse
@@ -20,10 +21,13 @@ from hybrid_memory.serving.bodies import (
     Feedback,
     Forgetting,
     Ingestion,
+    Purge,
     Query,
     Rollback,
     Search,
     SignedReceipt,
+    Update,
+    read_filters,
 )
 from hybrid_memory.serving.events import event, started
 from hybrid_memory.types import finite
@@ -47,6 +51,7 @@ class Rest:
             ("POST", "/v1/records", self.ingest),
             ("GET", "/v1/records", self.records),
             ("GET", "/v1/records/{record_id}", self.record),
+            ("PATCH", "/v1/records/{record_id}", self.update),
             ("GET", "/v1/records/{record_id}/history", self.history),
             ("POST", "/v1/search", self.search),
             ("POST", "/v1/query", self.query),
@@ -54,6 +59,7 @@ class Rest:
             ("POST", "/v1/consolidate", self.consolidate),
             ("POST", "/v1/forget", self.forget),
             ("POST", "/v1/receipts/check", self.check_receipt),
+            ("POST", "/v1/purge", self.purge),
             ("GET", "/v1/adapters", self.adapters),
             ("POST", "/v1/adapters/rollback", self.rollback),
             ("POST", "/v1/adapters/{version_id}/promote", self.promote),
@@ -75,17 +81,24 @@ class Rest:
         agent_id: str | None = None,
         run_id: str | None = None,
         tenant_id: str | None = None,
+        filters: str | None = None,
+        as_of: datetime | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> Any:
-        """List the records a question in this scope sees; page with `after`."""
+        """List the records a question in this scope sees; `filters` is a JSON object, page with `after`."""
         scope: dict[str, Any] = {"user_id": user_id, "agent_id": agent_id, "run_id": run_id, "tenant_id": tenant_id}
-        found = self._memory.list(limit=limit, after=after, **scope)
+        found = self._memory.list(filters=read_filters(filters), as_of=as_of, limit=limit, after=after, **scope)
         return {"records": [finite(record.to_json()) for record in found]}
 
     def record(self, record_id: str) -> Any:
         """Return one record."""
         return finite(self._memory.get(record_id).to_json())
+
+    def update(self, record_id: str, body: Update) -> Any:
+        """Change a record's metadata, or supersede it by new content; return the record that now holds."""
+        x, options = body.said()
+        return finite(self._memory.update(record_id, x, **options).to_json())
 
     def history(self, record_id: str) -> Any:
         """Return what happened to a record and to the other values of its slot."""
@@ -125,6 +138,10 @@ class Rest:
     def check_receipt(self, body: SignedReceipt) -> Any:
         """Tell whether a receipt is word for word what was signed."""
         return {"unchanged": self._memory.check_receipt(body.receipt)}
+
+    def purge(self, body: Purge) -> Any:
+        """Delete for good what has outlived its ttl."""
+        return finite(self._memory.purge(**body.options()).to_json())
 
     def adapters(self) -> Any:
         """List every adapter version."""
