@@ -112,9 +112,9 @@ TABLE |= {f"p{number}": [1, 0.01 * number, 0, 0] for number in range(6)} | {"far
 class Bench:
     """Six passages that lose a little meaning each; asked by meaning alone."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, table: dict[str, list[float]] | None = None, **options: Any) -> None:
         self.ledger: SqlLedger = open_ledger(folder)
-        self.encoder = TableEncoder(TABLE)
+        self.encoder = TableEncoder(TABLE | (table or {}))
         self.retriever = HybridRetriever(self.ledger, self.encoder, folder / "index", lexical_weight=0.0, **options)
 
     def put(self, text: str, **given: Any) -> None:
@@ -172,9 +172,8 @@ def test_what_began_in_the_time_the_question_names_comes_first(tmp_path: Path) -
 
 def test_diversity_puts_another_thing_before_the_same_again(tmp_path: Path) -> None:
     """Two that say the same, one that says something else, a little less near."""
-    bench = Bench(tmp_path, ranking=Ranking(diversity=0.9))
     vectors = {"p0": [1, 0, 0, 0], "p1": [0.999, 0.02, 0, 0], "p2": [0.8, 0, 0.6, 0]}
-    bench.encoder = TableEncoder({**TABLE, **vectors})
+    bench = Bench(tmp_path, vectors, ranking=Ranking(diversity=0.9))
     for text in vectors:
         bench.put(text)
 
