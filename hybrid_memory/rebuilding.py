@@ -73,25 +73,24 @@ class Rebuilding:
         waiting = self._write(shard, writers, progress)
         written = time.monotonic() - started
         if task.known.intersection(waiting):
-            return replace(untouched(shard, ""), attempts=_left_queued(waiting))
+            return untouched(shard, *_left_queued(waiting))
         while True:
             records, material = self._studied(shard, waiting, declined)
-            if not records and waiting:
-                return replace(untouched(shard, ""), attempts=_left_queued(waiting), declined=dict(declined))
             if not records:
-                return self._retire(shard, declined)
-            mark, recipe = f"refused {shard.id}", self._trials.recipe(records)
-            nothing_new = task.known.issuperset(record.id for record in records)
-            if nothing_new and self._ledger.meta(mark) == recipe:
+                left = untouched(shard, *_left_queued(waiting)) if waiting else self._retire(shard)
+                return replace(left, declined=dict(declined))
+            if self._was_refused(task, records):
                 return replace(untouched(shard, REFUSED_BEFORE), declined=dict(declined))
             trials: list[Trial] = []
             self._decline(self._climb(task, records, material, trials), declined)
             if trials[-1].forgotten:  # once more, without the record
                 continue
-            if nothing_new and not trials[-1].passed and not _ended(task, trials[-1]):
-                self._ledger.set_meta(mark, recipe)
+            if not trials[-1].passed and not _ended(task, trials[-1]):
+                self._note_refusal(task, records)
             report = _report(task, trials, declined, written)
             return replace(report, attempts=(*report.attempts, *_left_queued(waiting)))
+
+    # ------------------------------------------------------------ what is known
 
     def _known(self, shard: Shard) -> frozenset[str]:
         """Return the ids of what the serving version has learned; one of another base knows nothing here."""
@@ -100,6 +99,16 @@ class Rebuilding:
                 base = self._workshop().language_model.fingerprint
                 return frozenset(version.record_ids) if version.manifest.get("base") == base else frozenset()
         return frozenset()
+
+    def _was_refused(self, task: Task, records: Sequence[Record]) -> bool:
+        """Tell whether these records, all known, were refused in this very form: trying again would give the same."""
+        refused = self._ledger.meta(_refusal_of(task.shard)) == self._trials.recipe(records)
+        return refused and _nothing_new(task, records)
+
+    def _note_refusal(self, task: Task, records: Sequence[Record]) -> None:
+        """Remember a refusal that declined nobody: the shard stays due, and need not be trained in every window."""
+        if _nothing_new(task, records):
+            self._ledger.set_meta(_refusal_of(task.shard), self._trials.recipe(records))
 
     # ------------------------------------------------------------ the ladder
 
@@ -201,11 +210,10 @@ class Rebuilding:
             self._ledger.settle(learning={one: (Learning.DECLINED, reason) for one, reason in refused.items()})
             declined |= refused
 
-    def _retire(self, shard: Shard, declined: Mapping[str, str]) -> ShardReport:
+    def _retire(self, shard: Shard) -> ShardReport:
         """Switch off a shard that has no record left."""
         self._ledger.activate(shard.id, None)  # also without an active version: it is not due any more
-        left = untouched(shard, "nothing is left to learn; the shard is switched off")
-        return replace(left, declined=dict(declined))
+        return untouched(shard, "nothing is left to learn; the shard is switched off")
 
 
 REFUSED_BEFORE = (
@@ -225,7 +233,15 @@ def _left_queued(waiting: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{count} left queued: {why}" for why, count in Counter(waiting.values()).items())
 
 
-def untouched(shard: Shard, why: str) -> ShardReport:
+def _refusal_of(shard: Shard) -> str:
+    return f"refused {shard.id}"
+
+
+def _nothing_new(task: Task, records: Sequence[Record]) -> bool:
+    return task.known.issuperset(record.id for record in records)
+
+
+def untouched(shard: Shard, *why: str) -> ShardReport:
     """Return the report of a shard that was not trained."""
     return ShardReport(
         shard_id=shard.id,
@@ -236,7 +252,7 @@ def untouched(shard: Shard, why: str) -> ShardReport:
         learned=(),
         declined={},
         metrics={},
-        attempts=(why,),
+        attempts=why,
         items=0,
         trained_tokens=0,
         seconds={},
@@ -277,7 +293,7 @@ def _report(task: Task, trials: Sequence[Trial], declined: Mapping[str, str], wr
     for trial in trials:
         seconds.update(trial.seconds)
     return replace(
-        untouched(task.shard, ""),
+        untouched(task.shard),
         version=told.version,
         promoted=bool(passed),
         learned=tuple(one for one in told.records if passed and one not in task.known),

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from hybrid_memory.ledger.content import grave_hashes, said_text, tombstone
 from hybrid_memory.ledger.freshness import refresh
+from hybrid_memory.ledger.keeping import set_meta
 from hybrid_memory.ledger.known import SALT
 from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.shards import existing, load_all
@@ -33,7 +34,10 @@ from hybrid_memory.ledger.tables import (
 )
 from hybrid_memory.types import AdapterStatus, Example, Json, Learning, Slot, Status
 
-__all__ = ["forget", "salt"]
+__all__ = ["DUE", "JOURNAL", "forget", "salt"]
+
+JOURNAL, DUE = "journal", "due"
+"""Key of the meta table, and its value while forgotten text may still be in the database's journal."""
 
 
 def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_return: bool = False) -> dict[str, Json]:
@@ -64,6 +68,7 @@ def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_r
             gone[table.name] += connection.execute(delete(table).where(table.c.record_id.in_(part))).rowcount
         connection.execute(update(records).where(records.c.id.in_(part)).values(_EMPTY))
         add_events(connection, [event_row("forgotten", record_id, now=now) for record_id in part])
+    set_meta(connection, JOURNAL, DUE)
     touched = {*seen.values(), *(standing.shard_id for standing in standings if standing.shard_id is not None)}
     for shard_id in touched:
         refresh(connection, shard_id, may_dirty=True)

@@ -30,6 +30,7 @@ from hybrid_memory.ledger import (
 )
 from hybrid_memory.ledger.clock import from_micros, now_micros, to_micros
 from hybrid_memory.ledger.database import Database
+from hybrid_memory.ledger.forgetting import DUE, JOURNAL
 from hybrid_memory.ledger.known import SALT
 from hybrid_memory.ledger.schema import prepare
 from hybrid_memory.protocols import Filters
@@ -98,8 +99,10 @@ class SqlLedger:
         except BaseException:
             database.close()
             raise
-        database.wipe_due = database.file is not None  # by a process that died, or closed while others were reading
-        return cls(database, adapters=adapters)
+        ledger = cls(database, adapters=adapters)
+        # a process that forgot something may have died, or closed while others were reading
+        database.wipe_due = database.file is not None and ledger.meta(JOURNAL) == DUE
+        return ledger
 
     # --- writing records
 
@@ -376,7 +379,11 @@ class SqlLedger:
 
         Each write tries that too, and `close`. What a PostgreSQL server keeps is not counted.
         """
-        return not self._database.wipe_due or self._database.wipe()
+        if self._database.wipe_due and not self._database.wipe():
+            return False
+        if self.meta(JOURNAL) == DUE:
+            self.set_meta(JOURNAL, "empty")
+        return True
 
     # --- keeping
 
