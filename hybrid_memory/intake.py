@@ -35,6 +35,10 @@ from hybrid_memory.types import (
 
 __all__ = ["Intake"]
 
+IMPORTED_ID = "imported_id"
+ROW = ("imported_from", "namespace", IMPORTED_ID)
+"""Metadata by which a row of another memory's export is known again."""
+
 
 class Intake:
     """The way of every input into the ledger, and of a question about where it would go."""
@@ -186,9 +190,18 @@ class Intake:
                 failures.append((place, str(error)))
             else:
                 passed_over += [(place, number) for number in _passed_over(x, read[place])]
-        everything = [draft for drafts in read.values() for draft in drafts]
+        everything = self._in_place_of_older_rows([draft for drafts in read.values() for draft in drafts])
         decided = iter(self._decide(everything, route, force=force) if read else [])
         return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
+
+    def _in_place_of_older_rows(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Let a row of another memory's export replace what an earlier export said under the same id."""
+        ids = sorted({str(name) for draft in drafts if (name := draft.metadata.get(IMPORTED_ID)) is not None})
+        if not ids:
+            return list(drafts)
+        there = self._ledger.find(scope=None, filters={f"metadata.{IMPORTED_ID}": {"in": ids}})
+        standing = {_row_of(record.scope, record.metadata): record for record in there}
+        return [_in_place_of_row(standing.get(_row_of(draft.scope, draft.metadata)), draft) for draft in drafts]
 
     def _write_batch(self, entries: Mapping[int, list[Entry]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:
         """Write all in one transaction; when one of them is refused, each input in its own."""
@@ -264,6 +277,22 @@ def _refuse_forgotten(receipts: Sequence[IngestReceipt]) -> None:
     """Raise InputError when an input says nothing but what was forgotten, so that nothing of it was stored."""
     if all(receipt.forgotten for receipt in receipts):
         raise InputError(f"nothing was stored: {receipts[0].decision.reasons[-1]}")
+
+
+def _row_of(scope: Scope, metadata: Mapping[str, Json]) -> tuple[str, ...]:
+    """Return what names a row among all exports: where it came from, and its id there."""
+    return (scope.name, *(str(metadata.get(name)) for name in ROW))
+
+
+def _in_place_of_row(old: Record | None, draft: Draft) -> Draft:
+    """Return a draft that replaces what its row said before; what is older than that ended when that began."""
+    if old is None or old.text == draft.text or draft.supersedes is not None:
+        return draft
+    if draft.valid_from < old.valid_from:
+        return replace(
+            draft, valid_to=old.valid_from if draft.valid_to is None else min(draft.valid_to, old.valid_from)
+        )
+    return replace(draft, supersedes=old.id)
 
 
 def _in_place_of(old: Record, draft: Draft) -> Draft:

@@ -15,7 +15,7 @@ from test_complaints import open_without_model
 
 from hybrid_memory import HybridMemory
 from hybrid_memory.errors import InputError
-from hybrid_memory.types import Example, Fact, Preference, Record, Route, Scope, Trust
+from hybrid_memory.types import Example, Fact, Preference, Record, Route, Scope, Status, Trust
 
 MEM0 = {
     "results": [
@@ -95,6 +95,28 @@ def test_a_second_import_adds_nothing(memory: HybridMemory) -> None:
     again = memory.import_from(MEM0["results"], "mem0", route="retrieve")
 
     assert (len(stored(memory)), again.duplicates) == (3, 3)
+
+
+def test_a_later_export_replaces_what_its_rows_said_before(memory: HybridMemory) -> None:
+    """By the row's id in its own scope; an export that is older than what is there replaces nothing."""
+    row = {"id": "7", "memory": "Works at the old mill", "user_id": "ann", "updated_at": "2025-01-01T00:00:00+00:00"}
+    later = {**row, "memory": "Works at the boat yard", "updated_at": "2025-02-01T00:00:00+00:00"}
+    elsewhere = {**row, "memory": "Works at the town hall", "user_id": "ben"}
+    memory.import_from([row, elsewhere], "mem0", route="retrieve")
+    memory.import_from([later], "mem0", route="retrieve")
+    memory.import_from([row], "mem0", route="retrieve")
+
+    told = [(record.scope.user_id, record.text) for record in stored(memory) if record.status is Status.ACTIVE]
+    assert sorted(told) == [("ann", "Works at the boat yard"), ("ben", "Works at the town hall")]
+
+
+def test_what_stands_beside_the_text_of_a_stored_value_is_kept(memory: HybridMemory) -> None:
+    """As metadata, also of a value inside a value."""
+    value = {"content": {"text": "Likes rye bread", "rating": 5}, "kind": "taste"}
+    memory.import_from([{"key": "k", "value": value}], "langgraph", route="retrieve")
+
+    (record,) = stored(memory)
+    assert (record.text, record.metadata["rating"], record.metadata["kind"]) == ("Likes rye bread", 5, "taste")
 
 
 def test_no_row_leaves_the_scope_of_the_call(memory: HybridMemory) -> None:

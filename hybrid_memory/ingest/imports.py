@@ -157,22 +157,27 @@ def _langgraph(raw: Any) -> Brought:
         raise InputError(f"an item of a LangGraph store has a dict under 'value', got {raw!r}")
     namespace = item.get("namespace") or ()
     path = [str(part) for part in (namespace.split(".") if isinstance(namespace, str) else namespace)]
+    text, rest = _told(value)
     origin = _origin("langgraph", item.get("key"), item)
-    return Brought(held=_told(value), observed_at=_time(item), metadata={"namespace": path, **origin})
+    return Brought(held=text, observed_at=_time(item), metadata={**rest, "namespace": path, **origin})
 
 
-def _told(value: Mapping[str, Any]) -> str:
-    """Return the text of a stored value: the one it keeps under a usual key, or all its fields as "key: value"."""
+def _told(value: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the text of a stored value, and the fields that are not in it.
+
+    The text is the one under a usual key, or all fields as "key: value".
+    """
     for key in TEXTS:
-        inner = value.get(key)
+        inner, rest = value.get(key), {name: part for name, part in value.items() if name != key}
         if isinstance(inner, Mapping) and inner:
-            return _told(inner)
+            text, more = _told(inner)
+            return text, {**rest, **more}
         if isinstance(inner, str):
-            return inner
+            return inner, rest
     lines = (
         f"{key}: {part if isinstance(part, str) else json.dumps(part, default=str)}" for key, part in value.items()
     )
-    return "\n".join(lines)
+    return "\n".join(lines), {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ class TrainedGenerator:
         edits = []
         for done, record in enumerate(records, start=1):
             items: tuple[StudyItem, ...] = ()
+            dropped: dict[str, int] = {}
             if not is_shown(record):
                 (proposal,) = propose(
                     record.text,
@@ -128,7 +129,10 @@ class TrainedGenerator:
                     adapters=[self._adapter],
                 )
                 items = tuple(replace(item, source=record.text) for item in proposal.items)
-            edits.append(SelfEdit(record_id=record.id, items=items, generator=self._adapter.id, seed=seed))
+                dropped = {} if items else {"no pair of question and answer": 1}
+            edits.append(
+                SelfEdit(record_id=record.id, items=items, generator=self._adapter.id, seed=seed, dropped=dropped)
+            )
             if progress is not None:
                 progress("write", done, len(records), self.name)
         return edits
