@@ -151,4 +151,4 @@ def test_hobbies_add_up_and_a_declared_drink_is_replaced(tmp_path: Path) -> None
             "Ann's favourite drink is now strong coffee.",
         ):
             memory.ingest(said)
-        assert [record.value for record in memory.list()] == ["chess", "rowing", "strong coffee"]
+        assert [record.value for record in memory.list()] == ["rowing", "Chess", "strong coffee"]
