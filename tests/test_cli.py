@@ -183,7 +183,7 @@ def test_all_promised_commands_are_there() -> None:
         "audit benchmark seal_train serve "
         "reindex demo adapters_list adapters_promote adapters_rollback adapters_disable models_pull models_list "
         "models_path policy_list policy_show policy_lint policy_diff policy_test policy_fit policy_replay review_list "
-        "review_approve review_reject"
+        "review_approve review_reject receipt_check"
     )
 
     assert {"_".join(path) for path in commands()} == set(promised.split())
