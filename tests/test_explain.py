@@ -159,9 +159,8 @@ def test_each_stretch_of_an_answer_is_known_by_its_adapters(memory: HybridMemory
     found = memory.explain(answer)
 
     first = answer.written[0]
-    evidence = [hit for hit in answer.sources if hit.id in answer.shown]
-    shown = [f"{hit.text} (since {hit.record.valid_from:%Y-%m-%d})" for hit in evidence]
-    both = memory._parts.language_model().score([(ask(QUESTION, shown), first.text)], adapters=[facts])[0]
+    both = memory._parts.language_model().score([(ask(QUESTION, [SHIFT]), first.text)], adapters=[facts])[0]
+    assert [hit.text for hit in answer.sources if hit.id in answer.shown] == [SHIFT]
     assert first.adapters == ("facts-1-v1",)
     assert found.logprob["both"] == pytest.approx(both, abs=1e-4)
     assert list(found.adapters) == ["facts-1-v1"]
