@@ -1183,6 +1183,7 @@ def test_a_ledger_of_an_earlier_schema_is_read_on(tmp_path: Path, revision: str)
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as raw:
         assert raw.execute("SELECT name FROM sqlite_master WHERE name LIKE 'passages_fts%'").fetchall() == []
         assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
+        assert raw.execute("SELECT text, source FROM records WHERE status = 'forgotten'").fetchall() == [("", "")]
 
     assert sorted(texts(ledger)) == [
         "The ferry leaves at eight.",

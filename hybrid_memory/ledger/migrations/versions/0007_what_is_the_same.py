@@ -1,6 +1,7 @@
 """Records are the same when their words are, sign by sign, and answer the same question: their hashes are made anew.
 
 Revision: 0007, after 0006. What was joined before stays joined; tombstones keep their hashes, whose texts are gone.
+Forgotten records lose their sources too, which versions before this one left to them.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ depends_on = None
 
 RECORDS = sa.table(
     "records",
-    *map(sa.column, ("id", "status", "text", "asked", "subject", "attribute", "value")),
+    *map(sa.column, ("id", "status", "source", "text", "asked", "subject", "attribute", "value")),
     *map(sa.column, ("slot_key", "content_hash", "near_hash")),
     sa.column("examples", sa.JSON()),
     sa.column("metadata", sa.JSON()),
@@ -30,6 +31,7 @@ def upgrade() -> None:
     """Keep the question of a turn, and hash every record that still says something."""
     op.add_column("records", sa.Column("asked", sa.Text(), nullable=True))
     connection = op.get_bind()
+    connection.execute(sa.update(RECORDS).where(RECORDS.c.status == "forgotten").values(source=""))
     first = sa.and_(PASSAGES.c.record_id == RECORDS.c.id, PASSAGES.c.position == 0)
     rows = connection.execute(
         sa.select(RECORDS, PASSAGES.c.text.label("passage"))
