@@ -14,6 +14,7 @@ from hybrid_memory.errors import ConfigError, InputError
 from hybrid_memory.protocols import CandidateTrainer
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Directives, StudyItem
+from hybrid_memory.weights import plan
 from hybrid_memory.weights import stacked as stacked_module
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.objective import Row
@@ -155,8 +156,11 @@ def test_the_base_is_as_it_was(lm: LocalLanguageModel) -> None:
     assert not any(parameter.requires_grad for parameter in lm.base.parameters())
 
 
-def test_a_candidate_whose_loss_is_no_number_does_not_harm_its_siblings(lm: LocalLanguageModel) -> None:
+def test_a_candidate_whose_loss_is_no_number_does_not_harm_its_siblings(
+    lm: LocalLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It asks for a rate at which everything overflows, and is left where it was before that; the other learns."""
+    monkeypatch.setattr(plan, "LEAST_RATE", 0.0)  # one asks for a rate far below the other's
     wild = TrainingSettings.model_validate(SETTINGS).model_copy(update={"learning_rate": 1e30})
     asked_for = [Directives(learning_rate=1e-2), Directives()]
 
