@@ -94,13 +94,23 @@ class Forgetting:
         return record
 
     def forget(
-        self, records: Sequence[Record], *, now: bool, may_return: bool = False, progress: Progress | None = None
+        self,
+        records: Sequence[Record],
+        *,
+        now: bool,
+        by_source: bool = False,
+        may_return: bool = False,
+        progress: Progress | None = None,
     ) -> Receipt:
         """Remove the records and the accepted answers that stood on them; with `now`, rebuild the shards first.
 
-        With `may_return` they may be said again: what ran out is not unwanted. Of records that are forgotten already
+        With `by_source` they were chosen by who said them: what others said too only loses that source. With
+        `may_return` they may be said again: what ran out is not unwanted. Of records that are forgotten already
         the receipt says how things stand now, which completes one that was due.
         """
+        named = {record.id: record.source for record in records if by_source}
+        spared = self._ledger.withdraw(list(named), set(named.values())) if named else []
+        records = [record for record in records if record.id not in spared]
         derived = self._derived(records)
         records = [*records, *derived]
         ids, key = [record.id for record in records], self._key()  # a key that is no key must stop it here
@@ -131,6 +141,7 @@ class Forgetting:
             retrieval={
                 **counts,
                 "derived": [record.id for record in derived],
+                "said_by_others": list(spared),
                 "logged_answers": answers,
                 "judge_opinions": opinions,
                 "still_found": found,

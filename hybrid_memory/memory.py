@@ -20,7 +20,7 @@ from hybrid_memory.errors import IndexMismatchError, InputError, LedgerError
 from hybrid_memory.inspection import problems, trace, where
 from hybrid_memory.parts import Parts
 from hybrid_memory.protocols import Filters, Progress, TextModel
-from hybrid_memory.scoping import read_scope
+from hybrid_memory.scoping import mentions, read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
     GENERATOR,
@@ -201,7 +201,8 @@ class HybridMemory:
         Args:
             record_id: one id or several.
             filters: forget all that match inside the scope; without a scope, of everybody's knowledge. What
-                `list(filters=…, all_statuses=True)` shows without a scope is what goes.
+                `list(filters=…, all_statuses=True)` shows without a scope is what goes. Chosen by "source", what
+                others said too stays, without that source; the receipt lists it under "said_by_others".
             tenant_id: forget everything inside this scope; likewise user_id, agent_id, run_id.
             everywhere: the filters reach into every scope, of all tenants and users.
             weights: "defer" or "now".
@@ -215,7 +216,8 @@ class HybridMemory:
             raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         records = self._parts.forgetting.named(record_id, scope=scope, filters=rest, everywhere=everywhere)
-        return self._parts.forgetting.forget(records, now=weights == "now", progress=progress)
+        by_source = rest is not None and mentions(rest, "source")
+        return self._parts.forgetting.forget(records, now=weights == "now", by_source=by_source, progress=progress)
 
     delete = forget
 

@@ -12,7 +12,7 @@ from hybrid_memory.errors import FilterError, InputError
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import Scope, nested_deeper, unkeepable
 
-__all__ = ["read_scope"]
+__all__ = ["mentions", "read_scope"]
 
 DEEPEST = 40
 """Lists and dicts inside each other; 16 joins, as the ledger takes them, need 34."""
@@ -51,6 +51,17 @@ def read_scope(
         if bad := unkeepable(value):
             raise InputError(f"{name} has {bad} in it, which no database keeps; got {value!r}")
     return Scope(**given), rest or None
+
+
+def mentions(filters: object, field: str) -> bool:
+    """Tell whether a filter, or one joined into it, is about a field.
+
+    >>> mentions({"or": [{"source": "wiki"}, {"kind": "fact"}]}, "source")
+    True
+    """
+    if isinstance(filters, Mapping):
+        return field in filters or any(mentions(inner, field) for inner in filters.values())
+    return isinstance(filters, list | tuple) and any(mentions(inner, field) for inner in filters)
 
 
 def _check(filters: object) -> None:

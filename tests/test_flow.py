@@ -373,6 +373,22 @@ def test_examples_are_not_declined_for_what_is_shown_beside_them(tmp_path: Path)
         assert (report.learned, report.declined) == (3, 0), report.shards
 
 
+def test_forgetting_a_source_spares_what_others_said_too(memory: HybridMemory) -> None:
+    """Two files say the same sentence: without the first it is the second's, and stays learned."""
+    for file in ("a.pdf", "b.pdf"):
+        memory.ingest(SHIFT, source=file, trust="operator", route="learn")
+    alone = memory.ingest(LAMPS, source="a.pdf").record_id
+    memory.consolidate()
+
+    receipt = memory.forget(filters={"source": "a.pdf"})
+
+    (left,) = memory.list()
+    assert (receipt.records, receipt.retrieval["said_by_others"]) == ((alone,), [left.id])
+    assert (left.text, left.source, left.learning) == (SHIFT, "b.pdf", Learning.LEARNED)
+    assert memory.list(filters={"source": "a.pdf"}, all_statuses=True) == []
+    assert memory.forget(filters={"source": "b.pdf"}).records == (left.id,)
+
+
 def test_a_shard_that_was_emptied_takes_in_new_records(memory: HybridMemory) -> None:
     """It has no vectors to compare with, and is no obstacle to the next window."""
     (only,) = learn(memory, SHIFT)

@@ -701,6 +701,24 @@ def test_a_journal_that_a_dead_process_left_is_emptied_at_the_next_write(tmp_pat
     assert not files_with(tmp_path, secret)
 
 
+def test_a_source_is_taken_from_what_others_said_too(ledger: SqlLedger) -> None:
+    """One that vouched takes its place; where strangers are left, trust falls; what nobody else said is not touched."""
+    shared, strange, alone = (put(ledger, text, source="a", trust=Trust.OPERATOR) for text in ("one", "two", "three"))
+    ledger.write([entry("one", source="c", trust=Trust.EXTERNAL), entry("two", source="c", trust=Trust.EXTERNAL)])
+    ledger.write([entry("one", source="b", trust=Trust.USER, metadata={"page": 3})])
+
+    assert ledger.withdraw([alone, strange, shared], {"a"}) == [strange, shared]
+
+    said = {record.text: (record.source, record.trust) for record in ledger.find(scope=ANN)}
+    assert said == {
+        "one": ("b", Trust.OPERATOR),
+        "two": ("c", Trust.EXTERNAL),
+        "three": ("a", Trust.OPERATOR),
+    }
+    assert [event.name for event in ledger.history(shared)][-1] == "withdrawn"
+    assert ledger.withdraw([shared], {"b", "c"}) == []
+
+
 def test_forgotten_content_stays_out_unless_forced(ledger: SqlLedger) -> None:
     """A tombstone recognises it, as a slot's value and as bare text; other scopes are free to say it."""
     ledger.forget([str(ledger.write([opening("nine", 1)])[0].record_id)])

@@ -1,24 +1,26 @@
 """Change what was written: metadata, route, and what time does by itself.
 
-Flow:    SqlLedger.update, set_route, expire.
+Flow:    SqlLedger.update, set_route, withdraw, expire.
 Imports: errors, types, and reading, slots, standing, tables of the ledger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.reading import get
+from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.slots import displaced, placed
 from hybrid_memory.ledger.standing import Change, Standing, add_events, event_row, load, retired, save
-from hybrid_memory.ledger.tables import records
-from hybrid_memory.types import Decision, Json, Learning, Record, Route, Status
+from hybrid_memory.ledger.tables import records, sources
+from hybrid_memory.types import Decision, Json, Learning, Record, Route, Status, Trust
 
-__all__ = ["anything_over", "expire", "set_metadata", "set_route"]
+__all__ = ["anything_over", "expire", "set_metadata", "set_route", "withdraw"]
 
 
 def set_metadata(connection: Connection, record_id: str, metadata: Mapping[str, Json], *, now: int) -> Record:
@@ -56,6 +58,28 @@ def set_route(connection: Connection, record_id: str, decision: Decision, reason
     changes = _released(connection, before, after, now=now) if released else [(before, after)]
     save(connection, changes, now=now)
     return get(connection, record_id)
+
+
+def withdraw(connection: Connection, record_ids: Sequence[str], gone: Collection[str], *, now: int) -> list[str]:
+    """Take the sources in `gone` from records that others said too; return the ids of those records, in their order.
+
+    The first that vouched for it, or else the first of the rest, becomes the record's source. Metadata goes: it was
+    the former source's.
+    """
+    voices: defaultdict[str, list[tuple[bool, int, str]]] = defaultdict(list)
+    for part in in_parts(record_ids):
+        for row in connection.execute(select(sources).where(sources.c.record_id.in_(part))):
+            if row.source not in gone:
+                voices[row.record_id].append((not row.vouched, row.at, row.source))
+    spared = [record_id for record_id in record_ids if record_id in voices]
+    for record_id in spared:
+        stranger, _, source = min(voices[record_id])
+        trust = {"trust": Trust.EXTERNAL.value} if stranger else {}
+        of_record = records.c.id == record_id
+        connection.execute(update(records).where(of_record).values(source=source, metadata={}, **trust))
+        connection.execute(delete(sources).where(sources.c.record_id == record_id, sources.c.source.in_(list(gone))))
+    add_events(connection, [event_row("withdrawn", record_id, now=now) for record_id in spared])
+    return spared
 
 
 def expire(connection: Connection, *, now: int) -> list[str]:

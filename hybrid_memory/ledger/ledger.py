@@ -9,7 +9,7 @@ durable when they return, and leave nothing behind when they raise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -373,6 +373,11 @@ class SqlLedger:
             return found
         with self._database.writing() as connection:
             return forgetting.salt(connection)
+
+    def withdraw(self, record_ids: Sequence[str], sources: Collection[str]) -> list[str]:
+        """Take these sources from records that others said too; return the ids of those records."""
+        with self._database.writing() as connection:
+            return changes.withdraw(connection, record_ids, sources, now=now_micros())
 
     def empty_journal(self) -> bool:
         """Let old pages go that a reader had kept from being overwritten; tell whether none is left.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -232,6 +232,13 @@ class Ledger(Protocol):
         """Remove the records' text, passages, vectors, self-edits in one transaction.
 
         Leaves a tombstone (salted hash) unless it may return, marks their shards dirty and masked, returns counts.
+        """
+        ...
+
+    def withdraw(self, record_ids: Sequence[str], sources: Collection[str]) -> list[str]:
+        """Take sources from those of the records that others said too; return the ids of these, which stay.
+
+        Another source takes their place: one that vouched, if there is one, or else trust falls to external.
         """
         ...
 

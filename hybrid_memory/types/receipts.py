@@ -68,6 +68,8 @@ class Receipt(Value):
     retrieval: Mapping[str, Json]
     """passages, vectors, self_edits removed; probe: how many are still found (0).
 
+    said_by_others: ids of records that were chosen by their source, and stay because another source said them too.
+
     journal_due: a reader kept the database's journal from being emptied; the next write, window or closing does it."""
     weights: Mapping[str, Json]
     """state "clean" | "due" | "rebuilt", the shards, the adapter files deleted, the probe's result.
