@@ -389,6 +389,16 @@ def test_forgetting_a_source_spares_what_others_said_too(memory: HybridMemory) -
     assert memory.forget(filters={"source": "b.pdf"}).records == (left.id,)
 
 
+def test_examples_are_learned_by_an_adapter_that_reads_also_when_it_is_made_again(memory: HybridMemory) -> None:
+    """It acts on the text that it has to tell apart, whether its material was just written or is stored."""
+    for text in ("My parcel is wet.", "The lamp is broken."):
+        memory.ingest(Example(text, "desk K4"), trust="operator")
+        memory.consolidate()
+
+    training = [version.manifest["training"] for version in memory.adapters.list()]
+    assert [one["acts_on"] for one in training if isinstance(one, dict)] == ["all", "all"]
+
+
 def test_a_shard_that_was_emptied_takes_in_new_records(memory: HybridMemory) -> None:
     """It has no vectors to compare with, and is no obstacle to the next window."""
     (only,) = learn(memory, SHIFT)

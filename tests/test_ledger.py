@@ -492,6 +492,18 @@ def test_set_route_queues_and_unqueues(ledger: SqlLedger) -> None:
         ledger.set_route(record_id, decided(Route.DROP), "replay")
 
 
+def test_stored_material_asks_for_what_it_asked_for(ledger: SqlLedger) -> None:
+    """Every directive comes back; whether the base's distribution may be followed is the ladder's affair alone."""
+    asked = Directives(
+        learning_rate=1e-3, epochs=2, loss_on="all", targets=("q_proj",), acts_on="all", augmentations=("cloze",)
+    )
+    (record_id,) = learn(ledger, "one")
+    ledger.save_self_edits([SelfEdit(record_id=record_id, items=(), generator="model", seed=0, directives=asked)])
+
+    assert [edit.directives for edit in ledger.self_edits([record_id])] == [asked]
+    assert None not in asked.to_json().values()
+
+
 def test_self_edits_are_replaced_as_a_whole(ledger: SqlLedger) -> None:
     """Material comes back as it was written, in the order asked for."""
     one, two = learn(ledger, "one", "two")
@@ -1188,13 +1200,34 @@ def test_turns_of_an_earlier_schema_keep_their_questions(tmp_path: Path) -> None
     assert rows == [("Do you like tea?", near_hash("Do you like tea?\nYes.")), (None, near_hash("Yes."))]
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006"])
+def test_stored_material_of_examples_acts_everywhere_from_now_on(tmp_path: Path) -> None:
+    """Earlier schemas did not keep it; material of facts is left to the settings."""
+    at_revision(tmp_path / "ledger.sqlite", "0007")
+    row = dict.fromkeys(["text", "source", "learning_detail", "content_hash", "near_hash"], "")
+    row |= dict.fromkeys(["observed_at", "recorded_at", "valid_from", "confirmed_from", "version"], 0)
+    row |= {"trust": "user", "status": "active", "route": "learn", "learning": "none", "scope_key": "[]"}
+    row |= {"decision": "{}", "examples": "[]", "metadata": "{}"}
+    edit = {"generator": "compiled", "seed": 0, "items": "[]", "dropped": "{}", "created_at": 0}
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as raw, raw:
+        for key, kind in (("1", "example"), ("2", "fact")):
+            for table, values in (
+                ("records", row | {"id": key, "kind": kind}),
+                ("self_edits", edit | {"record_id": key}),
+            ):
+                marks = ", ".join("?" * len(values))
+                raw.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+
+    with closing(open_ledger(tmp_path)) as ledger:
+        assert [edit.directives.acts_on for edit in ledger.self_edits(["1", "2"])] == ["all", None]
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007"])
 def test_a_ledger_of_an_earlier_schema_is_read_on(tmp_path: Path, revision: str) -> None:
     """All it held is there, learning states and tombstones too; near-duplicates are joined from now on."""
     packed = Path(__file__).parent / "data" / "ledger-0001.sqlite.gz"
     (tmp_path / "ledger.sqlite").write_bytes(gzip.decompress(packed.read_bytes()))
     at_revision(tmp_path / "ledger.sqlite", revision)
-    if revision != "0001":  # since then records have it; that of another version is no use
+    if "0001" < revision < "0007":  # records have it then; that of another version is no use
         with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as raw, raw:
             raw.execute("UPDATE records SET near_hash = 'of an earlier version', content_hash = 'too'")
     ledger = open_ledger(tmp_path)

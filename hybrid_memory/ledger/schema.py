@@ -17,7 +17,7 @@ from hybrid_memory.ledger.database import Database
 
 __all__ = ["HEAD", "prepare"]
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision in migrations/versions; a test compares the two."""
 
 

@@ -181,6 +181,7 @@ self_edits = Table(
     Column("epochs", Integer),
     Column("loss_on", String(16)),
     Column("targets", JSON(none_as_null=True)),
+    Column("acts_on", String(16)),
     Column("augmentations", JSON(none_as_null=True)),
     Column("items", JSON, nullable=False),
     Column("dropped", JSON, nullable=False),
