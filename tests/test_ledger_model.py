@@ -107,7 +107,7 @@ def _same(own: Any, other: Any) -> bool:
 
 def _part(own: Any, part: Any, fold: Callable[[str], str]) -> bool:
     if isinstance(own, list):
-        return any(_same(one, part) for one in own)
+        return any(_same(*(fold(value) if isinstance(value, str) else value for value in (one, part))) for one in own)
     return isinstance(own, str) and isinstance(part, str) and fold(part) in fold(own)
 
 
