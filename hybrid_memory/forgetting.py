@@ -108,12 +108,13 @@ class Forgetting:
         `may_return` they may be said again: what ran out is not unwanted. Of records that are forgotten already
         the receipt says how things stand now, which completes one that was due.
         """
+        key = self._key()  # a key that is no key must stop it here
         named = {record.id: record.source for record in records if by_source}
         spared = self._ledger.withdraw(list(named), set(named.values())) if named else []
         records = [record for record in records if record.id not in spared]
         derived = self._derived(records)
         records = [*records, *derived]
-        ids, key = [record.id for record in records], self._key()  # a key that is no key must stop it here
+        ids = [record.id for record in records]
         already = {record.id for record in records if record.status is Status.FORGOTTEN}
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # These first: a process that dies later finds adapters and index by the ledger, but not these.

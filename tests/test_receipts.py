@@ -103,10 +103,12 @@ def test_a_bad_key_stops_before_anything_is_forgotten(tmp_path: Path) -> None:
     """A receipt that cannot be signed is not found out afterwards."""
     with open_memory(tmp_path / "memory", forget={"key_file": "no/such/key"}) as memory:
         (record,) = learn(memory, SHIFT)
+        memory.ingest(SHIFT, source="b.pdf")
 
-        with pytest.raises(ConfigError, match=r"forget\.key_file"):
-            memory.forget(record)
-        assert memory.get(record).text == SHIFT
+        for named in ({"record_id": record}, {"filters": {"source": memory.get(record).source}}):
+            with pytest.raises(ConfigError, match=r"forget\.key_file"):
+                memory.forget(**named)
+        assert (memory.get(record).text, memory.get(record).source) == (SHIFT, "text")
 
 
 def test_without_a_key_receipts_are_not_signed(tmp_path: Path) -> None:
