@@ -279,14 +279,19 @@ def _refuse_forgotten(receipts: Sequence[IngestReceipt]) -> None:
         raise InputError(f"nothing was stored: {receipts[0].decision.reasons[-1]}")
 
 
-def _row_of(scope: Scope, metadata: Mapping[str, Json]) -> tuple[str, ...]:
-    """Return what names a row among all exports: where it came from, and its id there."""
-    return (scope.name, *(str(metadata.get(name)) for name in ROW))
+def _row_of(scope: Scope, metadata: Mapping[str, Json]) -> tuple[Scope, tuple[str, ...]]:
+    """Return what names a row among all exports: whose it is, where it came from, and its id there."""
+    return scope, tuple(str(metadata.get(name)) for name in ROW)
 
 
 def _in_place_of_row(old: Record | None, draft: Draft) -> Draft:
-    """Return a draft that replaces what its row said before; what is older than that ended when that began."""
+    """Return a draft that replaces what its row said before; what is older than that ended when that began.
+
+    What somebody has vouched for since, a row that nobody vouches for leaves alone.
+    """
     if old is None or old.text == draft.text or draft.supersedes is not None:
+        return draft
+    if draft.trust is Trust.EXTERNAL and old.trust is not Trust.EXTERNAL:
         return draft
     if draft.valid_from < old.valid_from:
         return replace(

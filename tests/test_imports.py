@@ -110,6 +110,17 @@ def test_a_later_export_replaces_what_its_rows_said_before(memory: HybridMemory)
     assert sorted(told) == [("ann", "Works at the boat yard"), ("ben", "Works at the town hall")]
 
 
+def test_a_later_export_leaves_alone_what_somebody_vouched_for(memory: HybridMemory) -> None:
+    """Ann has confirmed her row; nobody vouches for the export, and anybody may write an id into metadata."""
+    row = {"id": "7", "memory": "Works at the old mill", "user_id": "ann", "updated_at": "2025-01-01T00:00:00+00:00"}
+    memory.import_from([row], "mem0", route="retrieve")
+    memory.ingest("Works at the old mill", route="retrieve", trust="user", user_id="ann")
+    later = {**row, "memory": "Works at the boat yard", "updated_at": "2025-02-01T00:00:00+00:00"}
+    memory.import_from([later], "mem0", route="retrieve")
+
+    assert "Works at the old mill" in [record.text for record in memory.list(user_id="ann")]
+
+
 def test_what_stands_beside_the_text_of_a_stored_value_is_kept(memory: HybridMemory) -> None:
     """As metadata, also of a value inside a value."""
     value = {"content": {"text": "Likes rye bread", "rating": 5}, "kind": "taste"}
