@@ -324,7 +324,11 @@ def _dropped(material: Sequence[SelfEdit]) -> dict[str, Json]:
 
 
 def _agreed(material: Sequence[SelfEdit], *, soft: bool) -> Directives:
-    """Return the gentlest of what a shard's self-edits ask for; loss and layers only where all ask for the same."""
+    """Return what a shard's self-edits ask for together, so that none of them keeps the others from being learned.
+
+    The lowest rate; the most epochs, and the settings' own where one asks for none; loss and layers only where all
+    ask for the same.
+    """
     asked = [edit.directives for edit in material]
     rates = [one.learning_rate for one in asked if one.learning_rate is not None]
     epochs = [one.epochs for one in asked if one.epochs is not None]
@@ -332,7 +336,7 @@ def _agreed(material: Sequence[SelfEdit], *, soft: bool) -> Directives:
     places = {one.acts_on for one in asked}
     return Directives(
         learning_rate=min(rates, default=None),
-        epochs=min(epochs, default=None),
+        epochs=max(epochs) if epochs and len(epochs) == len(asked) else None,
         loss_on=losses.pop() if len(losses) == 1 else None,
         targets=targets.pop() if len(targets) == 1 else None,
         acts_on=places.pop() if len(places) == 1 else None,

@@ -85,6 +85,31 @@ def test_examples_and_preferences_are_learned_whoever_writes_about_statements(tm
     assert teacher is None or teacher.asked == 0
 
 
+class AsksForEpochs:
+    """Writes the lesson; for a passage with one of the words it asks for so many epochs."""
+
+    def __init__(self, **epochs: int) -> None:
+        self.epochs = epochs
+
+    def complete(self, prompt: str) -> str:
+        asked = [f'Directives: {{"epochs": {count}}}\n' for word, count in self.epochs.items() if word in prompt]
+        return "".join(asked) + LESSON.partition("\n")[2]
+
+
+@pytest.mark.parametrize(("asked", "epochs"), [({"four": 1, "Lunden": 3}, 3), ({"four": 1}, 12), ({"Lunden": 2}, 12)])
+def test_one_self_edit_does_not_cut_short_the_study_of_another(
+    tmp_path: Path, asked: dict[str, int], epochs: int
+) -> None:
+    """A shard is studied as long as any of its self-edits asks for; one that asks for nothing wants the settings."""
+    training = {**FAST["training"], "epochs": 12, "min_steps": 1}
+    with opened(tmp_path / "m", AsksForEpochs(**asked), training=training) as m:
+        for text in ("The night ferry to Lunden leaves at ten.", "The day ferry to Lund leaves from pier four."):
+            m.ingest(text, trust="operator", route="learn")
+        (shard,) = m.consolidate().shards
+
+    assert shard.metrics["epochs"] == epochs
+
+
 def test_a_rebuild_follows_the_same_directives(tmp_path: Path) -> None:
     """They are stored with the material: a shard rebuilt later asks for the same layers without asking the teacher."""
     teacher = Teacher(LESSON)
