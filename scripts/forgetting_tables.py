@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["forgetting", "kinds", "passages", "protection"]
+__all__ = ["forgetting", "headline", "kinds", "passages", "protection"]
 
 KEPT = ("whole stream", "average accuracy", "learning", "BWT", "net over base", "half-life", "stale said")
 COSTS = ("follows evidence", "prompt tokens", "p50 s", "trained tokens", "train s")
 SIGNED = ("learning", "BWT", "net over base")
 KINDS = ("plain", "hard", "ticket", "rule", "price", "updated", "rumoured")
 COMPARED = ("hybrid - RAG", "hybrid - shards")
+HEADLINE_ARMS = (
+    "base",
+    "RAG",
+    "RAG, 30 percent misses",
+    "SEAL, merged in sequence",
+    "shards",
+    "hybrid",
+    "hybrid, 30 percent misses",
+)
+HEADLINE_COLUMNS = ("whole stream", "average accuracy", "BWT", "stale said", *COSTS[:3])
+HEADLINE_COMPARED = ("hybrid - RAG", "hybrid, 30 percent misses - RAG, 30 percent misses", "hybrid - shards")
 GATE = {
     "drift": "drift, nats",
     "probe": "pairs",
@@ -19,6 +30,16 @@ GATE = {
     "abstention": "doubts",
     "abstention_base": "base",
 }
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """Return what most people look for in the stream of windows: a few arms, columns and differences."""
+    rows = {arm: row for arm, row in result["rows"].items() if arm in HEADLINE_ARMS}
+    lines = [*_head(result), *_table({"rows": rows}, HEADLINE_COLUMNS), ""]
+    lines += ["Points, with the 95 % interval of the paired bootstrap over questions:", ""]
+    lines += [line for line in _differences(result, "whole stream") if _names(line, HEADLINE_COMPARED)]
+    low, high = result["intervals"]["BWT: hybrid"]
+    return "\n".join([*lines, f"* BWT: hybrid: {_points(result['rows']['hybrid']['BWT'], low, high)}"])
 
 
 def forgetting(result: Mapping[str, Any]) -> str:
