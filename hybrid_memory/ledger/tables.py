@@ -113,7 +113,9 @@ records = Table(
     # With the scope: SQLite would rather read every record of the scope than look up a hash and compare scopes.
     Index("ix_records_content_hash", "content_hash", "scope_key"),
     Index("ix_records_near_hash", "near_hash", "scope_key"),
-    _of_those_with("slot_key", "ix_records_slot", "slot_key", "scope_key"),
+    # With all that the look for an interrupting value asks: SQLite would rather use ix_records_visible for it.
+    _of_those_with("slot_key", "ix_records_slot", "slot_key", "scope_key", "status", "valid_from"),
+    _of_those_with("superseded_by", "ix_records_superseded_by", "superseded_by"),
     _of_those_with("shard_id", "ix_records_shard_id", "shard_id"),
     _of_those_with("valid_to", "ix_records_valid_to", "status", "valid_to"),
     _of_those_with("expires_at", "ix_records_expires_at", "status", "expires_at"),
