@@ -1,7 +1,7 @@
 # One command for each thing one does here; the same ones run in .ci/run.
 #
 #   make demo        from a fresh clone to the running demonstration
-#   make test        fast tests, offline, about a minute
+#   make test        fast tests, offline, on all cores
 #   make check       ruff and mypy
 #   make test-postgres  the ledger's tests and the memory's over a real PostgreSQL server, started by the tests
 #   make slow        tests with the real models (pulls them first)
@@ -48,8 +48,9 @@ models: install
 demo: models
 	$(BIN)/hybrid-memory demo
 
+# A process a core, eight at most, for each loads torch; the tests of one file share their fixtures, so they stay together.
 test: dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 test-postgres: $(VENV)/.installed-postgres
 	$(BIN)/python -m pytest -m postgres
