@@ -65,10 +65,12 @@ def member(kind: type[Word], name: str, value: Word | str | None) -> Word | None
         raise InputError(f"{name} must be one of {names}; got {value!r}") from None
 
 
-def at_least(name: str, value: int | None, least: int) -> None:
-    """Raise InputError for a number that is not whole, or less than `least`; None passes."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise InputError(f"{name} must be a whole number of {least} or more, got {value!r}")
+def at_least(name: str, value: int | None, least: int, *, most: int | None = None) -> None:
+    """Raise InputError for a number that is not whole, less than `least` or more than `most`; None passes."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (whole and least <= value <= (value if most is None else most)):
+        span = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name} must be a whole number {span}, got {value!r}")
 
 
 def positive(name: str, value: float | None) -> None:

@@ -1,7 +1,7 @@
 """Search, answer and explain: questions in, what the memory says out.
 
 Flow:    question -> expired records out of sight -> evidence -> answerer -> answer log
-Imports: errors, types, protocols, arguments, answer_log, adapters, upkeep, and the forgetting beside it.
+Imports: errors, types, config, protocols, arguments, answer_log, adapters, upkeep, and the forgetting beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
 from hybrid_memory.arguments import at_least, member, read_question
+from hybrid_memory.config import MOST_NEIGHBOURS
 from hybrid_memory.errors import AdapterError, InputError, LockedError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.protocols import Answerer, Encoder, Filters, Ledger, Progress, Retriever
@@ -42,7 +43,9 @@ class Asking:
         adapters: Adapters,
         upkeep: Upkeep,
         forgetting: Forgetting,
+        neighbours: int,
     ) -> None:
+        """`neighbours` is how many parts come along before and after a hit when a call does not say."""
         self._ledger = ledger
         self._encoder = encoder
         self._retriever = retriever
@@ -51,16 +54,30 @@ class Asking:
         self._adapters = adapters
         self._upkeep = upkeep
         self._forgetting = forgetting
+        self._neighbours = neighbours
 
     def search(
-        self, query: str, *, scope: Scope, top_k: int, filters: Filters | None, as_of: datetime | None, explain: bool
+        self,
+        query: str,
+        *,
+        scope: Scope,
+        top_k: int,
+        filters: Filters | None,
+        as_of: datetime | None,
+        neighbours: int | None,
+        explain: bool,
     ) -> list[Hit]:
         """Return the passages closest to the query; no language model is loaded."""
+        count = self._beside(neighbours)
         self._ledger.expire(datetime.now(UTC))
         vector = question_vectors(self._encoder, [read_question(query)])
-        return self._retriever.search(
+        hits = self._retriever.search(
             query, vector=vector, scope=scope, top_k=top_k, filters=filters, as_of=as_of, explain=explain
         )
+        if not count:
+            return hits
+        stretches = self._retriever.around(hits, count=count, scope=scope, filters=filters, as_of=as_of)
+        return [hit for stretch in stretches for hit in stretch]
 
     def answer(
         self,
@@ -71,6 +88,7 @@ class Asking:
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
+        neighbours: int | None,
         max_new_tokens: int | None,
         on_text: Callable[[str], None] | None,
         progress: Progress | None,
@@ -80,6 +98,7 @@ class Asking:
             raise InputError("query_many takes a list of questions, got one text; query() takes one")
         at_least("passages", passages, 0)
         at_least("max_new_tokens", max_new_tokens, 1)
+        count = self._beside(neighbours)
         if not questions:
             return []
         self._ledger.expire(datetime.now(UTC))
@@ -91,6 +110,7 @@ class Asking:
             filters=filters,
             as_of=as_of,
             passages=passages,
+            neighbours=count,
             max_new_tokens=max_new_tokens,
             on_text=on_text,
             progress=progress,
@@ -122,9 +142,11 @@ class Asking:
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
+        neighbours: int | None,
     ) -> Context:
         """Return what would be sent to the model."""
         at_least("passages", passages, 0)
+        count = self._beside(neighbours)
         self._ledger.expire(datetime.now(UTC))
         return self._answerer.context(
             read_question(question),
@@ -133,7 +155,13 @@ class Asking:
             filters=filters,
             as_of=as_of,
             passages=passages,
+            neighbours=count,
         )
+
+    def _beside(self, neighbours: int | None) -> int:
+        """Return how many parts come along before and after a hit: as the call says, or else the settings."""
+        at_least("neighbours", neighbours, 0, most=MOST_NEIGHBOURS)
+        return self._neighbours if neighbours is None else neighbours
 
     def explain(self, answer_id: str) -> Explanation:
         """Tell what a logged answer came from, by leaving each part out."""

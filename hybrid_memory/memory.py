@@ -344,6 +344,7 @@ class HybridMemory:
         filters: Filters | None = None,
         as_of: datetime | None = None,
         passages: int | None = None,
+        neighbours: int | None = None,
         max_new_tokens: int | None = None,
         tenant_id: str | None = None,
         user_id: str | None = None,
@@ -360,6 +361,8 @@ class HybridMemory:
             filters: conditions on the evidence; never widen the scope.
             as_of: evidence as things stood then; adapters, which know only the present, stay out.
             passages: most evidence passages per question; None takes answer.passages.
+            neighbours: parts before and after each passage of a document that come along as evidence, 0 to 3, beyond
+                `passages`; None takes retrieval.neighbours.
             max_new_tokens: longest answer; None takes answer.max_new_tokens.
             tenant_id: scope; likewise user_id, agent_id, run_id.
             on_text: streams the text of a single question.
@@ -373,6 +376,7 @@ class HybridMemory:
             filters=rest,
             as_of=moment("as_of", as_of),
             passages=passages,
+            neighbours=neighbours,
             max_new_tokens=max_new_tokens,
             on_text=on_text,
             progress=progress,
@@ -385,6 +389,7 @@ class HybridMemory:
         top_k: int = 10,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        neighbours: int | None = None,
         explain: bool = False,
         tenant_id: str | None = None,
         user_id: str | None = None,
@@ -394,10 +399,27 @@ class HybridMemory:
         """Return the passages closest to the query, current ones only (or as of a time); no model is loaded.
 
         With `explain=True` each hit says in `explanation` where its score came from.
+
+        Args:
+            query: what is sought.
+            top_k: how many at most, neighbours apart.
+            filters: conditions on the records; never widen the scope.
+            as_of: as things stood then; None is now.
+            neighbours: parts before and after each hit of a document that come along, 0 to 3; None takes
+                retrieval.neighbours. They stand around their hit in the document's order, name it in `beside`, and
+                are of those that this call may see.
+            explain: fill `explanation`.
+            tenant_id: scope; likewise user_id, agent_id, run_id.
         """
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._parts.asking.search(
-            query, scope=scope, top_k=top_k, filters=rest, as_of=moment("as_of", as_of), explain=explain
+            query,
+            scope=scope,
+            top_k=top_k,
+            filters=rest,
+            as_of=moment("as_of", as_of),
+            neighbours=neighbours,
+            explain=explain,
         )
 
     def context(
@@ -408,6 +430,7 @@ class HybridMemory:
         filters: Filters | None = None,
         as_of: datetime | None = None,
         passages: int | None = None,
+        neighbours: int | None = None,
         tenant_id: str | None = None,
         user_id: str | None = None,
         agent_id: str | None = None,
@@ -416,7 +439,13 @@ class HybridMemory:
         """Return what `query` would send to the model, without generating: for your own model."""
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._parts.asking.context(
-            question, mode=mode, scope=scope, filters=rest, as_of=moment("as_of", as_of), passages=passages
+            question,
+            mode=mode,
+            scope=scope,
+            filters=rest,
+            as_of=moment("as_of", as_of),
+            passages=passages,
+            neighbours=neighbours,
         )
 
     def explain(self, answer: Answer | str) -> Explanation:

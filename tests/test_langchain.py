@@ -47,6 +47,17 @@ def test_scope_filters_and_k_are_kept(memory: HybridMemory) -> None:
     assert [one.page_content for one in filtered.invoke("open close")] == [CAFE]
 
 
+def test_neighbouring_parts_name_what_they_stand_beside(memory: HybridMemory) -> None:
+    """The parts of a long text around the one that is found, beyond `k`."""
+    names = ("anchors", "ballast", "cables")
+    memory.ingest("\n\n".join(" ".join([f"The {name} are listed."] * 30) for name in names))
+
+    documents = HybridMemoryRetriever(memory=memory, k=1, neighbours=1).invoke("ballast")
+
+    assert [one.page_content.split()[1] for one in documents] == list(names)
+    assert [one.metadata.get("beside") for one in documents] == [documents[1].id, None, documents[1].id]
+
+
 def test_it_is_a_runnable(memory: HybridMemory) -> None:
     """Piped, batched and awaited."""
     chain = HybridMemoryRetriever(memory=memory, k=1) | RunnableLambda(lambda documents: documents[0].page_content)

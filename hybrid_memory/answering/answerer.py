@@ -85,6 +85,7 @@ class Answerer:
         filters: Filters | None = None,
         as_of: datetime | None = None,
         passages: int | None = None,
+        neighbours: int = 0,
         max_new_tokens: int | None = None,
         on_text: Callable[[str], None] | None = None,
         progress: Progress | None = None,
@@ -96,7 +97,7 @@ class Answerer:
         if not questions:
             return []
         seconds: dict[str, float] = {}
-        cases = self._prepare(questions, scope, mode, filters, as_of, passages, seconds)
+        cases = self._prepare(questions, scope, mode, filters, as_of, passages, neighbours, seconds)
         started = time.monotonic()
         written = write(
             cases,
@@ -122,9 +123,10 @@ class Answerer:
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
+        neighbours: int,
     ) -> Context:
         """Return what would be sent to the model, for the caller's own model."""
-        case = self._prepare([question], scope, mode, filters, as_of, passages, {})[0]
+        case = self._prepare([question], scope, mode, filters, as_of, passages, neighbours, {})[0]
         return Context(
             messages=case.turns,
             sources=case.hits,
@@ -193,6 +195,7 @@ class Answerer:
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
+        neighbours: int,
         seconds: dict[str, float],
     ) -> list[Case]:
         started = time.monotonic()
@@ -225,9 +228,25 @@ class Answerer:
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
         for case, look in zip(cases, looks, strict=True):
             case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
-            self._compose(case, rules, spared=not look and self._knows(case.choice, case.hits))
+            spared = not look and self._knows(case.choice, case.hits)
+            case.shown = () if spared else case.hits
+            if neighbours and case.shown:
+                # only now, when adapter and evidence are chosen: what stands beside evidence has no say in that
+                self._add_neighbours(
+                    case, self._evidence.around(case.hits, scope, count=neighbours, filters=filters, as_of=as_of)
+                )
+            self._compose(case, rules, spared=spared)
         seconds["choose"] = time.monotonic() - started
         return cases
+
+    @staticmethod
+    def _add_neighbours(case: Case, stretches: Sequence[tuple[Hit, ...]]) -> None:
+        """Put stretches of documents in place of the hits: as they read among the sources, and in the prompt too."""
+        case.hits = tuple(hit for stretch in stretches for hit in stretch)
+        # the prompt turns the order round, so that the best stands next to the question: a stretch is turned before
+        case.shown = tuple(hit for stretch in stretches for hit in reversed(stretch))
+        if beside := sum(hit.beside is not None for hit in case.hits):
+            case.trace.append(f"{beside} of the passages stand beside those found")
 
     def _look_again(self, cases: Sequence[Case], learned: Sequence[Sequence[Candidate]]) -> list[Looks]:
         """Read the best candidates of undecided questions again; puts each case's facts in their order."""
@@ -267,7 +286,6 @@ class Answerer:
 
     def _compose(self, case: Case, rules: Sequence[Record], *, spared: bool) -> None:
         stated = self._stated(rules, case.choice.adapters)
-        case.shown = () if spared else case.hits
         case.turns = prompt(case.question, case.shown, stated, dated=self._settings.dated)
         case.trace.append(f"{len(case.shown)} passages of evidence, {len(stated)} rules stated")
         if case.choice.masked:

@@ -14,7 +14,7 @@ from hybrid_memory.answering.second_look import known_similarity
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Filters, Ledger, Retriever
-from hybrid_memory.types import FloatArray, Hit, Kind, Scope, Status
+from hybrid_memory.types import FloatArray, Hit, Kind, Record, Scope, Status
 
 __all__ = ["EvidenceChooser", "are_demonstrations", "best", "of_kind"]
 
@@ -67,7 +67,14 @@ class EvidenceChooser:
         nearest = max(found[: max(wanted, NEAREST)], key=known_similarity, default=None)
         if nearest is not None and nearest.record.kind is Kind.EXAMPLE and self._settings.demonstrations:
             return tuple(near(self._settings.demonstrations, of_kind(filters, {"eq": Kind.EXAMPLE.value})))
-        return tuple(hit for hit in found if hit.record.kind is not Kind.EXAMPLE and not shapes_behaviour(hit.record))
+        return tuple(hit for hit in found if _is_fact(hit.record))
+
+    def around(
+        self, hits: Sequence[Hit], scope: Scope, *, count: int, filters: Filters | None, as_of: datetime | None
+    ) -> list[tuple[Hit, ...]]:
+        """Return facts with those beside them in their documents, as stretches; see `protocols.Retriever.around`."""
+        stretches = self._retriever.around(hits, count=count, scope=scope, filters=filters, as_of=as_of)
+        return [tuple(hit for hit in one if hit.beside is None or _is_fact(hit.record)) for one in stretches]
 
     def correction(
         self, question: str, vector: FloatArray, scope: Scope, filters: Filters | None, *, stale: str
@@ -82,6 +89,11 @@ class EvidenceChooser:
         both: Filters = only if filters is None else {"and": [filters, only]}
         found = self._retriever.search(question, vector=vector, scope=scope, top_k=1, filters=both)
         return found[0] if found else None
+
+
+def _is_fact(record: Record) -> bool:
+    """Tell whether a record is read, not gone by."""
+    return record.kind is not Kind.EXAMPLE and not shapes_behaviour(record)
 
 
 def of_kind(filters: Filters | None, condition: Filters) -> Filters:

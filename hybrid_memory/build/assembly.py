@@ -162,6 +162,7 @@ def _asking(base: Foundation, adapters: Adapters, forgetting: Forgetting) -> Ask
         adapters=adapters,
         upkeep=base.upkeep,
         forgetting=forgetting,
+        neighbours=base.settings.retrieval.neighbours,
     )
 
 

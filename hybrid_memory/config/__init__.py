@@ -9,6 +9,7 @@ and keyword arguments. An unknown name anywhere is a ConfigError that proposes t
 """
 
 from hybrid_memory.config.finding import (
+    MOST_NEIGHBOURS,
     AnswerSettings,
     ForgetSettings,
     IngestSettings,
@@ -27,6 +28,7 @@ from hybrid_memory.config.models import EncoderSettings, ModelSettings
 from hybrid_memory.config.settings import Settings, folder_and_settings, home
 
 __all__ = [
+    "MOST_NEIGHBOURS",
     "AnswerSettings",
     "EncoderSettings",
     "ForgetSettings",

@@ -10,6 +10,7 @@ from pydantic import Field
 from hybrid_memory.config.group import Group
 
 __all__ = [
+    "MOST_NEIGHBOURS",
     "AnswerSettings",
     "ForgetSettings",
     "IngestSettings",
@@ -17,6 +18,9 @@ __all__ = [
     "RetrievalSettings",
     "RoutingSettings",
 ]
+
+MOST_NEIGHBOURS = 3
+"""Most parts before and after a hit: six more of 200 tokens are what a small model's window holds beside it."""
 
 
 class LedgerSettings(Group):
@@ -79,6 +83,8 @@ class RetrievalSettings(Group):
     """Read question and passage together, or compare their word pieces (MaxSim)."""
     rerank_top: Annotated[int, Field(ge=1)] = 20
     """How many passages are read again."""
+    neighbours: Annotated[int, Field(ge=0, le=MOST_NEIGHBOURS)] = 0
+    """Parts of a document that come along before and after each that is found, beyond the number asked for."""
 
 
 class AnswerSettings(Group):

@@ -14,7 +14,10 @@ __all__ = ["hit_metadata"]
 
 
 def hit_metadata(hit: Hit) -> dict[str, Any]:
-    """Return the record's id, source, kind and valid_from, and the similarity: None where only the words matched."""
+    """Return the record's id, source, kind and valid_from, and the similarity: None where only the words matched.
+
+    A neighbouring part of a document also has `beside`, the record id of the hit that brought it.
+    """
     record = hit.record
     return {
         "record_id": record.id,
@@ -22,4 +25,5 @@ def hit_metadata(hit: Hit) -> dict[str, Any]:
         "kind": record.kind.value,
         "valid_from": record.valid_from.isoformat(),
         "similarity": finite(hit.similarity),
+        **({} if hit.beside is None else {"beside": hit.beside}),
     }

@@ -39,12 +39,19 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
     k: int = Field(default=10, ge=1)
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
+    neighbours: int | None = None
+    """Parts before and after each that is found, beyond `k`; None takes the memory's setting."""
     scope: dict[str, Any] = Field(default_factory=dict)
     """`user_id` and the other scopes of every call."""
 
     def _get_relevant_documents(self, query: str, *, k: int | None = None, **_context: Any) -> list[Document]:
         hits = self.memory.search(
-            query, top_k=self.k if k is None else k, filters=self.filters, as_of=self.as_of, **self.scope
+            query,
+            top_k=self.k if k is None else k,
+            filters=self.filters,
+            as_of=self.as_of,
+            neighbours=self.neighbours,
+            **self.scope,
         )
         return [_document(hit) for hit in hits]
 

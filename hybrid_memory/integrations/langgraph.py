@@ -117,7 +117,8 @@ class HybridMemoryStore(BaseStore):  # type: ignore[misc]
         if not op.query:
             records = self._memory.list(filters=filters, limit=last, **self._scope)
             return [SearchItem(**_fields_of(record)) for record in records[op.offset :]]
-        hits = self._memory.search(op.query, top_k=last, filters={**filters, "metadata.indexed": True}, **self._scope)
+        indexed = {**filters, "metadata.indexed": True}
+        hits = self._memory.search(op.query, top_k=last, filters=indexed, neighbours=0, **self._scope)
         return [SearchItem(**_fields_of(hit.record), score=hit.score) for hit in hits[op.offset :]]
 
     def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:

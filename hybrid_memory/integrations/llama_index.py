@@ -27,7 +27,7 @@ from hybrid_memory.types import Answer, Hit
 
 __all__ = ["HybridMemoryBlock", "HybridMemoryQueryEngine", "HybridMemoryRetriever"]
 
-OURS = ("record_id", "source", "kind", "valid_from", "similarity")
+OURS = ("record_id", "source", "kind", "valid_from", "similarity", "beside")
 """Metadata we add to every node: for the application, not for prompts or embeddings."""
 
 
@@ -36,9 +36,10 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
 
     Args:
         memory: an open memory.
-        top_k: how many nodes at most.
+        top_k: how many nodes at most, neighbours apart.
         filters: conditions on the records.
         as_of: as things stood then; None is now.
+        neighbours: parts before and after each that is found; None takes the memory's setting. Their score is 0.
         scope: `user_id=…` and the other scopes of every call.
     """
 
@@ -49,11 +50,18 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
         top_k: int = 10,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        neighbours: int | None = None,
         **scope: Any,
     ) -> None:
         super().__init__()
         self._memory = memory
-        self._options: dict[str, Any] = {"top_k": top_k, "filters": filters, "as_of": as_of, **scope}
+        self._options: dict[str, Any] = {
+            "top_k": top_k,
+            "filters": filters,
+            "as_of": as_of,
+            "neighbours": neighbours,
+            **scope,
+        }
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return [_node(hit) for hit in self._memory.search(query_bundle.query_str, **self._options)]

@@ -110,7 +110,7 @@ class Memory:
             `score` is the cosine, 0.0 where only the words matched. The order is that of both together.
         """
         scope, conditions = _read(filters, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        hits = self.memory.search(query, top_k=limit or top_k, filters=conditions, **scope)
+        hits = self.memory.search(query, top_k=limit or top_k, neighbours=0, filters=conditions, **scope)
         scored = [(hit, _score(hit)) for hit in hits]
         kept = [(hit, score) for hit, score in scored if threshold is None or score >= threshold]
         return {"results": [{**_item(hit.record), "score": score} for hit, score in kept]}

@@ -24,6 +24,7 @@ class Answerer(Protocol):
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
+        neighbours: int,
         max_new_tokens: int | None,
         on_text: Callable[[str], None] | None,
         progress: Progress | None,
@@ -40,6 +41,7 @@ class Answerer(Protocol):
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
+        neighbours: int,
     ) -> Context:
         """Return what would be sent to the model."""
         ...

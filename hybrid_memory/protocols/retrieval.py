@@ -61,6 +61,18 @@ class Retriever(Protocol):
         """Return the best `top_k` current hits for the question, best first."""
         ...
 
+    def around(
+        self,
+        hits: Sequence[Hit],
+        *,
+        count: int,
+        scope: Scope,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+    ) -> list[tuple[Hit, ...]]:
+        """Return the hits with up to `count` parts of their documents before and after each, stretch by stretch."""
+        ...
+
     def require_same_encoder(self) -> None:
         """Raise IndexMismatchError when the stored vectors were made by another encoder; one short query."""
         ...

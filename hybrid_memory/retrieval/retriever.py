@@ -8,7 +8,7 @@ The ledger says which passages a question may see *before* anything is searched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.protocols import Encoder, Filters, Ledger, Progress
+from hybrid_memory.retrieval.beside import numbers, runs
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.fusion import normalised, weighted_sum
 from hybrid_memory.retrieval.index import Kind
@@ -174,6 +175,38 @@ class HybridRetriever:
         if not explain:
             return hits
         return [replace(hit, explanation=_explained(hit, words.get(hit.passage.id, 0.0))) for hit in hits]
+
+    def around(
+        self,
+        hits: Sequence[Hit],
+        *,
+        count: int,
+        scope: Scope,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+    ) -> list[tuple[Hit, ...]]:
+        """Return the hits with the parts of their documents before and after them, of those the question may see.
+
+        All are read with one query; hits that are whole texts cost none.
+
+        Args:
+            hits: what `search` found, best first.
+            count: how many parts before each hit, and after it; 0 or more.
+            scope: who asks; likewise filters and as_of, as for `search`.
+            filters: further conditions, which neighbours meet too.
+            as_of: as things stood then; None is now.
+
+        Returns:
+            Stretches of documents, that of the best hit first, each in the order of its document. A hit without
+            neighbours is a stretch of its own; what was not found itself names the hit it stands beside.
+        """
+        ids = np.asarray(numbers(hits, count), dtype=np.int64)
+        if not ids.size:
+            return runs(hits, (), count)
+        with self._ledger.one_moment():
+            selection, _ = self._selections.get(scope=scope, filters=filters, as_of=as_of, clock=self._ledger.clock())
+            near = self._ledger.passages(ids[selection.holds(ids)].tolist())
+        return runs(hits, near, count)
 
     def require_same_encoder(self) -> None:
         """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""

@@ -20,14 +20,16 @@ class Hit(Value):
     record: Record
     passage: Passage
     score: float
-    """Fused score, higher is closer; comparable within one search only."""
+    """Fused score, higher is closer; comparable within one search only. 0 of a neighbour, which was not scored."""
     similarity: float
-    """Cosine of query and passage in [-1, 1]; nan when only the words matched."""
+    """Cosine of query and passage in [-1, 1]; nan when only the words matched, or nothing did."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """What each part adds to the score: "dense" (meaning), "lexical" (words), and where they have a weight "recency",
     "trust", "time" (the one the question names) and "rerank"."""
     explanation: tuple[str, ...] = ()
-    """One sentence per part, when the search was asked to explain."""
+    """One sentence per part, when the search was asked to explain; of a neighbour always what it stands beside."""
+    beside: str | None = None
+    """The record id of the hit that brought it along, of a neighbouring part of a document; None of what was found."""
 
     @property
     def id(self) -> str:
