@@ -695,6 +695,18 @@ def test_search_writes_json_that_every_parser_reads(memory: FakeMemory) -> None:
     assert memory.calls == [("search", ("x",), {"top_k": 3, "as_of": NOON, "explain": False})]
 
 
+def test_search_shows_what_a_neighbour_stands_beside(memory: FakeMemory) -> None:
+    """Also without --explain: its score says nothing."""
+    neighbour = replace(hit("r2", "y"), beside="r1", explanation=("part 2, beside part 1 (r1), which was found",))
+    memory.found["search"] = [hit("r1", "x"), neighbour]
+
+    result = run("search", "x", "--neighbours", "1")
+
+    assert "part 2, beside part 1" in " ".join(result.stdout.split())
+    assert memory.calls == [("search", ("x",), {"top_k": 10, "neighbours": 1, "explain": False})]
+    assert run("search", "x", "--neighbours", "4").exit_code == 2
+
+
 def test_search_says_where_a_score_comes_from_when_asked(memory: FakeMemory) -> None:
     """Under the score, a line for each part of it."""
     memory.found["search"] = [replace(hit("r1", "x"), explanation=("+0.500 meaning, cosine 0.750",))]
@@ -734,7 +746,9 @@ def test_query_shows_answer_sources_adapters_and_id(memory: FakeMemory) -> None:
     """All that led to it; the id is what feedback takes."""
     memory.found["query"] = ANSWER
 
-    shown = run("query", "Where?", "--mode", "retrieval_only", "--passages", "2").stdout.splitlines()
+    shown = run(
+        "query", "Where?", "--mode", "retrieval_only", "--passages", "2", "--neighbours", "1"
+    ).stdout.splitlines()
 
     assert shown == [
         "In Oslo.",
@@ -743,7 +757,7 @@ def test_query_shows_answer_sources_adapters_and_id(memory: FakeMemory) -> None:
         "adapter facts-1-v2",
         "a1  34 tokens, 0.5 s, confidence 0.50",
     ]
-    assert memory.calls == [("query", ("Where?",), {"mode": Mode.RETRIEVAL_ONLY, "passages": 2})]
+    assert memory.calls == [("query", ("Where?",), {"mode": Mode.RETRIEVAL_ONLY, "passages": 2, "neighbours": 1})]
 
 
 def test_query_with_json_is_the_answer_object(memory: FakeMemory) -> None:

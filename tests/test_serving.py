@@ -181,12 +181,26 @@ def test_a_window_is_opened_and_its_adapters_are_listed_and_switched(client: Tes
     )
 
 
+def test_neighbouring_parts_come_along(client: TestClient) -> None:
+    """In a search and in an answer; JSON has no nan, so what was not scored has no similarity."""
+    names = ("anchors", "ballast", "cables")
+    posted(client, "/v1/records", text="\n\n".join(" ".join([f"The {name} are listed."] * 30) for name in names))
+
+    before, found, after = posted(client, "/v1/search", query="ballast", top_k=1, neighbours=1)["hits"]
+    answer = posted(client, "/v1/query", question="ballast", mode="retrieval_only", neighbours=1, max_new_tokens=4)
+
+    assert [hit["beside"] for hit in (before, found, after)] == [found["record"]["id"], None, found["record"]["id"]]
+    assert (before["score"], before["similarity"]) == (0.0, None)
+    assert [hit["record"]["id"] for hit in answer["sources"]] == [hit["record"]["id"] for hit in (before, found, after)]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
         ("/v1/search", {"query": "  "}, 400, "empty"),
         ("/v1/search", {"query": "x", "filters": {"colour": "red"}}, 400, "unknown field"),
         ("/v1/search", {"query": "x", "topk": 3}, 400, "topk: Extra inputs are not permitted"),
+        ("/v1/search", {"query": "x", "neighbours": 4}, 400, "from 0 to 3"),
         ("/v1/search", {}, 400, "query: Field required"),
         ("/v1/records", {}, 400, "give one of text, messages"),
         ("/v1/records", {"text": "a", "fact": {}}, 400, "got text, fact"),

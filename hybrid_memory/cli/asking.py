@@ -1,6 +1,6 @@
 """Commands that ask: search, query, chat, explain.
 
-Imports: errors, types, and the modules beside it.
+Imports: errors, types, config, and the modules beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hybrid_memory.cli.command import command
 from hybrid_memory.cli.options import AsOf, Filter, Who, read_filter, read_time
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.cli.tables import source_line, table
+from hybrid_memory.config import MOST_NEIGHBOURS
 from hybrid_memory.errors import HybridMemoryError
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.streaming import AnswerStream
@@ -25,6 +26,12 @@ __all__ = ["app"]
 
 app = typer.Typer()
 QUIT = ("/quit", "/exit")
+Neighbours = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=MOST_NEIGHBOURS, help="Parts before and after each part of a document that come along, on top."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +40,17 @@ class Manner:
 
     mode: Annotated[Mode, typer.Option(help="Which halves answer.")] = Mode.HYBRID
     passages: Annotated[int | None, typer.Option(min=0, help="Most evidence passages in the prompt.")] = None
+    neighbours: Neighbours = None
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of HybridMemory.query."""
-        return {"mode": self.mode, "passages": self.passages, "max_new_tokens": self.max_new_tokens}
+        return {
+            "mode": self.mode,
+            "passages": self.passages,
+            "neighbours": self.neighbours,
+            "max_new_tokens": self.max_new_tokens,
+        }
 
 
 @command(app)
@@ -48,12 +61,13 @@ def search(
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many.")] = 10,
     filters: Filter = None,
     as_of: AsOf = None,
+    neighbours: Neighbours = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say where each score comes from.")] = False,
 ) -> Output:
     """Show the passages closest to a text; no language model is loaded."""
     conditions = {"filters": read_filter(filters), "as_of": read_time("--as-of", as_of), **who.given()}
     with here.open() as memory:
-        hits = memory.search(text, top_k=top_k, explain=explain, **conditions)
+        hits = memory.search(text, top_k=top_k, neighbours=neighbours, explain=explain, **conditions)
     rows = [
         (
             hit.id,

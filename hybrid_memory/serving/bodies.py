@@ -110,6 +110,7 @@ class Search(_Scoped):
     top_k: int = 10
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
+    neighbours: int | None = None
 
 
 class Query(_Scoped):
@@ -121,6 +122,7 @@ class Query(_Scoped):
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
     passages: int | None = None
+    neighbours: int | None = None
     max_new_tokens: int | None = None
 
 
