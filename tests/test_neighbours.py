@@ -243,6 +243,15 @@ def test_two_versions_of_a_document_never_mix(memory: HybridMemory, tmp_path: Pa
     assert look(memory, "ballast Mondays", 3) == ["ballast"]  # its neighbours were there before, by another call
 
 
+def test_a_part_that_a_later_call_added_stands_alone(memory: HybridMemory, tmp_path: Path) -> None:
+    """The file has grown since; its new part is stored next to the old ones, and says the same of itself as they do."""
+    for names in (NAMES[:3], NAMES[:4]):
+        memory.ingest(write(tmp_path, manual(*names)), observed_at=datetime(2026, 5, 3, tzinfo=UTC))
+
+    assert look(memory, "davits", 3) == ["davits"]
+    assert look(memory, "cables", 3) == ["(anchors)", "(ballast)", "cables"]
+
+
 def test_files_of_the_same_name_that_are_stored_together_never_mix(memory: HybridMemory, tmp_path: Path) -> None:
     """They share all that is known of them; the second begins where its numbers begin again, also without its first."""
     files = [
@@ -250,7 +259,7 @@ def test_files_of_the_same_name_that_are_stored_together_never_mix(memory: Hybri
         write(tmp_path, manual("cables", "davits"), "b/readme.txt"),
         write(tmp_path, manual("anchors", "engines"), "c/readme.txt"),
     ]
-    assert memory.ingest_many(files).duplicates == 1
+    assert memory.ingest_many(files, observed_at=datetime(2026, 5, 3, tzinfo=UTC)).duplicates == 1
 
     assert look(memory, "ballast", 3) == ["(anchors)", "ballast"]
     assert look(memory, "cables", 3) == ["cables", "(davits)"]

@@ -123,7 +123,7 @@ class Answerer:
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
-        neighbours: int,
+        neighbours: int = 0,
     ) -> Context:
         """Return what would be sent to the model, for the caller's own model."""
         case = self._prepare([question], scope, mode, filters, as_of, passages, neighbours, {})[0]
