@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 MOST_NEIGHBOURS = 3
-"""Most parts before and after a hit: six more of 200 tokens are what a small model's window holds beside it."""
+"""Most parts before and after a hit: a hit and six more of the default length are 1,400 tokens."""
 
 
 class LedgerSettings(Group):
