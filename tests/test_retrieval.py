@@ -282,7 +282,7 @@ def test_ranking_equals_exact_search_in_numpy(tmp_path: Path, rng: np.random.Gen
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
-@pytest.mark.parametrize("share", [0.005, 0.02, 0.15, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.003, 0.005, 0.02, 0.15, 0.5, 1.0])
 def test_filtered_search_returns_the_top_k_of_the_selection(
     rng: np.random.Generator, share: float, kind: IndexKind
 ) -> None:
@@ -315,6 +315,22 @@ def test_a_selection_the_index_does_not_know_finds_nothing(rng: np.random.Genera
     index.add([1], rng.normal(size=(1, 4)).astype(np.float32))
 
     assert index.search(np.ones(4, np.float32), selection=Selection(np.array([2, 3])), top_k=10) == []
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+def test_of_a_few_ids_among_thousands_only_those_that_are_there_are_compared(
+    rng: np.random.Generator, kind: IndexKind
+) -> None:
+    """Three of four thousand, of which one was removed and one never came; and none at all."""
+    vectors = rng.normal(size=(4000, 8)).astype(np.float32)
+    index = VectorIndex.build(kind, np.arange(1, 4001), vectors)
+    index.remove([17])
+
+    found = index.search(vectors[2], selection=Selection(np.array([3, 17, 9000])), top_k=10)
+
+    assert [number for number, _ in found] == [3]
+    assert found[0][1] == pytest.approx(1.0)
+    assert index.search(vectors[2], selection=Selection(np.array([17, 9000])), top_k=10) == []
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])

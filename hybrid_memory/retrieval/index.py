@@ -40,6 +40,8 @@ PROBED = 1 / 16
 TRAINING_ROUNDS = 10
 NARROW = 0.2
 """Selections below this share of the index are scanned: there the scan is as fast as the graph, and exact."""
+FEW: dict[Kind, float] = {"flat": 0.005, "hnsw": 0.005, "ivf": 0.03}
+"""Selections below this share are read out and compared one by one: looking through the index for them takes longer."""
 GONE = -1
 """Id of a removed row in a graph or a list; also what FAISS pads short results with."""
 
@@ -224,7 +226,7 @@ class VectorIndex:
         self._inner = faiss.downcast_index(index.index)
         self._read_rows()
 
-    def _held(self, ids: Sequence[int]) -> IdArray:
+    def _held(self, ids: Sequence[int] | IdArray) -> IdArray:
         """Return those of the ids that are in here, each once, ascending; the time hardly grows with the index."""
         wanted = np.unique(np.asarray(ids, dtype=np.int64))
         places = np.searchsorted(self._present, wanted)
@@ -247,6 +249,8 @@ class VectorIndex:
 
     def _nearest(self, query: FloatArray, selection: Selection, top_k: int) -> tuple[FloatArray, IdArray]:
         inside = self._inside(selection)
+        if inside < FEW[self.kind] * len(self):
+            return self._compared(query, selection, top_k)
         everything = inside == self._rows.size
         chosen = None if everything else faiss.IDSelectorBitmap(selection.packed)
         narrow = inside < NARROW * len(self)
@@ -264,6 +268,12 @@ class VectorIndex:
         storage = faiss.downcast_index(self._inner.storage)
         scores, rows = storage.search(query, top_k, params=faiss.SearchParameters(sel=by_row))
         return scores, np.where(rows == GONE, GONE, self._rows[rows])
+
+    def _compared(self, query: FloatArray, selection: Selection, top_k: int) -> tuple[FloatArray, IdArray]:
+        ids = self._held(selection.ids)
+        scores = self.vectors(ids.tolist()) @ query[0]
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return scores[None, best], ids[None, best]
 
     def _inside(self, selection: Selection) -> int:
         """Return how many of the vectors are in the selection, at least roughly; exactly when it may be all."""
