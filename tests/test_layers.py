@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
         "ordinary",
         "policies",
         "retention",
+        "textmodels",
         "wording",
     },
     {"download", "questions"},

@@ -503,8 +503,8 @@ def test_a_process_ends_though_its_teacher_hangs() -> None:
     """The call would take a minute; the interpreter does not wait for it at its exit."""
     script = (
         "import time\n"
-        "from hybrid_memory.selfedit.teacher import _within\n"
-        "print(_within(0.1, lambda: time.sleep(60) or 'late')[1])\n"
+        "from hybrid_memory.textmodels import within\n"
+        "print(within(0.1, lambda: time.sleep(60) or 'late')[1])\n"
     )
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True)

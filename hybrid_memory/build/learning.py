@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hybrid_memory.selfedit.fitting import Refuses
     from hybrid_memory.selfedit.outer_loop import OuterLoop
 
-__all__ = ["make_consolidation", "make_outer_loop", "teacher_of"]
+__all__ = ["imported", "make_consolidation", "make_outer_loop", "teacher_of"]
 
 PACKAGES = ("torch", "transformers", "peft")
 """Their versions go into every adapter's manifest: with them, and the seed, it can be made again."""
@@ -51,16 +51,21 @@ def teacher_of(settings: Settings, given: Any) -> Callable[[], Any] | None:
         )
     if given is not None:
         return lambda: given
-    return None if chosen.teacher is None else cache(_imported(chosen.teacher))
+    return None if chosen.teacher is None else cache(imported(chosen.teacher, setting="self_edit.teacher"))
 
 
-def _imported(path: str) -> Callable[[], Any]:
+def imported(path: str, *, setting: str) -> Callable[[], Any]:
+    """Return the function that a setting names as "module:function".
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
     module, _, name = path.partition(":")
     try:
         found: Callable[[], Any] = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"self_edit.teacher = {path!r} cannot be imported ({error}); name a function without arguments that "
+            f"{setting} = {path!r} cannot be imported ({error}); name a function without arguments that "
             'returns a LlamaIndex LLM, as "module:function", and have its module installed or on PYTHONPATH'
         ) from error
     return found

@@ -1,7 +1,7 @@
 """Study material from a teacher: another language model writes, the local one learns.
 
 Flow:    records -> [teacher] -> verification, consolidation
-Imports: errors, types, protocols; the other modules of this stage.
+Imports: errors, types, protocols, textmodels; the other modules of this stage.
 
 The teacher is any object with `complete(prompt)`, as every LlamaIndex LLM has, or with `chat(messages)`; nothing is
 imported for it. It is asked for lines of a fixed form; what is not in that form, not supported by the record, or
@@ -12,17 +12,16 @@ or is late is asked again, then given up: that says nothing about the record, wh
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from hybrid_memory.errors import ConfigError, TeacherError
+from hybrid_memory.errors import TeacherError
 from hybrid_memory.protocols import LanguageModel, Progress
 from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material
 from hybrid_memory.selfedit.passages import write_about
+from hybrid_memory.textmodels import asking, within
 from hybrid_memory.types import Directives, Record, SelfEdit, StudyItem, Turn
 
 __all__ = ["LocalTeacher", "TeacherGenerator"]
@@ -75,7 +74,7 @@ class TeacherGenerator:
         Raises:
             ConfigError: the teacher has neither method.
         """
-        self._ask = _asking(teacher)
+        self._ask = asking(teacher, what="a teacher")
         self._facts = facts
         self._questions = questions
         self._attempts = attempts
@@ -107,7 +106,7 @@ class TeacherGenerator:
         self._require_hope()
         failure = ""
         for _ in range(self._attempts):
-            text, failure = _within(self._timeout_s, lambda: self._ask(prompt))
+            text, failure = within(self._timeout_s, lambda: self._ask(prompt))
             if text.strip():
                 self._failures.clear()
                 rest, directives, refused = read_directives(text)
@@ -142,50 +141,6 @@ class LocalTeacher:
         """Return the model's greedy answer."""
         (answer,) = self._lm.generate([(Turn("user", prompt),)], max_new_tokens=self._max_new_tokens)
         return answer.text
-
-
-def _asking(teacher: Any) -> Callable[[str], str]:
-    """Return how the teacher is asked: prompt in, text out."""
-    if callable(getattr(teacher, "complete", None)):
-        return lambda prompt: _text(teacher.complete(prompt))
-    if callable(getattr(teacher, "chat", None)):
-        return lambda prompt: _text(teacher.chat([Turn("user", prompt)]))
-    raise ConfigError(
-        f"a teacher must have complete(prompt) or chat(messages), {type(teacher).__name__} has neither; "
-        "give a LlamaIndex LLM"
-    )
-
-
-def _text(answer: Any) -> str:
-    """Return the text of a completion (`.text`), of a chat's answer (`.message.content`), or of a plain string."""
-    for found in (answer, getattr(answer, "text", None), getattr(getattr(answer, "message", None), "content", None)):
-        if isinstance(found, str):
-            return found
-    raise TypeError(f"an answer of type {type(answer).__name__} has no text")
-
-
-def _within(timeout_s: float, ask: Callable[[], str]) -> tuple[str, str]:
-    """Return (answer, "") or ("", why there is none); an answer that is late is left to come by itself.
-
-    A teacher is somebody else's code behind a network: whatever it raises is its failure and not this window's.
-    """
-    answer: Future[str] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - told by the thread that waits
-            answer.set_exception(error)
-
-    # a daemon, and no pool: the interpreter waits at its exit for the threads of a pool, however long they hang
-    threading.Thread(target=run, name="teacher", daemon=True).start()
-    try:
-        error = answer.exception(timeout_s)
-    except TimeoutError:
-        return "", f"no answer within {timeout_s:g} s"
-    if error is not None:
-        return "", f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-    return answer.result(), ""
 
 
 def _hold_out(items: Sequence[StudyItem]) -> tuple[StudyItem, ...]:
