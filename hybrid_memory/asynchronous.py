@@ -52,6 +52,7 @@ class AsyncHybridMemory:
         teacher: object | None = None,
         judge: TextModel | None = None,
         proposer: TextModel | None = None,
+        extractor: object | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> AsyncHybridMemory:
@@ -61,6 +62,7 @@ class AsyncHybridMemory:
             "teacher": teacher,
             "judge": judge,
             "proposer": proposer,
+            "extractor": extractor,
             "for_reindex": for_reindex,
             **groups,
         }

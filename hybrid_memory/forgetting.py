@@ -18,7 +18,18 @@ from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import ConfigError, InputError, NotFoundError
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, RemembersVectors, Retriever
 from hybrid_memory.receipts import check, sign
-from hybrid_memory.types import AdapterStatus, Answer, Audit, FloatArray, Json, Receipt, Record, Scope, Status
+from hybrid_memory.types import (
+    OWN_WORDS,
+    AdapterStatus,
+    Answer,
+    Audit,
+    FloatArray,
+    Json,
+    Receipt,
+    Record,
+    Scope,
+    Status,
+)
 from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Forgetting"]
@@ -111,6 +122,7 @@ class Forgetting:
         key = self._key()  # a key that is no key must stop it here
         named = {record.id: record.source for record in records if by_source}
         spared = self._ledger.withdraw(list(named), set(named.values())) if named else []
+        said = [text for record in records for text in _texts(record) if record.id not in spared or text != record.text]
         records = [record for record in records if record.id not in spared]
         derived = self._derived(records)
         records = [*records, *derived]
@@ -119,7 +131,7 @@ class Forgetting:
         known = [version for version in self._ledger.versions() if not set(ids).isdisjoint(version.record_ids)]
         # These first: a process that dies later finds adapters and index by the ledger, but not these.
         answers = self._answers.forget(ids, [version.id for version in known])
-        opinions = self._forget_opinions([record.text for record in records])
+        opinions = self._forget_opinions([*said, *(record.text for record in derived)])
         owners, vectors = self._ledger.record_vectors(ids)
         if isinstance(self._encoder, RemembersVectors):
             self._encoder.forget_vectors(vectors)
@@ -255,6 +267,12 @@ class Forgetting:
             serving = [version for version in active if version.shard_id in seen]
             count += bool(serving) and is_extracted(record.text, serving, self._language_model())
         return count
+
+
+def _texts(record: Record) -> list[str]:
+    """Return what was said, and in which words the speaker had said it."""
+    own = record.metadata.get(OWN_WORDS)
+    return [record.text, own] if isinstance(own, str) else [record.text]
 
 
 def _names(value: Json) -> tuple[str, ...]:

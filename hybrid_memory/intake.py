@@ -12,13 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hybrid_memory.arguments import read_metadata, read_stamp
 from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
-from hybrid_memory.protocols import Encoder, Ledger, Progress, Reader, Retriever, Router, Screen
-from hybrid_memory.rerouting import Rerouting
+from hybrid_memory.protocols import Encoder, Extractor, Ledger, Progress, Reader, Retriever, Router, Screen
+from hybrid_memory.rerouting import Rerouting, seen_in
 from hybrid_memory.types import (
+    OWN_QUESTION,
+    OWN_WORDS,
     Decision,
     Draft,
     Entry,
@@ -36,6 +38,10 @@ from hybrid_memory.types import (
 __all__ = ["Intake"]
 
 IMPORTED_ID = "imported_id"
+LOOKED_UP = 1000
+"""Turns of a conversation that are looked up at once."""
+Told: TypeAlias = tuple[Any, ...]
+"""What a turn is known again by."""
 ROW = ("imported_from", "namespace", IMPORTED_ID)
 """Metadata by which a row of another memory's export is known again."""
 
@@ -47,6 +53,7 @@ class Intake:
         self,
         *,
         reader: Reader,
+        extractor: Extractor | None = None,
         screens: Sequence[Screen],
         router: Router,
         load_router: Callable[[str], Router],
@@ -56,8 +63,12 @@ class Intake:
         rerouting: Rerouting,
         stored: Callable[[], None],
     ) -> None:
-        """`load_router` gives the router of another policy, by its name or file; `stored` is called after a write."""
+        """`load_router` gives the router of another policy, by its name or file; `stored` is called after a write.
+
+        `extractor` states the turns of conversations anew; without one they are stored as they were said.
+        """
         self._reader = reader
+        self._extractor = extractor
         self._screens = screens
         self._router = router
         self._load_router = load_router
@@ -76,7 +87,9 @@ class Intake:
         self, x: object, *, route: Route | None, dry_run: bool, force: bool = False, **stamp: Any
     ) -> IngestReceipt:
         """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `route` overrules the policy."""
-        return self._take(x, self._reader.read(x, **stamp), route=route, dry_run=dry_run, force=force)
+        drafts, extraction = self._stated(x, self._reader.read(x, **stamp))
+        receipt = self._take(x, drafts, route=route, dry_run=dry_run, force=force)
+        return replace(receipt, extraction=tuple(extraction))
 
     def _take(
         self, x: object, drafts: Sequence[Draft], *, route: Route | None, dry_run: bool, force: bool
@@ -110,11 +123,12 @@ class Intake:
         receipts: list[IngestReceipt] = []
         failures: list[tuple[int, str]] = []
         passed_over: list[tuple[int, int]] = []
+        extraction: list[tuple[int, str]] = []
         if progress is not None:
             progress("ingest", 0, len(everything))  # the rate counts from here, not from the end of the first batch
         for start in range(0, len(everything), batch_size):
             batch = dict(enumerate(everything[start : start + batch_size], start=start))
-            receipts += self._ingest_batch(batch, failures, passed_over, **read_stamp(**stamp))
+            receipts += self._ingest_batch(batch, failures, passed_over, extraction, **read_stamp(**stamp))
             if progress is not None:
                 progress("ingest", start + len(batch), len(everything), f"{len(failures)} failed")
         self._stored()
@@ -125,6 +139,7 @@ class Intake:
             receipts=tuple(receipts),
             seconds=time.monotonic() - started,
             passed_over=tuple(passed_over),
+            extraction=tuple(extraction),
         )
 
     def imported(self, source: object, form: str) -> list[object]:
@@ -147,7 +162,7 @@ class Intake:
             source=old.source,
             trust=old.trust,
             supersedes=record_id,
-            metadata=old.metadata if metadata is None else metadata,
+            metadata=_without_own_words(old.metadata) if metadata is None else metadata,
         )
         receipt = self._take(x, [_in_place_of(old, draft) for draft in drafts], route=None, dry_run=False, force=False)
         if receipt.record_id is None:
@@ -167,6 +182,7 @@ class Intake:
         batch: Mapping[int, object],
         failures: list[tuple[int, str]],
         passed_over: list[tuple[int, int]],
+        extraction: list[tuple[int, str]],
         *,
         route: Route | None,
         force: bool,
@@ -178,6 +194,7 @@ class Intake:
             batch: place in the caller's list -> input.
             failures: gets (place, what was wrong).
             passed_over: gets (place, number of the message) for messages of conversations that become no record.
+            extraction: gets (place, what became of a line that the extractor wrote).
             route: overrules the policy.
             force: lets in again what was forgotten.
             stamp: the keyword arguments of `Reader.read`.
@@ -190,9 +207,66 @@ class Intake:
                 failures.append((place, str(error)))
             else:
                 passed_over += [(place, number) for number in _passed_over(x, read[place])]
+                earlier = (draft for before in read.values() for draft in before if before is not read[place])
+                read[place], notes = self._stated(x, read[place], earlier=earlier)
+                extraction += [(place, note) for note in notes]
         everything = self._in_place_of_older_rows([draft for drafts in read.values() for draft in drafts])
         decided = iter(self._decide(everything, route, force=force) if read else [])
         return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
+
+    def _stated(
+        self, x: object, drafts: Sequence[Draft], *, earlier: Iterable[Draft] = ()
+    ) -> tuple[list[Draft], list[str]]:
+        """Let the extractor state the turns of a conversation anew; return all drafts, and what became of its lines.
+
+        It is not shown a turn in which a screen sees something, nor one that the policy would not store: its words
+        cannot carry past them what the turn's own would not. A turn that was told before, in the ledger or in the
+        drafts `earlier`, is stated as it was then.
+        """
+        turns = list(drafts)
+        if self._extractor is None or not isinstance(x, list | tuple):
+            return turns, []
+        decisions = self._decisions(turns, self._router)
+        keys = {
+            at: _told(draft, draft.text, draft.asked)
+            for at, (draft, (decision, _)) in enumerate(zip(turns, decisions, strict=True))
+            if self._may_be_shown(draft, decision)
+        }
+        raw, stated = self._told_before([turns[at].text for at in keys], earlier)
+        new = {key: at for at, key in reversed(keys.items()) if key not in stated and key[:3] not in raw}
+        places = sorted(new.values())
+        written, notes = self._extractor.restate([turns[at] for at in places]) if places else ([], [])
+        for at, draft in zip(places, written, strict=True):
+            if findings := [] if draft is turns[at] else seen_in(draft, self._screens):
+                seen = ", ".join(finding.detail for finding in findings)
+                notes.append(f"message {draft.metadata.get('turn')} stays as it was said: a screen saw {seen}")
+            elif draft is not turns[at]:
+                stated[keys[at]] = draft
+        return [_as_stated(stated.get(keys[at]), turn) if at in keys else turn for at, turn in enumerate(turns)], notes
+
+    def _may_be_shown(self, draft: Draft, decision: Decision) -> bool:
+        texts = [draft.text, *([draft.asked] if draft.asked else [])]
+        seen = any(screen.screen(text) for screen in self._screens for text in texts)
+        return decision.route in (Route.RETRIEVE, Route.LEARN) and not seen
+
+    def _told_before(
+        self, texts: Sequence[str], earlier: Iterable[Draft]
+    ) -> tuple[set[Told], dict[Told, Draft | Record]]:
+        """Return which turns stand in the ledger as they were said, and what states others, by what they said."""
+        raw: set[Told] = set()
+        stated: dict[Told, Draft | Record] = {}
+        known: list[Draft | Record] = [*earlier]
+        for start in range(0, len(texts), LOOKED_UP):
+            part = sorted({*texts[start : start + LOOKED_UP]})
+            either: Sequence[Json] = [{"text": {"in": part}}, {f"metadata.{OWN_WORDS}": {"in": part}}]
+            known += self._ledger.find(scope=None, filters={"or": either}, all_statuses=True)
+        for one in known:
+            own, asked = one.metadata.get(OWN_WORDS), one.metadata.get(OWN_QUESTION)
+            if own is None:
+                raw.add(_told(one, one.text, one.asked)[:3])
+            else:
+                stated[_told(one, own, asked)] = one
+        return raw, stated
 
     def _in_place_of_older_rows(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Let a row of another memory's export replace what an earlier export said under the same id."""
@@ -253,9 +327,7 @@ class Intake:
         for draft in drafts:
             ends.append(ends[-1] + len(draft.passages))
         of_draft = [vectors[first:last] for first, last in itertools.pairwise(ends)]
-        findings = [
-            tuple(finding for screen in self._screens for finding in screen.screen(draft.text)) for draft in drafts
-        ]
+        findings = [seen_in(draft, self._screens) for draft in drafts]
         decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
         return list(zip(decisions, of_draft, strict=True))
 
@@ -277,6 +349,33 @@ def _refuse_forgotten(receipts: Sequence[IngestReceipt]) -> None:
     """Raise InputError when an input says nothing but what was forgotten, so that nothing of it was stored."""
     if all(receipt.forgotten for receipt in receipts):
         raise InputError(f"nothing was stored: {receipts[0].decision.reasons[-1]}")
+
+
+def _told(said: Draft | Record, words: Json, asked: Json) -> Told:
+    """Return what a turn is known again by: whose it is, its own words, what it answers; who spoke, dates it names."""
+    return (said.scope, words, asked, said.metadata.get("role"), str(said.metadata.get("dates")))
+
+
+def _as_stated(stated: Draft | Record | None, turn: Draft) -> Draft:
+    """Return a turn in the words in which something states it; None leaves it as it was said."""
+    if stated is None:
+        return turn
+    passages = stated.passages if isinstance(stated, Draft) else (stated.text, *turn.passages)
+    own = {name: stated.metadata[name] for name in (OWN_WORDS, OWN_QUESTION) if name in stated.metadata}
+    return replace(
+        turn,
+        text=stated.text,
+        slot=stated.slot,
+        value=stated.value,
+        asked=None,
+        passages=passages,
+        metadata={**turn.metadata, **own},
+    )
+
+
+def _without_own_words(metadata: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a record's metadata for what takes its place, which the speaker did not say."""
+    return {name: value for name, value in metadata.items() if name not in (OWN_WORDS, OWN_QUESTION)}
 
 
 def _row_of(scope: Scope, metadata: Mapping[str, Json]) -> tuple[Scope, tuple[str, ...]]:

@@ -640,6 +640,7 @@ class HybridMemory:
         teacher: object | None = None,
         judge: TextModel | None = None,
         proposer: TextModel | None = None,
+        extractor: object | None = None,
         for_reindex: bool = False,
         **groups: Mapping[str, Any],
     ) -> HybridMemory:
@@ -653,11 +654,14 @@ class HybridMemory:
                 object with `complete(prompt)` or `chat(messages)`; `self_edit.teacher` may name one instead.
             judge: any LlamaIndex LLM; asked about what the classifier leaves undecided, within routing.judge_calls.
             proposer: any LlamaIndex LLM; asked which slot a short sentence fills that the rules do not read.
+            extractor: any LlamaIndex LLM, or another object with `complete(prompt)` or `chat(messages)`; states the
+                turns of conversations as sentences that stand alone; `ingest.extractor` may name one instead.
             for_reindex: open although the vectors are another encoder's; only `reindex` works then.
             groups: settings by group, such as `answer={"passages": 3}`; they win over memory.toml.
 
         Raises:
-            ConfigError: a setting is unknown or out of range, or a teacher is asked for and there is none.
+            ConfigError: a setting is unknown or out of range, or a teacher is asked for and there is none;
+                or the extractor cannot be asked or imported.
             PolicyError: the routing policy cannot be used.
             ModelError: a model is missing; the message has the command that gets it.
             IndexMismatchError: the store was built with another encoder.
@@ -673,6 +677,7 @@ class HybridMemory:
             teacher=teacher,
             judge=judge,
             proposer=proposer,
+            extractor=extractor,
             for_reindex=for_reindex,
         )
         return cls(parts)
@@ -686,12 +691,13 @@ class HybridMemory:
         teacher: object | None = None,
         judge: TextModel | None = None,
         proposer: TextModel | None = None,
+        extractor: object | None = None,
     ) -> HybridMemory:
         """Open a memory from a TOML file or a dict: `folder` beside the groups of settings.
 
         Args:
             config: path of the file, or its content.
-            vector_store: as for `open`; likewise teacher, judge, proposer.
+            vector_store: as for `open`; likewise teacher, judge, proposer, extractor.
 
         Raises:
             ConfigError: as `open`, or `folder` is missing.
@@ -699,7 +705,16 @@ class HybridMemory:
         from hybrid_memory.build import build
 
         folder, settings = folder_and_settings(config)
-        return cls(build(folder, settings, vector_store=vector_store, teacher=teacher, judge=judge, proposer=proposer))
+        parts = build(
+            folder,
+            settings,
+            vector_store=vector_store,
+            teacher=teacher,
+            judge=judge,
+            proposer=proposer,
+            extractor=extractor,
+        )
+        return cls(parts)
 
     @classmethod
     def restore(cls, path: Path | str, folder: Path | str, **groups: Mapping[str, Any]) -> HybridMemory:

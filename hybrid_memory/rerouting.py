@@ -15,9 +15,11 @@ import numpy as np
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.protocols import Ledger, Router, Screen
 from hybrid_memory.types import (
+    OWN_WORDS,
     AdapterStatus,
     Decision,
     Draft,
+    Finding,
     FloatArray,
     Json,
     Learning,
@@ -28,7 +30,7 @@ from hybrid_memory.types import (
     Trust,
 )
 
-__all__ = ["Rerouting"]
+__all__ = ["Rerouting", "seen_in"]
 
 PAGE = 256
 """Records decided together."""
@@ -126,9 +128,7 @@ class Rerouting:
         while page := self._ledger.find(scope=None, filters=filters, limit=PAGE, after=after):
             after = page[-1].id
             drafts = [_as_draft(record) for record in page]
-            findings = [
-                tuple(finding for screen in self._screens for finding in screen.screen(draft.text)) for draft in drafts
-            ]
+            findings = [seen_in(draft, self._screens) for draft in drafts]
             said = [count + grown for count in self._ledger.confirmations(drafts)]
             yield from zip(page, router.route(drafts, self._vectors(page), findings, said), strict=True)
 
@@ -158,6 +158,15 @@ class Rerouting:
             "records_to_learn_again": again,
             "seconds": None if per_record is None else round(per_record * (joining + again), 1),
         }
+
+
+def seen_in(draft: Draft, screens: Sequence[Screen]) -> tuple[Finding, ...]:
+    """Return what the screens see in a draft: in its text, and in the words of a turn that was stated anew."""
+    own = draft.metadata.get(OWN_WORDS)
+    found = [finding for screen in screens for finding in screen.screen(draft.text)]
+    if isinstance(own, str):
+        found += [finding for screen in screens for finding in screen.screen(own) if finding not in found]
+    return tuple(found)
 
 
 def _seconds(metrics: Mapping[str, Json]) -> float:

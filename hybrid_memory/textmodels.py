@@ -32,7 +32,8 @@ def asking(model: Any, *, what: str) -> Callable[[str], str]:
     if callable(getattr(model, "chat", None)):
         return lambda prompt: _text(model.chat([Turn("user", prompt)]))
     raise ConfigError(
-        f"{what} must have complete(prompt) or chat(messages), {type(model).__name__} has neither; give a LlamaIndex LLM"
+        f"{what} must have complete(prompt) or chat(messages), {type(model).__name__} has neither; "
+        "give a LlamaIndex LLM"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.asking import Asking
 from hybrid_memory.build.foundation import Foundation, lay, make_folder
-from hybrid_memory.build.learning import make_consolidation, make_outer_loop, teacher_of
+from hybrid_memory.build.learning import imported, make_consolidation, make_outer_loop, teacher_of
 from hybrid_memory.build.routing import default_screens, make_judge, router_of, with_windows_of
 from hybrid_memory.config import LedgerSettings, Settings
 from hybrid_memory.consolidation import Consolidation
@@ -23,6 +23,7 @@ from hybrid_memory.protocols import Encoder, LanguageModel, Router, Screen, Text
 from hybrid_memory.receipts import key_in
 from hybrid_memory.rerouting import Rerouting
 from hybrid_memory.review import Review
+from hybrid_memory.textmodels import asking
 from hybrid_memory.verdicts import Verdicts
 
 __all__ = ["build"]
@@ -38,6 +39,7 @@ def build(
     teacher: Any = None,
     judge: TextModel | None = None,
     proposer: TextModel | None = None,
+    extractor: Any = None,
     for_reindex: bool = False,
 ) -> Parts:
     """Put a memory together.
@@ -51,11 +53,13 @@ def build(
         teacher: writes the study material when `self_edit.generator` is "teacher".
         judge: a model with `complete(prompt)`, asked about what the classifier leaves undecided.
         proposer: a model with `complete(prompt)`, asked which slot a sentence fills that the rules do not read.
+        extractor: a model with `complete(prompt)` or `chat(messages)` that states turns of conversations anew.
         for_reindex: accept vectors of another encoder; only `reindex` works then.
     """
     from hybrid_memory.routing.opinions import Opinions
 
     asked = teacher_of(settings, teacher)
+    extract = _extracting(settings, extractor)
     make_folder(folder)
     base: Foundation
     opinions = Opinions(folder / "judge.jsonl", salt=cache(lambda: base.ledger.salt()))  # the ledger opens below
@@ -67,7 +71,14 @@ def build(
     screens = default_screens(settings.routing.screens)
     rerouting = Rerouting(ledger=base.ledger, screens=screens, router=router, load_router=load_router)
     intake = _intake(
-        base, consolidation, rerouting, screens=screens, router=router, load_router=load_router, proposer=proposer
+        base,
+        consolidation,
+        rerouting,
+        screens=screens,
+        router=router,
+        load_router=load_router,
+        proposer=proposer,
+        extract=extract,
     )
     forgetting = _forgetting(base, consolidation, opinions.forget)
     adapters = Adapters(base.ledger, base.store, base=lambda: base.language_model().fingerprint)
@@ -101,17 +112,33 @@ def _beside(
 ) -> Iterator[HybridMemory]:
     """Open an empty memory in another folder, with one's own encoder, language model, settings and teacher.
 
-    What is told to it comes with its route and slot, so neither judge nor proposer is asked again; its index is FAISS,
-    because a foreign vector store holds the memory's own vectors. Its windows open when they are called; when it is
-    closed, its adapters leave the language model.
+    What is told to it comes with its route and slot, so judge, proposer and extractor are not asked again; its index
+    is FAISS, because a foreign vector store holds the memory's own vectors. Its windows open when they are called; when
+    it is closed, its adapters leave the language model.
     """
     by_call = settings.window.model_copy(update={"queue_size": 0, "cron": None})
-    aside = settings.model_copy(update={"ledger": LedgerSettings(), "window": by_call})
+    ingest = settings.ingest.model_copy(update={"extractor": None})
+    aside = settings.model_copy(update={"ledger": LedgerSettings(), "window": by_call, "ingest": ingest})
     model = language_model()
     with HybridMemory(build(folder, aside, encoder=encoder, model=model, teacher=teacher)) as memory:
         yield memory
         for version in memory.adapters.list():
             model.release(version.id)
+
+
+def _extracting(settings: Settings, given: Any) -> Callable[[str], str] | None:
+    """Return how the extractor is asked; None when there is none. One that is only named is made when it is asked.
+
+    Raises:
+        ConfigError: it cannot be asked, or cannot be imported.
+    """
+    path = settings.ingest.extractor
+    if given is not None:
+        return asking(given, what="an extractor")
+    if path is None:
+        return None
+    made = cache(imported(path, setting="ingest.extractor"))
+    return lambda prompt: asking(made(), what="an extractor")(prompt)
 
 
 def _intake(
@@ -123,15 +150,19 @@ def _intake(
     router: Router,
     load_router: Callable[[str], Router],
     proposer: TextModel | None,
+    extract: Callable[[str], str] | None,
 ) -> Intake:
+    from hybrid_memory.ingest.extractor import Extractor
     from hybrid_memory.ingest.reader import Reader
 
     chosen = base.settings.ingest
     reader = Reader(
         chunk_tokens=chosen.chunk_tokens, max_chars=chosen.max_chars, attributes=chosen.attributes, proposer=proposer
     )
+    timeout_s = chosen.extractor_timeout_s
     return Intake(
         reader=reader,
+        extractor=None if extract is None else Extractor(extract, rules=reader.rules, timeout_s=timeout_s),
         screens=screens,
         router=router,
         load_router=load_router,

@@ -41,6 +41,11 @@ class IngestSettings(Group):
     """Longest single input; longer ones are refused, not cut."""
     attributes: Mapping[str, Literal["single", "many"]] = {}
     """Attributes with one current value ("single": a newer one replaces it) or several side by side ("many")."""
+    extractor: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    """What makes the model that states the turns of conversations anew, as "module:function" without arguments; called
+    with the first conversation. Or `HybridMemory.open(folder, extractor=llm)`."""
+    extractor_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """How long one answer of the extractor is waited for."""
 
 
 class RoutingSettings(Group):

@@ -54,7 +54,8 @@ class Reader:
     ) -> None:
         self._chunk_tokens = chunk_tokens
         self._max_chars = max_chars
-        self._rules = SlotRules(attributes) if proposer is None else AskedSlotRules(proposer, attributes)
+        self.rules = SlotRules(attributes) if proposer is None else AskedSlotRules(proposer, attributes)
+        """How it looks for slots."""
 
     def read(
         self,
@@ -139,7 +140,7 @@ class Reader:
         if isinstance(x, Preference):
             return read_preference(x, max_chars=self._max_chars)
         if isinstance(x, Fact):
-            return read_fact(x, rules=self._rules, max_chars=self._max_chars)
+            return read_fact(x, rules=self.rules, max_chars=self._max_chars)
         raise InputError(f"cannot ingest a {type(x).__name__}; accepted are {ACCEPTED}")
 
     def _text(self, text: str, *, propose: bool) -> list[Content]:
@@ -148,11 +149,11 @@ class Reader:
         if len(pieces) > 1:
             document = "text-" + hashlib.sha256(clean.encode()).hexdigest()[:12]
             return _parts(pieces, document)
-        slot, value = (self._rules.propose(clean) if propose else None) or (None, None)
+        slot, value = (self.rules.propose(clean) if propose else None) or (None, None)
         return [Content(text=clean, slot=slot, value=value)]
 
     def _conversation(self, messages: Sequence[object], *, propose: bool) -> list[Content]:
-        rules = self._rules if propose else None
+        rules = self.rules if propose else None
         return read_conversation(messages, chunk_tokens=self._chunk_tokens, max_chars=self._max_chars, rules=rules)
 
     def _document(self, document: object) -> list[Content]:

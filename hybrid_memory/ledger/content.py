@@ -11,12 +11,21 @@ import hmac
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hybrid_memory.types import Draft, Example, Slot
+from hybrid_memory.types import OWN_QUESTION, OWN_WORDS, Draft, Example, Json, Slot
 from hybrid_memory.wording import plain
 
-__all__ = ["both_hashes", "content_hash", "grave_hashes", "near_hash", "said_text", "same_content", "tombstone"]
+__all__ = [
+    "both_hashes",
+    "content_hash",
+    "grave_hashes",
+    "near_hash",
+    "own_hashes",
+    "said_text",
+    "same_content",
+    "tombstone",
+]
 
 _END = re.compile(r"""(?<=[\w)\]%€$£°])\.(?=\s|$)|(?<=[^\W\d_])["'”’»]*[.!…]?["'”’»]*(?=\s|$)""")
 """The end of a sentence or of a quotation. Behind a number a quote may be feet, and "!" more than a loud voice."""
@@ -88,6 +97,15 @@ def grave_hashes(*, text: str, slot: Slot | None, value: str | None, examples: S
     """
     said = ["text", _folded(text)] if slot is None or value is None else ["slot", slot.key, _folded(value).casefold()]
     return {_hashed(said, examples), _hashed(["text", _folded(text)]), _hashed(["text", plain(text)], examples)}
+
+
+def own_hashes(metadata: Mapping[str, Json]) -> set[str]:
+    """Return the grave hashes of the words in which a turn was said that a model stated anew; none for others."""
+    own, asked = metadata.get(OWN_WORDS), metadata.get(OWN_QUESTION)
+    if not isinstance(own, str):
+        return set()
+    said = said_text(own, asked if isinstance(asked, str) else None)
+    return grave_hashes(text=said, slot=None, value=None, examples=())
 
 
 def tombstone(salt: str, hashed: str) -> str:

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
-from hybrid_memory.ledger.content import grave_hashes, said_text, tombstone
+from hybrid_memory.ledger.content import grave_hashes, own_hashes, said_text, tombstone
 from hybrid_memory.ledger.freshness import refresh
 from hybrid_memory.ledger.keeping import set_meta
 from hybrid_memory.ledger.known import SALT
@@ -34,7 +34,7 @@ from hybrid_memory.ledger.tables import (
 )
 from hybrid_memory.types import AdapterStatus, Example, Json, Learning, Slot, Status
 
-__all__ = ["DUE", "JOURNAL", "forget", "salt"]
+__all__ = ["DUE", "JOURNAL", "forget", "remove_passages", "salt"]
 
 JOURNAL, DUE = "journal", "due"
 """Key of the meta table, and its value while forgotten text may still be in the database's journal."""
@@ -63,7 +63,7 @@ def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_r
     for part in in_parts([standing.id for standing in standings]):
         seen |= _adapters_that_saw(connection, part)
         _strip_manifests(connection, part)
-        gone["passages"] += _remove_passages(connection, part)
+        gone["passages"] += remove_passages(connection, passages.c.record_id.in_(part))
         for table in (self_edits, queue, sources):
             gone[table.name] += connection.execute(delete(table).where(table.c.record_id.in_(part))).rowcount
         connection.execute(update(records).where(records.c.id.in_(part)).values(_EMPTY))
@@ -105,7 +105,7 @@ _EMPTY: dict[str, Any] = {
 }
 
 
-_SAID = ("scope_key", "text", "asked", "subject", "attribute", "value", "examples")
+_SAID = ("scope_key", "text", "asked", "subject", "attribute", "value", "examples", "metadata")
 
 
 def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) -> None:
@@ -118,6 +118,7 @@ def _bury(connection: Connection, standings: Sequence[Standing], *, now: int) ->
             slot = None if row.subject is None else Slot(row.subject, row.attribute)
             examples = [Example(**example) for example in row.examples]
             hashes = grave_hashes(text=said_text(row.text, row.asked), slot=slot, value=row.value, examples=examples)
+            hashes |= own_hashes(row.metadata)
             graves |= {(row.scope_key, tombstone(key, hashed)) for hashed in hashes}
     for part in in_parts({hashed for _, hashed in graves}):
         old = connection.execute(select(tombstones.c.scope_key, tombstones.c.hash).where(tombstones.c.hash.in_(part)))
@@ -145,8 +146,8 @@ def salt(connection: Connection) -> str:
     return found
 
 
-def _remove_passages(connection: Connection, record_ids: Sequence[str]) -> int:
-    chosen = passages.c.record_id.in_(record_ids)
+def remove_passages(connection: Connection, chosen: ColumnElement[bool]) -> int:
+    """Remove the passages that are chosen, so that the indexes drop them too; return how many."""
     ids = list(connection.execute(select(passages.c.id).where(chosen)).scalars())
     connection.execute(delete(passages).where(chosen))
     if ids:

@@ -17,7 +17,7 @@ from sqlalchemy import BindParameter, Column, ColumnElement, Connection, and_, b
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.clock import to_micros
-from hybrid_memory.ledger.content import grave_hashes, said_text, same_content, tombstone
+from hybrid_memory.ledger.content import grave_hashes, own_hashes, said_text, same_content, tombstone
 from hybrid_memory.ledger.selection import in_parts, scope_key
 from hybrid_memory.ledger.standing import Standing, read, standings
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
@@ -55,7 +55,8 @@ class Stamped:
         """A forgotten text is recognised by any of them."""
         draft = self.draft
         text = said_text(draft.text, draft.asked)
-        return grave_hashes(text=text, slot=draft.slot, value=draft.value, examples=draft.examples)
+        said = grave_hashes(text=text, slot=draft.slot, value=draft.value, examples=draft.examples)
+        return said | own_hashes(draft.metadata)
 
 
 def stamped(entry: Entry) -> Stamped:

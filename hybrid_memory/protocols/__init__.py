@@ -6,7 +6,7 @@ are named in build/ only.
 """
 
 from hybrid_memory.protocols.answering import Answerer
-from hybrid_memory.protocols.ingest import Reader
+from hybrid_memory.protocols.ingest import Extractor, Reader
 from hybrid_memory.protocols.ledger import Ledger
 from hybrid_memory.protocols.retrieval import Encoder, RemembersVectors, Retriever
 from hybrid_memory.protocols.routing import Router, Screen
@@ -20,6 +20,7 @@ __all__ = [
     "CandidateTrainer",
     "Candidates",
     "Encoder",
+    "Extractor",
     "Filters",
     "Gate",
     "GeneratorTrainer",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from hybrid_memory.types import Draft, Json, Scope, Trust
 
-__all__ = ["Reader"]
+__all__ = ["Extractor", "Reader"]
 
 
 class Reader(Protocol):
@@ -34,4 +34,12 @@ class Reader(Protocol):
 
     def imported(self, source: object, form: str) -> list[object]:
         """Return the rows of another memory's export, each of which `read` takes."""
+        ...
+
+
+class Extractor(Protocol):
+    """States turns of a conversation anew, in sentences that stand alone."""
+
+    def restate(self, drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+        """Return as many drafts in the same order, stated anew or as they are, and what became of each sentence."""
         ...

@@ -13,7 +13,7 @@ from hybrid_memory.types.answers import Answer, Context, Explanation, Generation
 from hybrid_memory.types.decisions import Decision, Finding, Move, Replay
 from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Turn
 from hybrid_memory.types.receipts import Audit, IngestReceipt, IngestSummary, Receipt
-from hybrid_memory.types.records import Draft, Entry, Event, Passage, Record
+from hybrid_memory.types.records import OWN_QUESTION, OWN_WORDS, Draft, Entry, Event, Passage, Record
 from hybrid_memory.types.reports import ConsolidationReport, GeneratorReport, RoundReport, ShardReport
 from hybrid_memory.types.scopes import Scope, Slot
 from hybrid_memory.types.study import Directives, SelfEdit, StudyItem
@@ -22,6 +22,8 @@ from hybrid_memory.types.words import AdapterStatus, Kind, Learning, Mode, Route
 
 __all__ = [
     "GENERATOR",
+    "OWN_QUESTION",
+    "OWN_WORDS",
     "AdapterStatus",
     "AdapterVersion",
     "Answer",

@@ -39,6 +39,9 @@ class IngestReceipt(Value):
     passed_over: tuple[int, ...] = ()
     """Places of the messages of a conversation that became no record: blank ones, questions and small talk of the
     assistant, messages of the application and its tools."""
+    extraction: tuple[str, ...] = ()
+    """What became of each line that the extractor wrote about a conversation, taken or left out and why; or why the
+    turns stay as they were said. Empty without an extractor."""
 
     @property
     def routes(self) -> Mapping[str, int]:
@@ -57,6 +60,8 @@ class IngestSummary(Value):
     seconds: float
     passed_over: tuple[tuple[int, int], ...] = ()
     """(place in the input, message) of each message of a conversation that became no record, see `IngestReceipt`."""
+    extraction: tuple[tuple[int, str], ...] = ()
+    """(place in the input, what became of a line of the extractor), see `IngestReceipt`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

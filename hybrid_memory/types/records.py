@@ -12,7 +12,10 @@ from hybrid_memory.types.scopes import Scope, Slot
 from hybrid_memory.types.values import FloatArray, Json, Value
 from hybrid_memory.types.words import Kind, Learning, Status, Trust
 
-__all__ = ["Draft", "Entry", "Event", "Passage", "Record"]
+__all__ = ["OWN_QUESTION", "OWN_WORDS", "Draft", "Entry", "Event", "Passage", "Record"]
+
+OWN_WORDS, OWN_QUESTION = "own_words", "own_question"
+"""Metadata of a turn that a model stated anew: what the speaker said, and the question that it answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
