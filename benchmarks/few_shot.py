@@ -35,7 +35,7 @@ from benchmarks.squad_seal import interval
 from hybrid_memory import AdapterVersion, Settings, models
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import InputError
-from hybrid_memory.selfedit.few_shot import FewShotSolver, Task, TaskEdit, demonstration, propose, reward, written
+from hybrid_memory.selfedit.few_shot import FewShotSolver, Puzzle, TaskEdit, demonstration, propose, reward, written
 from hybrid_memory.types import Directives
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.stacked import StackedTrainer
@@ -73,14 +73,14 @@ class Bench:
         self.candidates = StackedTrainer(self.lm, inner)
         self.solver = FewShotSolver(self.lm, self.candidates, max_new_tokens=options.answer_tokens)
 
-    def try_all(self, task: Task, directives: Sequence[Directives], outcome: Outcome) -> None:
+    def try_all(self, task: Puzzle, directives: Sequence[Directives], outcome: Outcome) -> None:
         """Write into the outcome what each way to study the task is worth, if it is not known yet."""
         worth = outcome.setdefault("worth", {})
         fresh = [one for one in dict.fromkeys(directives) if written(one) not in worth]
         answers = self.solver.solve(task, fresh, seed=self.seed) if fresh else []
         worth |= {written(one): reward(task, said) for one, said in zip(fresh, answers, strict=True)}
 
-    def sample(self, task: Task, outcome: Outcome, adapters: Sequence[AdapterVersion] = ()) -> list[Outcome]:
+    def sample(self, task: Puzzle, outcome: Outcome, adapters: Sequence[AdapterVersion] = ()) -> list[Outcome]:
         """Return the model's own self-edits of a task as texts with what they were worth."""
         edits = propose(
             task, self.lm, samples=self.options.samples, seed=self.seed, temperature=TEMPERATURE, adapters=adapters
@@ -88,7 +88,7 @@ class Bench:
         self.try_all(task, [edit.directives for edit in edits if edit.usable], outcome)
         return [{"text": edit.text, "worth": _worth(edit, outcome)} for edit in edits]
 
-    def generator(self, tasks: Sequence[Task], outcomes: Sequence[Outcome], folder: Path) -> AdapterVersion | None:
+    def generator(self, tasks: Sequence[Puzzle], outcomes: Sequence[Outcome], folder: Path) -> AdapterVersion | None:
         """Learn the self-edits that solved their training tasks; None when none did."""
         items = [
             demonstration(task, TaskEdit(text, Directives(), ()))

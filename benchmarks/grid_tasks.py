@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hybrid_memory import Example
-from hybrid_memory.selfedit.few_shot import Task
-from hybrid_memory.selfedit.grids import Grid, write_grid
+from hybrid_memory.grids import Grid, write_grid
+from hybrid_memory.selfedit.few_shot import Puzzle
 
 __all__ = ["KINDS", "arc_tasks", "make_tasks"]
 
@@ -51,7 +51,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Rule]] = {
 }
 
 
-def make_tasks(count: int, *, seed: int) -> list[tuple[str, Task]]:
+def make_tasks(count: int, *, seed: int) -> list[tuple[str, Puzzle]]:
     """Return (kind of rule, task), the kinds in turn."""
     rng = np.random.default_rng(seed)
     tasks = []
@@ -60,15 +60,15 @@ def make_tasks(count: int, *, seed: int) -> list[tuple[str, Task]]:
         rule = KINDS[kind](rng)
         grids = [rng.integers(0, COLOURS + 1, (SIZE, SIZE)) for _ in range(DEMONSTRATIONS + QUERIES)]
         pairs = [Example(write_grid(grid), write_grid(rule(grid))) for grid in grids]
-        tasks.append((kind, Task(tuple(pairs[:DEMONSTRATIONS]), tuple(pairs[DEMONSTRATIONS:]))))
+        tasks.append((kind, Puzzle(tuple(pairs[:DEMONSTRATIONS]), tuple(pairs[DEMONSTRATIONS:]))))
     return tasks
 
 
-def arc_tasks(data: Path) -> Iterator[tuple[str, Task]]:
+def arc_tasks(data: Path) -> Iterator[tuple[str, Puzzle]]:
     """Yield (id, task) of `arc_seal/dev.jsonl` in a folder of public data (ARC-AGI, Apache-2.0)."""
     for line in (data / "arc_seal" / "dev.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        yield row["id"], Task(tuple(map(_pair, row["train"])), tuple(map(_pair, row["test"])))
+        yield row["id"], Puzzle(tuple(map(_pair, row["train"])), tuple(map(_pair, row["test"])))
 
 
 def _pair(given: dict[str, Any]) -> Example:

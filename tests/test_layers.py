@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
         "catalogue",
         "evidence",
         "forms",
+        "grids",
         "grading",
         "ordinary",
         "policies",

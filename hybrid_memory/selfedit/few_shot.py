@@ -1,7 +1,7 @@
 """Few-shot tasks: a task is its demonstrations; the self-edit says how to study them (SEAL's second domain).
 
 Flow:    demonstrations -> self-edit (augmentations, rate, epochs) -> test-time training -> answers, voted over views
-Imports: types, protocols, evidence; the other modules of this stage.
+Imports: types, protocols, evidence, grids; the other modules of this stage.
 
 Any input -> output examples are a task; views (`grids.VIEWS`) need texts that they can turn. A self-edit is one line
 "Directives: {…}" that is begun for the model and read as strictly as any other; what it asks for is bounded by the
@@ -10,31 +10,27 @@ trainer. It is worth 1 when every query is answered right, else 0.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybrid_memory.evidence import ask
+from hybrid_memory.grids import VIEWS, View, views, vote
 from hybrid_memory.protocols import CandidateTrainer, LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.directives import read_directives
-from hybrid_memory.selfedit.grids import VIEWS, View
 from hybrid_memory.types import AdapterVersion, Directives, Example, StudyItem
 
 __all__ = [
     "FewShotSolver",
-    "Task",
+    "Puzzle",
     "TaskEdit",
     "demonstration",
     "propose",
     "reward",
     "study",
-    "views",
-    "vote",
     "written",
 ]
 
-PLAIN = View("as it is", str, str)
 _REQUEST = (
     "How should a model study this task? Choose augmentations out of {names}, a learning rate and epochs.\n\n{shown}"
 )
@@ -49,7 +45,7 @@ BEGUN = 'Directives: {"augmentations": ["'
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Puzzle:
     """What is demonstrated, and what is asked with the gold answers, which nothing but the reward looks at."""
 
     demonstrations: tuple[Example, ...]
@@ -71,25 +67,14 @@ class TaskEdit:
         return self.directives != Directives()
 
 
-def views(directives: Directives) -> tuple[View, ...]:
-    """Return the views that a self-edit asks for; the plain one is always the first."""
-    return (PLAIN, *(view for name in directives.augmentations or () for view in VIEWS[name]))
-
-
-def study(task: Task, directives: Directives) -> list[StudyItem]:
+def study(demonstrations: Sequence[Example], directives: Directives) -> list[StudyItem]:
     """Return every demonstration under every view; what a view does not change is studied once."""
     items = [
         StudyItem(prompt=view.forward(one.prompt), response=view.forward(one.response), form="demonstration")
-        for view in views(directives)
-        for one in task.demonstrations
+        for view in views(directives.augmentations)
+        for one in demonstrations
     ]
     return list(dict.fromkeys(items))
-
-
-def vote(answers: Sequence[str]) -> str:
-    """Return the commonest answer; of equally common ones the first, which is the plain view's if it is among them."""
-    counts = Counter(answers)
-    return max(counts, key=lambda answer: counts[answer])  # a Counter keeps the order of first appearance
 
 
 def written(directives: Directives) -> str:
@@ -106,7 +91,7 @@ def written(directives: Directives) -> str:
 
 
 def propose(
-    task: Task,
+    task: Puzzle,
     language_model: LanguageModel,
     *,
     samples: int,
@@ -132,7 +117,7 @@ def propose(
     return edits
 
 
-def demonstration(task: Task, edit: TaskEdit) -> StudyItem:
+def demonstration(task: Puzzle, edit: TaskEdit) -> StudyItem:
     """Return what teaches the generator to write this self-edit for such a task."""
     return StudyItem(prompt=_prompt(task.demonstrations), response=edit.text, form="demonstration", shots=_shots())
 
@@ -145,12 +130,12 @@ class FewShotSolver:
         self._trainer = trainer
         self._max_new_tokens = max_new_tokens
 
-    def in_context(self, task: Task) -> list[str]:
+    def in_context(self, task: Puzzle) -> list[str]:
         """Return the answers without training: the demonstrations are chat turns before each query."""
         chats = [ask(one.prompt, shots=task.demonstrations) for one in task.queries]
         return [one.text for one in self._lm.generate(chats, max_new_tokens=self._max_new_tokens)]
 
-    def solve(self, task: Task, edits: Sequence[Directives], *, seed: int) -> list[list[str]]:
+    def solve(self, task: Puzzle, edits: Sequence[Directives], *, seed: int) -> list[list[str]]:
         """Return each self-edit's answers to the queries, voted over its own views.
 
         Args:
@@ -159,17 +144,19 @@ class FewShotSolver:
             seed: of the inner loops.
         """
         distinct = list(dict.fromkeys(edits))
-        stack = self._trainer.train([study(task, one) for one in distinct], seed=seed, directives=distinct)
-        chats = [[ask(view.forward(one.prompt)) for one in task.queries for view in views(edit)] for edit in distinct]
+        material = [study(task.demonstrations, one) for one in distinct]
+        stack = self._trainer.train(material, seed=seed, directives=distinct)
+        sides = [views(edit.augmentations) for edit in distinct]
+        chats = [[ask(view.forward(one.prompt)) for one in task.queries for view in seen] for seen in sides]
         said = stack.generate(chats, max_new_tokens=self._max_new_tokens)
         solved = {
-            edit: _voted(views(edit), [answer.text for answer in answers])
-            for edit, answers in zip(distinct, said, strict=True)
+            edit: _voted(seen, [answer.text for answer in answers])
+            for edit, seen, answers in zip(distinct, sides, said, strict=True)
         }
         return [solved[one] for one in edits]
 
 
-def reward(task: Task, answers: Sequence[str]) -> float:
+def reward(task: Puzzle, answers: Sequence[str]) -> float:
     """Return 1 when every query is answered right to the letter, else 0."""
     return float(all(one.response == answer for one, answer in zip(task.queries, answers, strict=True)))
 
@@ -177,7 +164,7 @@ def reward(task: Task, answers: Sequence[str]) -> float:
 def _voted(seen: Sequence[View], answers: Sequence[str]) -> list[str]:
     """Return one answer a query from the answers under each view, query by query, turned back."""
     queries = [answers[start : start + len(seen)] for start in range(0, len(answers), len(seen))]
-    return [vote([view.back(text) for view, text in zip(seen, row, strict=True)]) for row in queries]
+    return [next(iter(vote([view.back(text) for view, text in zip(seen, row, strict=True)]))) for row in queries]
 
 
 def _prompt(examples: Sequence[Example]) -> str:

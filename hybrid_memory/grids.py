@@ -1,6 +1,6 @@
 """Small grids of colours, as in ARC: written as text, read back, and seen from other sides.
 
-Flow:    examples of a task -> [grids] -> few-shot domain
+Flow:    examples of a task -> [grids] -> study material, answers to a task
 Imports: nothing of this package.
 
 A view maps a grid to another one and back. A rule seen through a view is often, not always, the same rule: swapping
@@ -9,14 +9,15 @@ two colours looks the same in a mirror, turning a grid does not. Which views hel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["VIEWS", "Grid", "View", "read_grid", "write_grid"]
+__all__ = ["VIEWS", "Grid", "View", "all_grids", "bare", "like", "read_grid", "views", "vote", "write_grid"]
 
 Grid = npt.NDArray[np.int64]
 """Shape (rows, columns), colours 0 to 9."""
@@ -91,3 +92,46 @@ VIEWS: dict[str, tuple[View, ...]] = {
     ),
 }
 """Augmentations by the name under which a self-edit asks for them."""
+PLAIN = View("as it is", str, str)
+
+
+def views(augmentations: Sequence[str] | None) -> tuple[View, ...]:
+    """Return the views of some augmentations; the plain one is always the first."""
+    return (PLAIN, *(view for name in augmentations or () for view in VIEWS[name]))
+
+
+def vote(answers: Sequence[str]) -> dict[str, float]:
+    """Return the share of each answer, the commonest first; of equally common ones the first to be given.
+
+    >>> vote(["a", "b", "b", "a"])
+    {'a': 0.5, 'b': 0.5}
+    """
+    return {answer: count / len(answers) for answer, count in Counter(answers).most_common()}
+
+
+def all_grids(texts: Iterable[str]) -> bool:
+    """Tell whether every text shows a grid."""
+    return all(read_grid(text) is not None for text in texts)
+
+
+def bare(text: str) -> str:
+    r"""Return a text in the one form in which grids are studied; one that shows none as it is.
+
+    >>> bare("1 0\n0 2")
+    '10\n02'
+    """
+    grid = read_grid(text)
+    return text if grid is None else write_grid(grid)
+
+
+def like(text: str, example: str) -> str:
+    r"""Return a grid with blanks between its digits if the example has them.
+
+    >>> like("10\n02", "3 4")
+    '1 0\n0 2'
+    """
+    grid = read_grid(text)
+    if grid is None:
+        return text
+    blank = " " if any(len(row.split()) > 1 for row in example.splitlines()) else ""
+    return "\n".join(blank.join(row) for row in write_grid(grid).split("\n"))
