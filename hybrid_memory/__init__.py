@@ -44,6 +44,7 @@ from hybrid_memory.types import (
     Record,
     Route,
     Scope,
+    Task,
     Trust,
     Turn,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "Route",
     "Scope",
     "Settings",
+    "Task",
     "TeacherError",
     "Trust",
     "Turn",

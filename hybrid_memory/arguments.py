@@ -15,7 +15,17 @@ from hybrid_memory.ingest.stamp import as_metadata, as_time
 from hybrid_memory.scoping import read_scope
 from hybrid_memory.types import Json, Mode, Route, unkeepable
 
-__all__ = ["at_least", "member", "moment", "positive", "read_metadata", "read_question", "read_stamp", "seconds"]
+__all__ = [
+    "at_least",
+    "member",
+    "moment",
+    "positive",
+    "read_metadata",
+    "read_name",
+    "read_question",
+    "read_stamp",
+    "seconds",
+]
 
 Word = TypeVar("Word", Route, Mode)
 
@@ -29,6 +39,13 @@ def read_question(text: str) -> str:
     if bad := unkeepable(text):
         raise InputError(f"the question has {bad} in it; decode it with the right encoding")
     return text.strip()
+
+
+def read_name(what: str, name: str) -> str:
+    """Return a name without surrounding space; InputError when it is no text, or empty."""
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{what} is a name, got {name!r}")
+    return name.strip()
 
 
 def moment(name: str, time: datetime | None) -> datetime | None:

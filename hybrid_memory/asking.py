@@ -15,13 +15,13 @@ from typing import Any
 
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
-from hybrid_memory.arguments import at_least, member, read_question
+from hybrid_memory.arguments import at_least, member, read_name, read_question
 from hybrid_memory.config import MOST_NEIGHBOURS
 from hybrid_memory.errors import AdapterError, InputError, LockedError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.protocols import Answerer, Encoder, Filters, Ledger, Progress, Retriever
 from hybrid_memory.questions import question_vectors
-from hybrid_memory.types import Answer, Context, Explanation, Hit, Mode, Scope
+from hybrid_memory.types import Answer, Context, Explanation, Hit, Kind, Mode, Scope
 from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Asking"]
@@ -84,6 +84,7 @@ class Asking:
         questions: Sequence[str],
         *,
         mode: Mode | str,
+        task: str | None,
         scope: Scope,
         filters: Filters | None,
         as_of: datetime | None,
@@ -96,6 +97,11 @@ class Asking:
         """Return one answer per question, and log them for feedback."""
         if isinstance(questions, str):
             raise InputError("query_many takes a list of questions, got one text; query() takes one")
+        if task is not None and not (filters is None and passages is None and neighbours is None):
+            raise InputError(
+                f"task {task!r} is answered by its own demonstrations; leave filters, passages and neighbours out, "
+                "or the task"
+            )
         at_least("passages", passages, 0)
         at_least("max_new_tokens", max_new_tokens, 1)
         count = self._beside(neighbours)
@@ -106,6 +112,7 @@ class Asking:
         answers = self._answered(
             [read_question(question) for question in questions],
             mode=member(Mode, "mode", mode) or Mode.HYBRID,
+            task=None if task is None else read_name("task", task),
             scope=scope,
             filters=filters,
             as_of=as_of,
@@ -166,10 +173,12 @@ class Asking:
     def explain(self, answer_id: str) -> Explanation:
         """Tell what a logged answer came from, by leaving each part out."""
         logged = self._answers.get(answer_id)
+        stood_on = [self._ledger.get(record_id) for record_id in logged.record_ids]
         return self._answerer.explain(
             logged.question,
             logged.text,
             answer_id=answer_id,
+            task=next((record for record in stood_on if record.kind is Kind.TASK), None),
             records=[self._ledger.get(record_id) for record_id in logged.shown],
             written=logged.written,
             vote=logged.vote,

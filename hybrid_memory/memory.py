@@ -341,6 +341,7 @@ class HybridMemory:
         questions: Sequence[str],
         *,
         mode: Mode | str = Mode.HYBRID,
+        task: str | None = None,
         filters: Filters | None = None,
         as_of: datetime | None = None,
         passages: int | None = None,
@@ -358,20 +359,26 @@ class HybridMemory:
         Args:
             questions: each answered on its own.
             mode: "hybrid", "retrieval_only" or "weights_only".
+            task: name of a Task of this scope, whose skill answers: its adapter, voted over the views under which it
+                was studied, or else its demonstrations as chat turns. Evidence, preferences and filters have no part.
             filters: conditions on the evidence; never widen the scope.
             as_of: evidence as things stood then; adapters, which know only the present, stay out.
             passages: most evidence passages per question; None takes answer.passages.
             neighbours: parts before and after each passage of a document that come along as evidence, 0 to 3, beyond
                 `passages`; None takes retrieval.neighbours.
-            max_new_tokens: longest answer; None takes answer.max_new_tokens.
+            max_new_tokens: longest answer; None takes answer.max_new_tokens, for a task what its own answers need.
             tenant_id: scope; likewise user_id, agent_id, run_id.
             on_text: streams the text of a single question.
             progress: told after each generated batch.
+
+        Raises:
+            NotFoundError: this scope has no task of that name.
         """
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._parts.asking.answer(
             questions,
             mode=mode,
+            task=task,
             scope=scope,
             filters=rest,
             as_of=moment("as_of", as_of),

@@ -13,7 +13,7 @@ from hybrid_memory.answer_log import ANSWERED_FROM, AnswerLog
 from hybrid_memory.errors import InputError
 from hybrid_memory.intake import Intake
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import Example, IngestReceipt, Json, Record, Scope, Trust, Turn
+from hybrid_memory.types import Example, IngestReceipt, Json, Kind, Record, Scope, Trust, Turn
 from hybrid_memory.wording import plain
 
 __all__ = ["Verdicts"]
@@ -72,6 +72,12 @@ class Verdicts:
         if scope != Scope():
             raise InputError(f"answer {judged!r} has a scope of its own; leave {scope.name} out")
         logged = self._answers.get(judged)
+        for record in map(self._ledger.get, logged.record_ids):
+            if record.kind is Kind.TASK and record.slot is not None:
+                raise InputError(
+                    f"answer {judged!r} was given by the task {record.slot.subject!r}, and an example of its own would "
+                    "not be asked there; ingest the Task again with the right demonstration beside the others"
+                )
         return _Exchange(logged.question, logged.text, logged.scope, f"feedback:{judged}", logged.record_ids)
 
     def _standing(self, exchange: _Exchange) -> Record | None:

@@ -181,7 +181,7 @@ def _embedded(texts: list[str], folder: Path, cache: Path | None) -> FloatArray:
 
 
 def _targets(rows: list[Row]) -> tuple[Target, ...]:
-    kinds = tuple(kind.value for kind in Kind)
+    kinds = tuple(kind.value for kind in Kind if kind is not Kind.TASK)
     return (
         Target("volatility", VOLATILITIES, np.array([VOLATILITIES.index(row["volatility"]) for row in rows])),
         # Most of our lines are questions and facts; of what a memory is told, rules and tastes are a larger part.

@@ -36,6 +36,7 @@ def shard(name: str, *, group: str = "facts", scope: Scope = ANN) -> Shard:
         (record("The ferry leaves at nine."), "facts"),
         (record("Call the port first.", kind=Kind.PROCEDURE), "facts"),
         (record("Hi -> Ahoy", kind=Kind.EXAMPLE, examples=(Example("Hi", "Ahoy"),)), "examples"),
+        (record("Task greet", kind=Kind.TASK, examples=(Example("Hi", "Ahoy"), Example("Bye", "Aho"))), "tasks"),
         (record('End every answer with "Ahoy."', kind=Kind.PREFERENCE), "behaviour"),
         (record("Be brief.", kind=Kind.PREFERENCE, examples=(Example("Hi", "Ahoy"),)), "behaviour"),
         (record("Ann prefers window seats.", kind=Kind.PREFERENCE), "facts"),
@@ -93,6 +94,18 @@ def test_a_cluster_moves_into_the_nearest_shard_with_room() -> None:
     found = place(facts("north-east"), directions(46), there, cap=2)
 
     assert found == [shard("facts-2")]
+
+
+def test_every_task_has_a_shard_of_its_own() -> None:
+    """However alike two are; one that was emptied, as by what replaced its task, is taken again."""
+    there = {shard("tasks-1", group="tasks"): directions(0), shard("tasks-2", group="tasks"): directions()}
+    tasks = [record(text, kind=Kind.TASK, scope=ANN) for text in ("Task a", "Task b")]
+
+    found = place(tasks, directions(0, 0), there, cap=24)
+
+    assert {one.id for one in found} >= {"tasks-2"}
+    assert {one.group for one in found} == {"tasks"}
+    assert len({"tasks-1", *(one.id for one in found)}) == 3
 
 
 def test_a_cluster_is_never_torn_apart() -> None:

@@ -9,7 +9,8 @@ other shards the one whose nearest record is closest to the question is used, if
 parametric.md finding 8, with one key per record); where several are nearly as close, the language model has said
 which one makes the question likelier (second_look.py). The shard must also be of the question's kind. If the nearest
 record was superseded, has expired, was forgotten or moved to another route since, its shard is masked for this
-question: what it would say is what is no longer true (design, promise 5).
+question: what it would say is what is no longer true (design, promise 5). The shard of a task is asked for by name
+(tasks.py) and is never among these.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope
 __all__ = ["AdapterChooser", "Choice"]
 
 BEHAVIOUR = "behaviour"
+TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,8 @@ class AdapterChooser:
         behaviour = [versions[shard.id] for shard in serving if shard.group == BEHAVIOUR and shard.id in versions]
         always = tuple(one for one in behaviour if self._ledger.current(one.record_ids).issuperset(one.record_ids))
         masked = tuple(one.id for one in behaviour if one not in always)
-        routed = [versions[shard.id] for shard in serving if shard.group != BEHAVIOUR and shard.id in versions]
+        by_question = [shard for shard in serving if shard.group not in (BEHAVIOUR, TASKS)]
+        routed = [versions[shard.id] for shard in by_question if shard.id in versions]
         vectors, owners, known, stale = self._record_keys(routed)
         group = {shard.id: shard.group for shard in serving}
         return _Keys(always, masked, vectors, owners, known, stale, tuple(group[owner.shard_id] for owner in owners))

@@ -30,6 +30,7 @@ from hybrid_memory.answering.second_look import (
     look_again,
     reordered,
 )
+from hybrid_memory.answering.tasks import TaskAnswers
 from hybrid_memory.answering.writing import Case, write
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.evidence import UNKNOWN, ask
@@ -75,6 +76,7 @@ class Answerer:
         self._settings = settings
         self._chooser = AdapterChooser(ledger, min_similarity=settings.shard_similarity, margin=settings.shard_margin)
         self._kinds = QuestionKinds(ledger, encoder)
+        self._tasks = TaskAnswers(ledger, language_model, settings)
 
     def answer(
         self,
@@ -82,6 +84,7 @@ class Answerer:
         *,
         scope: Scope,
         mode: Mode,
+        task: str | None = None,
         filters: Filters | None = None,
         as_of: datetime | None = None,
         passages: int | None = None,
@@ -96,6 +99,17 @@ class Answerer:
         """
         if not questions:
             return []
+        if task is not None:
+            return self._tasks.answer(
+                task,
+                questions,
+                scope=scope,
+                mode=mode,
+                as_of=as_of,
+                max_new_tokens=max_new_tokens,
+                on_text=on_text,
+                progress=progress,
+            )
         seconds: dict[str, float] = {}
         cases = self._prepare(questions, scope, mode, filters, as_of, passages, neighbours, seconds)
         started = time.monotonic()
@@ -140,6 +154,7 @@ class Answerer:
         text: str,
         *,
         answer_id: str,
+        task: Record | None = None,
         records: Sequence[Record],
         written: Sequence[Stretch],
         vote: Mapping[str, float],
@@ -156,6 +171,10 @@ class Answerer:
             return unattributed(answer_id, text, "it abstained: nothing wrote these words")
         first, *closing = written
         spoke = [adapters[name] for name in first.adapters]
+        if task is not None and first.text:
+            return self._tasks.explain(
+                task, question, first.text, answer_id=answer_id, shown=bool(records), adapters=spoke
+            )
         if vote:
             return attribute_label(
                 self._language_model(),

@@ -109,7 +109,7 @@ class QuestionKinds:
         """Return the groups of which no record passes the filters."""
         within: dict[str, Filters] = {
             EXAMPLES: {"kind": Kind.EXAMPLE.value},
-            FACTS: {"kind": {"ne": Kind.EXAMPLE.value}},
+            FACTS: {"kind": {"nin": [Kind.EXAMPLE.value, Kind.TASK.value]}},
         }
         return frozenset(
             group
@@ -131,7 +131,7 @@ class QuestionKinds:
 
     def _fit(self, scope: Scope) -> dict[str, Likeness]:
         """Fit a line for each group that has enough texts; facts only where a preference's questions compete."""
-        records = self._ledger.find(scope=scope)
+        records = self._ledger.find(scope=scope, filters={"kind": {"ne": Kind.TASK.value}})
         examples = [record for record in records if record.kind is Kind.EXAMPLE][-MOST:]
         behaviour = [record for record in records if shapes_behaviour(record)]
         facts = [record for record in records if record.kind is not Kind.EXAMPLE and not shapes_behaviour(record)]

@@ -15,12 +15,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from hybrid_memory.errors import InputError, MissingExtraError
-from hybrid_memory.types import Example, Fact, Json, Preference, Scope
+from hybrid_memory.types import Example, Fact, Json, Preference, Scope, Task
 
 __all__ = ["SUFFIXES", "Piece", "held_in", "read_path"]
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".pdf", ".html", ".htm")
-LINE_FORMS = '{"text"}, {"prompt", "response"}, {"subject", "attribute", "value"}, {"rule"} or {"messages"}'
+LINE_FORMS = (
+    '{"text"}, {"prompt", "response"}, {"subject", "attribute", "value"}, {"rule"}, {"name", "demonstrations"} or '
+    '{"messages"}'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,7 @@ class Piece:
     """One thing found in a file."""
 
     held: object
-    """Text, Example, Preference, Fact, or a list of messages."""
+    """Text, Example, Preference, Fact, Task, or a list of messages."""
     document: str
     """The file, relative to the folder that was given."""
     metadata: Mapping[str, Json]
@@ -114,7 +117,7 @@ def _lines(text: str, document: str) -> Iterator[Piece]:
 
 
 def held_in(row: Mapping[str, object], where: str) -> object:
-    """Return what a JSON line says: text, Example, Preference, Fact, or a list of messages.
+    """Return what a JSON line says: text, Example, Preference, Fact, Task, or a list of messages.
 
     Raises:
         InputError: it has none of these forms.
@@ -123,6 +126,8 @@ def held_in(row: Mapping[str, object], where: str) -> object:
         return row["messages"]
     if "rule" in row:
         return Preference(_field(row, "rule", where), tuple(_examples(row.get("examples", []), where)))
+    if "name" in row and "demonstrations" in row:
+        return Task(_field(row, "name", where), tuple(_examples(row["demonstrations"], where, "demonstrations")))
     if "prompt" in row and "response" in row:
         return Example(_field(row, "prompt", where), _field(row, "response", where))
     if "subject" in row and "attribute" in row and "value" in row:
@@ -141,9 +146,9 @@ def _field(row: Mapping[str, object], name: str, where: str) -> str:
     return value
 
 
-def _examples(rows: object, where: str) -> Iterator[Example]:
+def _examples(rows: object, where: str, name: str = "examples") -> Iterator[Example]:
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise InputError(f'{where}: examples must be a list of {{"prompt", "response"}}, got {rows!r}')
+        raise InputError(f'{where}: {name} must be a list of {{"prompt", "response"}}, got {rows!r}')
     for row in rows:
         yield Example(_field(row, "prompt", where), _field(row, "response", where))
 

@@ -29,7 +29,19 @@ TIMES = ("updated_at", "observed_at", "created_at", "timestamp")
 """When a row was written last, the first that it has."""
 TEXTS = ("memory", "content", "text", "data", "value", "fact")
 """Under which key a LangGraph value keeps its text, if it keeps one."""
-SAYS = ("text", "messages", "rule", "examples", "prompt", "response", "subject", "attribute", "value")
+SAYS = (
+    "text",
+    "messages",
+    "rule",
+    "examples",
+    "prompt",
+    "response",
+    "subject",
+    "attribute",
+    "value",
+    "name",
+    "demonstrations",
+)
 STAMP = ("scope", "source", "trust", "valid_from", "valid_to", "expires_at", "ttl", "metadata")
 LINE = (*SAYS, *SCOPES, *TIMES, *STAMP)
 """All keys that one of our own lines may have."""
@@ -51,7 +63,7 @@ class Brought:
     """What one row says, and what it says about itself."""
 
     held: object
-    """Text, Example, Preference, Fact, or a list of messages."""
+    """Text, Example, Preference, Fact, Task, or a list of messages."""
     scope: Scope | None = None
     source: str | None = None
     observed_at: datetime | None = None
@@ -237,6 +249,8 @@ def _line_of_record(record: Mapping[str, Any]) -> Mapping[str, Any]:
     fields = Record.__dataclass_fields__
     line = {key: value for key, value in record.items() if key in STAMP or key == "observed_at" or key not in fields}
     text, slot, examples = record.get("text"), record.get("slot"), record.get("examples")
+    if record.get("kind") == Kind.TASK and isinstance(slot, Mapping):
+        return {**line, "name": slot.get("subject"), "demonstrations": examples}
     if isinstance(slot, Mapping):
         return {**line, **slot, "value": record.get("value"), "text": text}
     match record.get("kind"), examples:

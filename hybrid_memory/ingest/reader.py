@@ -1,6 +1,6 @@
 """Read anything a user hands in and return stamped drafts.
 
-Flow:    str, path, messages, document, Example, Preference, Fact -> [read] -> screens, router, ledger
+Flow:    str, path, messages, document, Example, Preference, Fact, Task -> [read] -> screens, router, ledger
 Imports: errors, types, and the modules beside it.
 
 Everything is read and checked before anything is returned, so a bad line in a file stores nothing.
@@ -22,15 +22,16 @@ from hybrid_memory.ingest.files import read_path
 from hybrid_memory.ingest.imports import Brought, Row, read_row, rows_of
 from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import DEEPEST, Content, as_metadata, make_stamp
-from hybrid_memory.ingest.statements import read_example, read_fact, read_preference
+from hybrid_memory.ingest.statements import read_example, read_fact, read_preference, read_task
 from hybrid_memory.ingest.text import normalise, split
 from hybrid_memory.protocols import TextModel
-from hybrid_memory.types import Draft, Example, Fact, Json, Preference, Scope, Trust, nested_deeper
+from hybrid_memory.types import Draft, Example, Fact, Json, Preference, Scope, Task, Trust, nested_deeper
 
 __all__ = ["Reader"]
 
 ACCEPTED = (
-    "text, a pathlib.Path, a list of chat messages, a llama-index document or node, an Example, a Preference or a Fact"
+    "text, a pathlib.Path, a list of chat messages, a llama-index document or node, an Example, a Preference, a Fact "
+    "or a Task"
 )
 
 
@@ -80,7 +81,7 @@ class Reader:
         they were said, in metadata "dates" and in the passage; in files only when a time is given.
 
         Args:
-            x: text, path, list of messages, llama-index document, Example, Preference or Fact.
+            x: text, path, list of messages, llama-index document, Example, Preference, Fact or Task.
             scope: whose knowledge it is.
             source: where it comes from; None takes the file name, "conversation", "text", ….
             observed_at: when it was seen or said.
@@ -141,6 +142,8 @@ class Reader:
             return read_preference(x, max_chars=self._max_chars)
         if isinstance(x, Fact):
             return read_fact(x, rules=self.rules, max_chars=self._max_chars)
+        if isinstance(x, Task):
+            return read_task(x, max_chars=self._max_chars)
         raise InputError(f"cannot ingest a {type(x).__name__}; accepted are {ACCEPTED}")
 
     def _text(self, text: str, *, propose: bool) -> list[Content]:

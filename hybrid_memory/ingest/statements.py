@@ -1,19 +1,28 @@
-"""Facts, examples and preferences -> contents.
+"""Facts, examples, preferences and tasks -> contents.
 
-Flow:    Fact, Example, Preference -> [statements] -> stamp -> drafts
-Imports: types, and the modules beside it.
+Flow:    Fact, Example, Preference, Task -> [statements] -> stamp -> drafts
+Imports: errors, types, and the modules beside it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content
-from hybrid_memory.ingest.text import normalise
-from hybrid_memory.types import Example, Fact, Kind, Preference
+from hybrid_memory.ingest.text import has_unseen, is_blank, normalise
+from hybrid_memory.types import Example, Fact, Kind, Preference, Slot, Task
 
-__all__ = ["read_example", "read_fact", "read_preference"]
+__all__ = ["read_example", "read_fact", "read_preference", "read_task"]
+
+TASK = "(task)"
+"""Attribute of the slot that a task fills under its name; no sentence and no fact fills it."""
+LONGEST_NAME = 64
+MOST_SHOWN = 8000
+"""Characters of all demonstrations of a task: as chat turns they must fit before a question, and a grid's digits are a
+token each (the default model reads 8,192)."""
 
 DETERMINED = re.compile(r"(?:the|an?|my|our|your|his|her|its|their|this|that)\s|.*['’]s?\s", re.IGNORECASE)
 """Begins with an article or a possessive: needs no other."""
@@ -31,6 +40,8 @@ def read_fact(fact: Fact, *, rules: SlotRules, max_chars: int) -> Content:
         " ".join(normalise(part, what=f"the fact's {name}", max_chars=max_chars).split())
         for name, part in (("subject", fact.subject), ("attribute", fact.attribute), ("value", fact.value))
     )
+    if attribute.casefold() == TASK:
+        raise InputError(f"the attribute {TASK!r} is kept for tasks; ingest Task(name, demonstrations)")
     text = _sentence(subject, attribute, value) if fact.text is None else fact.text
     return Content(
         text=normalise(text, what="the fact's text", max_chars=max_chars),
@@ -72,6 +83,61 @@ def read_preference(preference: Preference, *, max_chars: int) -> Content:
         ),
         source="preference",
     )
+
+
+def read_task(task: Task, *, max_chars: int) -> Content:
+    """Return a task as one record, its demonstrations letter by letter: blanks and line ends are part of a grid.
+
+    Raises:
+        InputError: the name is empty, too long or more than a line; fewer than two demonstrations, or some that
+            contradict each other, are empty or have characters that cannot be seen; or they are too long together.
+    """
+    if not isinstance(task.name, str):
+        raise InputError(f"a task's name is text, got {task.name!r}")
+    name = normalise(task.name, what="the task's name", max_chars=max_chars)
+    if "\n" in name or len(name) > LONGEST_NAME:
+        raise InputError(f"a task's name is one line of up to {LONGEST_NAME} characters, got {name[:80]!r}")
+    shown = _demonstrations(f"task {name!r}", task.demonstrations, min(max_chars, MOST_SHOWN))
+    pairs = "\n\n".join(f"Input:\n{one.prompt}\nOutput:\n{one.response}" for one in shown)
+    return Content(
+        text=f"Task {name}\n\n{pairs}",
+        kind=Kind.TASK,
+        slot=Slot(name, TASK),
+        examples=shown,
+        source="task",
+    )
+
+
+def _demonstrations(what: str, given: Sequence[Example], most: int) -> tuple[Example, ...]:
+    """Return the demonstrations, each once."""
+    if not isinstance(given, list | tuple) or not all(isinstance(one, Example) for one in given):
+        raise InputError(f"{what} is shown by a list of Example(prompt, response), got {str(given)[:80]}")
+    shown = tuple(dict.fromkeys(given))
+    answers: dict[str, str] = {}
+    for number, one in enumerate(shown):
+        _require_seen(one.prompt, f"the prompt of demonstration {number} of {what}")
+        _require_seen(one.response, f"the response of demonstration {number} of {what}")
+        if answers.setdefault(one.prompt, one.response) != one.response:
+            raise InputError(
+                f"{what} answers {one.prompt!r} with {answers[one.prompt]!r} and with {one.response!r}; "
+                "keep the demonstration that is right"
+            )
+    if len(shown) < 2:
+        raise InputError(f"{what} needs at least two different demonstrations, got {len(shown)}")
+    length = sum(len(one.prompt) + len(one.response) for one in shown)
+    if length > most:
+        raise InputError(
+            f"the demonstrations of {what} have {length} characters, accepted are up to {most}: they must fit into "
+            "the model's context; give fewer or shorter ones"
+        )
+    return shown
+
+
+def _require_seen(text: object, what: str) -> None:
+    if not isinstance(text, str) or is_blank(text):
+        raise InputError(f"{what} is {'empty' if isinstance(text, str) else repr(text)}; give it some text")
+    if has_unseen(text):
+        raise InputError(f"{what} has characters that nobody can see; remove them, for it is kept as it is")
 
 
 def _clean(example: Example, what: str, max_chars: int) -> Example:

@@ -11,7 +11,7 @@ import unicodedata
 
 from hybrid_memory.errors import InputError
 
-__all__ = ["count_tokens", "is_blank", "normalise", "split"]
+__all__ = ["count_tokens", "has_unseen", "is_blank", "normalise", "split"]
 
 HIDDEN = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 """Characters that show nothing: soft hyphen, zero-width space, direction marks, tags. Text that people cannot
@@ -66,6 +66,15 @@ def is_blank(text: str) -> bool:
     return not _visible(text).strip()
 
 
+def has_unseen(text: str) -> bool:
+    r"""Tell whether the text has characters that show nothing, which `normalise` leaves out.
+
+    >>> has_unseen("1 2\r\n3 0"), has_unseen("12\u200b")
+    (False, True)
+    """
+    return len(_visible(text)) < len(_in_one_form(text))
+
+
 def count_tokens(text: str) -> int:
     """Estimate how many word pieces the text has; close to MiniLM's own count, without its tokenizer.
 
@@ -97,9 +106,14 @@ def split(text: str, *, chunk_tokens: int) -> list[str]:
 
 
 def _visible(text: str) -> str:
-    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    storable = "".join(sign for sign in lines if sign in "\n\t" or unicodedata.category(sign) not in DROPPED)
+    storable = "".join(
+        sign for sign in _in_one_form(text) if sign in "\n\t" or unicodedata.category(sign) not in DROPPED
+    )
     return HIDDEN.sub("", storable)
+
+
+def _in_one_form(text: str) -> str:
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _sentences(text: str) -> list[str]:

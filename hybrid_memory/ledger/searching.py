@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, select, union, up
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.rows import read_passage, read_record, read_vectors, vector_bytes
-from hybrid_memory.ledger.selection import in_parts, seen_by, selected
+from hybrid_memory.ledger.selection import in_parts, searched, seen_by
 from hybrid_memory.ledger.tables import events, passages, records, removals
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import FloatArray, IdArray, Passage, Record, Scope, Status
@@ -55,7 +55,7 @@ def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as
     query = (
         select(passages.c.id)
         .join(records, records.c.id == passages.c.record_id)
-        .where(seen_by(scope), selected(filters=filters, as_of=as_of))
+        .where(searched(scope=scope, filters=filters, as_of=as_of))
     )
     ids = np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
     ids.sort()
@@ -88,9 +88,7 @@ def visible_since(
     for part in in_parts(ids):
         query = select(passages.c.id).where(passages.c.record_id.in_(part))
         touched += connection.execute(query).scalars()
-        shown = query.join(records, records.c.id == passages.c.record_id).where(
-            seen_by(scope), selected(filters=filters, as_of=None)
-        )
+        shown = query.join(records, records.c.id == passages.c.record_id).where(searched(scope=scope, filters=filters))
         seen += connection.execute(shown).scalars()
     touched_ids, seen_ids = np.asarray(sorted(touched), dtype=np.int64), np.asarray(sorted(seen), dtype=np.int64)
     return clock, _next_change(connection, scope, now), touched_ids, seen_ids

@@ -19,9 +19,9 @@ from hybrid_memory.ledger.clock import now_micros, to_micros
 from hybrid_memory.ledger.filters import compiled
 from hybrid_memory.ledger.tables import records
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Scope, Status
+from hybrid_memory.types import Kind, Scope, Status
 
-__all__ = ["in_parts", "scope_key", "seen_by", "selected", "within"]
+__all__ = ["in_parts", "scope_key", "searched", "seen_by", "selected", "within"]
 
 _PART = 500
 _T = TypeVar("_T")
@@ -69,6 +69,14 @@ def selected(
     else:
         base = _evidence_at(to_micros(as_of, "as_of"), among=_WAS_EVIDENCE)
     return base if filters is None else and_(base, compiled(filters))
+
+
+def searched(*, scope: Scope, filters: Filters | None = None, as_of: datetime | None = None) -> ColumnElement[bool]:
+    """Return the condition that a search in `scope` may find a record: what is evidence there, but never a task.
+
+    A task is asked for by its name. Its demonstrations look like many a question, and are evidence for none.
+    """
+    return and_(seen_by(scope), selected(filters=filters, as_of=as_of), records.c.kind != Kind.TASK)
 
 
 def in_parts(items: Iterable[_T]) -> Iterator[Sequence[_T]]:

@@ -21,6 +21,7 @@ class Answerer(Protocol):
         *,
         scope: Scope,
         mode: Mode,
+        task: str | None,
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
@@ -52,6 +53,7 @@ class Answerer(Protocol):
         text: str,
         *,
         answer_id: str,
+        task: Record | None,
         records: Sequence[Record],
         written: Sequence[Stretch],
         vote: Mapping[str, float],
@@ -61,7 +63,7 @@ class Answerer(Protocol):
     ) -> Explanation:
         """Return what an answer's text came from.
 
-        `records` are those its prompt showed, `written` and `vote` as in the Answer; `adapters` by their names in
-        `written`.
+        `task` is the one it was put to, `records` are those its prompt showed, `written` and `vote` as in the Answer;
+        `adapters` by their names in `written`.
         """
         ...

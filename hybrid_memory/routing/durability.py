@@ -166,7 +166,8 @@ class DurabilityClassifier:
         return scores
 
 
-KINDS = tuple(Kind)
+KINDS = tuple(kind for kind in Kind if kind is not Kind.TASK)
+"""What a text may be; a task is never guessed, it is told."""
 """Order of the last columns."""
 
 

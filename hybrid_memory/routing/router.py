@@ -45,8 +45,8 @@ class _Case:
 
     @property
     def explicit(self) -> bool:
-        """Handed in as a Preference or an Example by somebody the application knows."""
-        return self.draft.kind in (Kind.PREFERENCE, Kind.EXAMPLE) and self.draft.trust is not Trust.EXTERNAL
+        """Handed in as a Preference, an Example or a Task by somebody the application knows."""
+        return self.draft.kind in (Kind.PREFERENCE, Kind.EXAMPLE, Kind.TASK) and self.draft.trust is not Trust.EXTERNAL
 
 
 class PolicyRouter:

@@ -1,7 +1,7 @@
-"""Study material for what is learned from demonstrations: examples as they are, preferences practised.
+"""Study material for what is learned from demonstrations: examples and tasks as they are, preferences practised.
 
 Flow:    records -> [demonstrations] -> verification, consolidation
-Imports: types, protocols, forms, ordinary; the other modules of this stage.
+Imports: types, protocols, forms, grids, ordinary; the other modules of this stage.
 
 Whoever writes about statements, these need nobody to write them.
 """
@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from random import Random
 
 from hybrid_memory.forms import shapes_behaviour
+from hybrid_memory.grids import all_grids, bare
 from hybrid_memory.ordinary import read_facts, study_prompts
 from hybrid_memory.protocols import LanguageModel, Progress
 from hybrid_memory.selfedit.compiled import random_of
+from hybrid_memory.selfedit.few_shot import study
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.preferences import practice
 from hybrid_memory.types import Directives, Example, Kind, Record, SelfEdit, StudyItem
@@ -29,11 +31,13 @@ PRACTISING = Directives(learning_rate=1.5e-3, epochs=5)
 """A preference is always on, so it must not pull at anything else. Development company, in a full memory: 18 of 24
 followed at this (drift 0.38 nats a token at 0.85 of its strength, probe 0.8 points down) and at 2e-3 and four epochs
 (0.45, 2.5 points down); at 2e-3 and nine epochs the drift was 1.46."""
+SEEN_FROM_SIDES = Directives(augmentations=("flips",))
+"""A task of grids is also studied in the mirror, which of the choices tried solved the most (benchmarks/LOG.md)."""
 PRACTICE_HELD_OUT = 4
 
 
 class DemonstrationGenerator:
-    """Repeats examples, and practises preferences on the model's own answers; nothing about statements."""
+    """Repeats examples and tasks, and practises preferences on the model's own answers; nothing about statements."""
 
     name = "demonstrations"
 
@@ -53,11 +57,21 @@ class DemonstrationGenerator:
         return edits
 
     def _edit(self, record: Record, seed: int) -> SelfEdit:
+        if record.kind is Kind.TASK:
+            return self._task(record, seed)
         items = self._given(record, random_of(record.content_hash, seed)) if record.examples else []
         if shapes_behaviour(record):
             items += practice(record.text, study_prompts(), self._lm, facts=read_facts(), held_out=PRACTICE_HELD_OUT)
         asked = _directives(record)
         return SelfEdit(record_id=record.id, items=tuple(items), generator=self.name, seed=seed, directives=asked)
+
+    def _task(self, record: Record, seed: int) -> SelfEdit:
+        """Return a task's demonstrations; grids in one form, and from other sides too."""
+        shown, asked = record.examples, Directives()
+        if all_grids(text for one in shown for text in (one.prompt, one.response)):
+            shown, asked = tuple(Example(bare(one.prompt), bare(one.response)) for one in shown), SEEN_FROM_SIDES
+        items = tuple(study(shown, asked))
+        return SelfEdit(record_id=record.id, items=items, generator=self.name, seed=seed, directives=asked)
 
     def _given(self, record: Record, random: Random) -> list[StudyItem]:
         """Return each example as it is, and one of them in other words for the gate."""

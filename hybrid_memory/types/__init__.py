@@ -11,7 +11,7 @@ Times are timezone-aware UTC; durations carry `_s` and are seconds.
 from hybrid_memory.types.adapters import GENERATOR, AdapterVersion, Rollback, Shard, Verdict
 from hybrid_memory.types.answers import Answer, Context, Explanation, Generation, Hit, Stretch
 from hybrid_memory.types.decisions import Decision, Finding, Move, Replay
-from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Turn
+from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Task, Turn
 from hybrid_memory.types.receipts import Audit, IngestReceipt, IngestSummary, Receipt
 from hybrid_memory.types.records import OWN_QUESTION, OWN_WORDS, Draft, Entry, Event, Passage, Record
 from hybrid_memory.types.reports import ConsolidationReport, GeneratorReport, RoundReport, ShardReport
@@ -69,6 +69,7 @@ __all__ = [
     "Status",
     "Stretch",
     "StudyItem",
+    "Task",
     "Trust",
     "Turn",
     "Value",

@@ -98,7 +98,8 @@ class Answer(Value):
     written: tuple[Stretch, ...] = ()
     """The text as it came about, one stretch after the other; none of it when the answer abstained."""
     vote: Mapping[str, float] = field(default_factory=dict)
-    """label -> its share among the nearest examples, when the text is a label that was chosen and not written."""
+    """label -> its share among the nearest examples, when the text is a label that was chosen and not written; answer
+    -> its share among the views of a task."""
 
     def __str__(self) -> str:
         """Return the answer's text."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybrid_memory.types.values import Value
 
-__all__ = ["Example", "Fact", "Lesson", "Preference", "Turn"]
+__all__ = ["Example", "Fact", "Lesson", "Preference", "Task", "Turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,16 @@ class Preference(Value):
 
     rule: str
     examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Value):
+    """A named skill, shown by at least two demonstrations; `query(task=name)` asks for it."""
+
+    name: str
+    """One line of up to 64 characters. A task of the same name, told with others, replaces it in its scope."""
+    demonstrations: Sequence[Example]
+    """Kept letter by letter; small grids of digits are also studied, and answered, from other sides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     EXAMPLE = "example"
     EVENT = "event"
     CONVERSATION = "conversation"
+    TASK = "task"
+    """A skill shown by demonstrations. No search finds one: it is asked for by its name."""
 
 
 class Trust(StrEnum):

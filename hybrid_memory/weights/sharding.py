@@ -3,7 +3,8 @@
 Flow:    queue -> [sharding] -> one adapter per shard
 Imports: types, forms.
 
-One behaviour shard per scope, always on; shards of examples and of facts, chosen by the question.
+One behaviour shard per scope, always on; shards of examples and of facts, chosen by the question; one shard a task,
+asked for by its name.
 Facts of like meaning share a shard: inside a shard the model has to tell neighbours apart, across
 shards the encoder does, which is better at it (24 facts: one shard 39 of 72 hard questions answered
 closed-book, shards of 6 facts 49; benchmarks/LOG.md).
@@ -26,6 +27,7 @@ __all__ = ["clusters", "group_of", "place", "regroup"]
 BEHAVIOUR = "behaviour"
 EXAMPLES = "examples"
 FACTS = "facts"
+TASKS = "tasks"
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ def group_of(record: Record) -> str:
     """Return which group of shards learns a record: by what it is, not by what it says."""
     if shapes_behaviour(record):
         return BEHAVIOUR
-    return EXAMPLES if record.kind is Kind.EXAMPLE else FACTS
+    return {Kind.EXAMPLE: EXAMPLES, Kind.TASK: TASKS}.get(record.kind, FACTS)
 
 
 def place(
@@ -52,7 +54,8 @@ def place(
 
     Facts that come together are first joined into clusters of at most `cap`, and all are taken in the
     order of their texts' hashes, so that their order of arrival inside a window does not matter; each
-    cluster then moves into the nearest shard that can hold it whole. Behaviour and examples have one shard each.
+    cluster then moves into the nearest shard that can hold it whole. Behaviour and examples have one shard each,
+    and so has every task: it takes one that is empty, such as that of what it replaced.
 
     Args:
         records: newly queued, all of one scope.
@@ -63,14 +66,16 @@ def place(
     chosen: dict[int, Shard] = {}
     order = sorted(range(len(records)), key=lambda number: (records[number].content_hash, records[number].id))
     taken = {shard.id for shard in members}
-    for group in (BEHAVIOUR, EXAMPLES, FACTS):
+    for group in (BEHAVIOUR, EXAMPLES, FACTS, TASKS):
         places = [number for number in order if group_of(records[number]) == group]
         if not places:
             continue
-        limit = cap if group == FACTS else len(records) + sum(len(rows) for rows in members.values())
+        most = len(records) + sum(len(rows) for rows in members.values())
+        limit = {FACTS: cap, TASKS: 1}.get(group, most)
         rooms = [_Room(shard, rows.sum(axis=0), len(rows)) for shard, rows in members.items() if shard.group == group]
         fresh = _fresh_shards(records[0].scope, group, taken)
-        for cluster in clusters(vectors[places], limit) if group == FACTS else [list(range(len(places)))]:
+        whole = group in (BEHAVIOUR, EXAMPLES)
+        for cluster in [list(range(len(places)))] if whole else clusters(vectors[places], limit):
             room = _enter(vectors[[places[number] for number in cluster]], rooms, limit, fresh)
             chosen |= {places[number]: room.shard for number in cluster}
     return [chosen[number] for number in range(len(records))]

@@ -1,0 +1,231 @@
+"""Answer questions that are put to a task: by its adapter, or by its demonstrations in context.
+
+A task is answered by its own demonstrations and by nothing else: no evidence, no preference, no other adapter.
+
+Flow:    name of a task, questions -> [tasks] -> Answer
+Imports: errors, types, protocols, config, evidence, grids; the attribution of this stage.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import fmean
+
+from ulid import ULID
+
+from hybrid_memory.answering.attribution import as_hit, attribute
+from hybrid_memory.config import AnswerSettings
+from hybrid_memory.errors import NotFoundError
+from hybrid_memory.evidence import ask
+from hybrid_memory.grids import View, all_grids, bare, like, read_grid, views, vote
+from hybrid_memory.protocols import LanguageModel, Ledger, Progress
+from hybrid_memory.types import (
+    AdapterVersion,
+    Answer,
+    Explanation,
+    Generation,
+    Kind,
+    Learning,
+    Mode,
+    Record,
+    Scope,
+    Slot,
+    Stretch,
+    Turn,
+)
+
+__all__ = ["TaskAnswers"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the questions to one task are answered."""
+
+    task: Record
+    adapter: AdapterVersion | None
+    shown: bool
+    """Whether the demonstrations stand in the prompt."""
+    augmentations: tuple[str, ...]
+    """Under which the adapter has studied the task."""
+    reason: str
+
+    @property
+    def in_grids(self) -> bool:
+        """Whether the adapter has studied grids, which have one form for it."""
+        texts = (text for one in self.task.examples for text in (one.prompt, one.response))
+        return self.adapter is not None and all_grids(texts)
+
+    def views(self, question: str) -> tuple[View, ...]:
+        """Return from which sides a question is looked at; one that is no grid has one side."""
+        return views(self.augmentations if self.in_grids and read_grid(question) is not None else None)
+
+    def chats(self, question: str) -> list[tuple[Turn, ...]]:
+        """Return the prompt under each view."""
+        shots = self.task.examples if self.shown else ()
+        asked = bare(question) if self.in_grids else question
+        return [ask(view.forward(asked), shots=shots) for view in self.views(question)]
+
+    def said(self, text: str) -> str:
+        """Return an answer in the form in which the task writes its own."""
+        return like(text, self.task.examples[0].response) if self.in_grids else text
+
+
+class TaskAnswers:
+    """Answers from the tasks of one ledger."""
+
+    def __init__(self, ledger: Ledger, language_model: Callable[[], LanguageModel], settings: AnswerSettings) -> None:
+        self._ledger = ledger
+        self._language_model = language_model
+        self._settings = settings
+
+    def answer(
+        self,
+        name: str,
+        questions: Sequence[str],
+        *,
+        scope: Scope,
+        mode: Mode,
+        as_of: datetime | None,
+        max_new_tokens: int | None,
+        on_text: Callable[[str], None] | None,
+        progress: Progress | None,
+    ) -> list[Answer]:
+        """Return one answer per question, voted over the views under which the task was studied.
+
+        Raises:
+            NotFoundError: the scope has no task of that name; names those it has.
+        """
+        started = time.monotonic()
+        way = self._way(self._named(name, scope, as_of), mode, present=as_of is None)
+        asked = [way.chats(question) for question in questions]
+        streamed = on_text if len(questions) == 1 and way.adapter is None else None
+        chosen = time.monotonic()
+        written = self._language_model().generate(
+            [chat for chats in asked for chat in chats],
+            adapters=[way.adapter] if way.adapter else [],
+            max_new_tokens=max_new_tokens or max(self._settings.max_new_tokens, _longest(way.task)),
+            on_text=streamed,
+        )
+        if progress is not None:
+            progress("answer", len(questions), len(questions))
+        seconds = {"choose": chosen - started, "generate": time.monotonic() - chosen}
+        share = {stage: spent / len(questions) for stage, spent in seconds.items()}
+        rest = iter(written)
+        answers = [
+            _answered(way, question, [next(rest) for _ in chats], mode, share)
+            for question, chats in zip(questions, asked, strict=True)
+        ]
+        if on_text is not None and streamed is None and len(answers) == 1:
+            on_text(answers[0].text)
+        return answers
+
+    def explain(
+        self, task: Record, question: str, text: str, *, answer_id: str, shown: bool, adapters: Sequence[AdapterVersion]
+    ) -> Explanation:
+        """Return what the demonstrations or the adapter give to an answer, as the question was asked.
+
+        The answer is scored under the plain view alone.
+        """
+        way = _Way(task, next(iter(adapters), None), shown, (), "")
+        without = ask(bare(question) if way.in_grids else question)
+        return attribute(
+            self._language_model(),
+            bare(text) if way.in_grids else text,
+            answer_id=answer_id,
+            whole=way.chats(question)[0],
+            bare=without,
+            without={task.id: without} if shown else {},
+            adapters=adapters,
+        )
+
+    # ------------------------------------------------------------ which task, and how
+
+    def _named(self, name: str, scope: Scope, as_of: datetime | None) -> Record:
+        """Return the task of that name that is nearest to who asks: a user's own before the organisation's."""
+        found = self._ledger.find(scope=scope, filters={"kind": Kind.TASK.value}, as_of=as_of)
+        wanted = Slot(name, "").key
+        called = {_name(record): record for record in sorted(found, key=_nearness)}
+        same = [record for known, record in called.items() if Slot(known, "").key == wanted]
+        if not same:
+            there = f"it has {', '.join(sorted(called))}" if called else "it has none"
+            raise NotFoundError(
+                f"scope {scope.name!r} has no task {name!r}; {there}. Ingest Task(name, demonstrations) to tell one"
+            )
+        return max(same, key=_nearness)
+
+    def _way(self, task: Record, mode: Mode, *, present: bool) -> _Way:
+        """Return how the task is answered; the weights know only the present."""
+        name = _name(task)
+        if mode is Mode.RETRIEVAL_ONLY or not present:
+            return _Way(task, None, True, (), f"task {name!r}: its demonstrations in context; weights are left out")
+        adapter = self._adapter(task)
+        if adapter is not None:
+            edits = self._ledger.self_edits([task.id])
+            augmentations = tuple(name for edit in edits for name in edit.directives.augmentations or ())
+            return _Way(task, adapter, False, augmentations, f"task {name!r}: {adapter.id} learned it")
+        why = {
+            Learning.QUEUED: "it waits for the next window",
+            Learning.DECLINED: f"it was declined ({task.learning_detail})",
+            Learning.NONE: "it is not to be learned",
+        }.get(task.learning, "its adapter does not serve")
+        if mode is Mode.WEIGHTS_ONLY:
+            return _Way(task, None, False, (), f"task {name!r}: the bare model, for {why}")
+        return _Way(task, None, True, (), f"task {name!r}: its demonstrations in context, for {why}")
+
+    def _adapter(self, task: Record) -> AdapterVersion | None:
+        """Return the adapter that serves and has learned this very task, as it is told now."""
+        if task.learning is not Learning.LEARNED or task.shard_id is None:
+            return None
+        shards = self._ledger.shards(scope=task.scope)
+        active = next((one.active for one in shards if one.id == task.shard_id and not one.masked), None)
+        versions = self._ledger.versions(shard_id=task.shard_id)
+        return next((one for one in versions if one.id == active and one.record_ids == (task.id,)), None)
+
+
+def _answered(way: _Way, question: str, written: Sequence[Generation], mode: Mode, seconds: dict[str, float]) -> Answer:
+    """Return the answer that most views gave, seen from the front again."""
+    seen = way.views(question)
+    turned = [way.said(view.back(one.text)) for view, one in zip(seen, written, strict=True)]
+    shares = vote(turned)
+    text = next(iter(shares))
+    adapters = (way.adapter.id,) if way.adapter else ()
+    trace = [way.reason]
+    if len(seen) > 1:
+        trace.append(f"{turned.count(text)} of {len(seen)} views agree: {', '.join(view.name for view in seen)}")
+    return Answer(
+        id=str(ULID()),
+        question=question,
+        text=text,
+        mode=mode,
+        sources=(as_hit(way.task),),
+        adapters=adapters,
+        abstained=False,
+        trace=tuple(trace),
+        prompt_tokens=sum(one.prompt_tokens for one in written),
+        completion_tokens=sum(one.completion_tokens for one in written),
+        seconds=seconds,
+        confidence=math.exp(
+            min(0.0, fmean(one.mean_logprob for one, said in zip(written, turned, strict=True) if said == text))
+        ),
+        shown=(way.task.id,) if way.shown else (),
+        written=(Stretch(text, adapters),),
+        vote=shares if len(seen) > 1 else {},
+    )
+
+
+def _name(task: Record) -> str:
+    return "" if task.slot is None else task.slot.subject
+
+
+def _nearness(task: Record) -> tuple[int, str]:
+    """Order tasks by how much of the scope they name; of equally near ones the newer comes last."""
+    return sum(value is not None for value in task.scope.values()), task.id
+
+
+def _longest(task: Record) -> int:
+    """Return the length of the longest answer shown: a grid's digits are a token each, words have fewer."""
+    return max(len(one.response) for one in task.examples)
