@@ -47,6 +47,7 @@ from hybrid_memory.types import (
     RoundReport,
     Route,
     Sensitivity,
+    Task,
     Trust,
 )
 
@@ -437,6 +438,33 @@ def test_each_form_of_input_becomes_its_object(
     assert ingested(memory) == expected
 
 
+def test_a_file_tells_a_task(memory: FakeMemory, tmp_path: Path) -> None:
+    """Its name and its demonstrations, as JSON."""
+    memory.found["ingest"] = receipt()
+    file = tmp_path / "mirror.json"
+    pairs = [("1 2", "2 1"), ("3\n4", "3\n4")]
+    shown = [{"prompt": prompt, "response": response} for prompt, response in pairs]
+    file.write_text(json.dumps({"name": "mirror", "demonstrations": shown}), encoding="utf-8")
+
+    assert run("ingest", "--task", str(file)).exit_code == 0
+    assert ingested(memory) == [Task("mirror", tuple(Example(*pair) for pair in pairs))]
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"name": "m"}', '{"name": "m", "demonstrations": []', '{"name": "m", "demonstrations": [1]}']
+)
+def test_a_file_that_tells_no_task_says_so(memory: FakeMemory, tmp_path: Path, text: str) -> None:
+    """With the file's name; nothing is ingested."""
+    file = tmp_path / "mirror.json"
+    file.write_text(text, encoding="utf-8")
+
+    result = run("ingest", "--task", str(file))
+
+    assert result.exit_code == 2
+    assert "mirror.json" in result.stderr
+    assert memory.calls == []
+
+
 def test_a_dash_reads_standard_input(memory: FakeMemory) -> None:
     """For pipes; UTF-8 whatever the terminal speaks."""
     memory.found["ingest"] = receipt()
@@ -758,6 +786,15 @@ def test_query_shows_answer_sources_adapters_and_id(memory: FakeMemory) -> None:
         "a1  34 tokens, 0.5 s, confidence 0.50",
     ]
     assert memory.calls == [("query", ("Where?",), {"mode": Mode.RETRIEVAL_ONLY, "passages": 2, "neighbours": 1})]
+
+
+def test_a_query_may_name_a_task(memory: FakeMemory) -> None:
+    """Its skill answers."""
+    memory.found["query"] = ANSWER
+
+    run("query", "1 2", "--task", "mirror")
+
+    assert memory.calls == [("query", ("1 2",), {"mode": Mode.HYBRID, "task": "mirror"})]
 
 
 def test_query_with_json_is_the_answer_object(memory: FakeMemory) -> None:

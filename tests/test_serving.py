@@ -128,6 +128,9 @@ def test_records_are_filtered_looked_up_in_the_past_updated_and_purged(client: T
         assert (response.status_code, says in response.json()["error"]["message"]) == (400, True)
 
 
+SHOUTED = [{"prompt": "cat", "response": "CAT!"}, {"prompt": "dog", "response": "DOG!"}]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -135,12 +138,23 @@ def test_records_are_filtered_looked_up_in_the_past_updated_and_purged(client: T
         {"fact": {"subject": "Island ticket", "attribute": "price", "value": "19 euros"}},
         {"example": {"prompt": "Where?", "response": "Here."}},
         {"preference": {"rule": "Be brief.", "examples": [{"prompt": "Why?", "response": "So."}]}},
+        {"task": {"name": "shout", "demonstrations": SHOUTED}},
     ],
     ids=lambda given: next(iter(given)),
 )
 def test_every_kind_of_input_can_be_ingested(client: TestClient, given: dict[str, Any]) -> None:
     """As JSON what the library takes as a value."""
     assert posted(client, "/v1/records", **given, trust="operator")["record_id"]
+
+
+def test_a_task_is_asked_for_by_its_name(client: TestClient) -> None:
+    """As in Python, and one that nobody told is not found."""
+    told = posted(client, "/v1/records", task={"name": "shout", "demonstrations": SHOUTED})
+
+    answer = posted(client, "/v1/query", question="cow", task="shout", max_new_tokens=2)
+
+    assert answer["shown"] == [told["record_id"]]
+    assert client.post("/v1/query", json={"question": "cow", "task": "whisper"}).status_code == 404
 
 
 def test_a_question_is_answered_and_feedback_is_taken(client: TestClient) -> None:

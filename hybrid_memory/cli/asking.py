@@ -39,6 +39,7 @@ class Manner:
     """How a question is answered."""
 
     mode: Annotated[Mode, typer.Option(help="Which halves answer.")] = Mode.HYBRID
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="The task whose skill answers.")] = None
     passages: Annotated[int | None, typer.Option(min=0, help="Most evidence passages in the prompt.")] = None
     neighbours: Neighbours = None
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None
@@ -47,6 +48,7 @@ class Manner:
         """Return the keyword arguments of HybridMemory.query."""
         return {
             "mode": self.mode,
+            "task": self.task,
             "passages": self.passages,
             "neighbours": self.neighbours,
             "max_new_tokens": self.max_new_tokens,

@@ -20,6 +20,7 @@ from hybrid_memory.cli.command import command
 from hybrid_memory.cli.options import Filter, Who, read_duration, read_filter, read_metadata, read_time
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.errors import HybridMemoryError, InputError
+from hybrid_memory.ingest.files import held_in
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Decision, Example, Fact, IngestReceipt, Preference, Receipt, Route, Trust
@@ -54,6 +55,12 @@ class What:
     preference: Annotated[
         str | None,
         typer.Option("--preference", metavar="RULE", rich_help_panel=WHAT, help="A rule; --example illustrates it."),
+    ] = None
+    task: Annotated[
+        Path | None,
+        typer.Option(
+            "--task", metavar="FILE", rich_help_panel=WHAT, help="A skill: JSON with a name and its demonstrations."
+        ),
     ] = None
 
 
@@ -155,9 +162,21 @@ def _json_lines(what: What, aside: Path) -> list[object]:
 def _statements(what: What) -> list[object]:
     examples = (Example(*what.example),) if what.example else ()
     statements: list[object] = [Fact(*what.fact)] if what.fact else []
+    statements += [_task(what.task)] if what.task else []
     if what.preference is not None:
         return [*statements, Preference(what.preference, examples)]
     return [*statements, *examples]
+
+
+def _task(file: Path) -> object:
+    form = 'give a JSON object like {"name": "…", "demonstrations": [{"prompt": "…", "response": "…"}, …]}'
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} holds no task ({error}); {form}") from error
+    if not isinstance(read, dict) or set(read) != {"name", "demonstrations"}:
+        raise InputError(f"{file} holds no task but {str(read)[:80]}; {form}")
+    return held_in(read, str(file))
 
 
 def _standard_input() -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_memory.errors import InputError
-from hybrid_memory.types import Example, Fact, Json, Mode, Preference, Route, Trust
+from hybrid_memory.types import Example, Fact, Json, Mode, Preference, Route, Task, Trust
 
 __all__ = [
     "Chat",
@@ -30,7 +30,9 @@ __all__ = [
     "read_filters",
 ]
 
-KINDS = {"fact": Fact, "example": Example, "preference": Preference}
+SHOWN = {"preference": "examples", "task": "demonstrations"}
+"""Fields that hold examples."""
+KINDS = {"fact": Fact, "example": Example, "preference": Preference, "task": Task}
 
 
 class _Body(BaseModel):
@@ -54,6 +56,7 @@ class _Said(_Body):
     fact: dict[str, str] | None = None
     example: dict[str, str] | None = None
     preference: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
 
     def said(self) -> tuple[object, dict[str, Any]]:
         """Return the input, None when there is none, and everything else that was given, as keyword arguments.
@@ -70,7 +73,7 @@ class _Said(_Body):
 
 
 class Ingestion(_Scoped, _Said):
-    """One of text, messages, fact, example, preference, with its stamp."""
+    """One of text, messages, fact, example, preference, task, with its stamp."""
 
     source: str | None = None
     observed_at: datetime | None = None
@@ -93,7 +96,7 @@ class Ingestion(_Scoped, _Said):
         """
         x, options = self.said()
         if x is None:
-            raise InputError("give one of text, messages, fact, example, preference; got none")
+            raise InputError("give one of text, messages, fact, example, preference, task; got none")
         return x, options
 
 
@@ -119,6 +122,7 @@ class Query(_Scoped):
     question: str
     stream: bool = False
     mode: Mode = Mode.HYBRID
+    task: str | None = None
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
     passages: int | None = None
@@ -207,8 +211,8 @@ def read_filters(text: str | None) -> dict[str, Any] | None:
 def _made(name: str, value: Mapping[str, Json]) -> object:
     fields: dict[str, Any] = dict(value)
     try:
-        if name == "preference":
-            fields["examples"] = tuple(Example(**example) for example in fields.get("examples", ()))
+        if (shown := SHOWN.get(name)) in fields:
+            fields[shown] = tuple(Example(**example) for example in fields[shown])
         return KINDS[name](**fields)
     except TypeError as error:
         names = ", ".join(KINDS[name].__dataclass_fields__)  # type: ignore[attr-defined]
