@@ -23,6 +23,7 @@ from hybrid_memory.workers import Workers
 if TYPE_CHECKING:
     from hybrid_memory.selfedit.fitting import Refuses
     from hybrid_memory.selfedit.outer_loop import OuterLoop
+    from hybrid_memory.selfedit.task_trials import TaskTrials
 
 __all__ = ["imported", "make_consolidation", "make_outer_loop", "teacher_of"]
 
@@ -198,7 +199,7 @@ def _generators(
 
     settings, chosen = base.settings, base.settings.self_edit
     neighbours = Neighbours(base.encoder, folder=home() / "words")
-    shown = DemonstrationGenerator(language_model, neighbours)
+    shown = DemonstrationGenerator(language_model, neighbours, _task_trials(settings, language_model))
     if settings.training.seal_compat:
         released: list[SelfEditGenerator] = [shown, _written(settings, language_model)]
         return lambda: released
@@ -218,6 +219,17 @@ def _generators(
         return [shown, *taught, *always, *(_trained(base, language_model) if by_model in always else [])]
 
     return writers
+
+
+def _task_trials(settings: Settings, language_model: Any) -> TaskTrials | None:
+    """Return what tries self-edits of tasks; None when they are studied in the fixed way."""
+    from hybrid_memory.selfedit.task_trials import TaskTrials
+    from hybrid_memory.weights.stacked import StackedTrainer
+
+    samples = settings.self_edit.task_samples
+    if not samples:
+        return None
+    return TaskTrials(language_model, StackedTrainer(language_model, settings.training), samples=samples)
 
 
 def _trained(base: Foundation, language_model: LanguageModel) -> list[SelfEditGenerator]:

@@ -70,6 +70,9 @@ class SelfEditSettings(Group):
     """Nearest examples shown before a demonstration that is studied again."""
     shot_repeats: Annotated[int, Field(ge=0)] = 1
     """How often each demonstration is studied after its nearest examples."""
+    task_samples: Annotated[int, Field(ge=0)] = 0
+    """Ways to study a task that the model proposes. These and the fixed one are tried on each demonstration left out;
+    the best is chosen, and a task that is answered better in context declined. 0 takes the fixed one, untried."""
 
 
 class TrainingSettings(Group):

@@ -19,6 +19,7 @@ from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.few_shot import study
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.preferences import practice
+from hybrid_memory.selfedit.task_trials import Chosen, TaskTrials
 from hybrid_memory.types import Directives, Example, Kind, Record, SelfEdit, StudyItem
 
 __all__ = ["DemonstrationGenerator"]
@@ -41,10 +42,14 @@ class DemonstrationGenerator:
 
     name = "demonstrations"
 
-    def __init__(self, language_model: LanguageModel, neighbours: Neighbours) -> None:
-        """Practise with this model; what the gate asks of an example has words swapped for `neighbours`."""
+    def __init__(self, language_model: LanguageModel, neighbours: Neighbours, trials: TaskTrials | None = None) -> None:
+        """Practise with this model; what the gate asks of an example has words swapped for `neighbours`.
+
+        Without `trials` every task is studied in the fixed way, untried.
+        """
         self._lm = language_model
         self._neighbours = neighbours
+        self._trials = trials
 
     def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
         """Return one self-edit per record; deterministic for a record, a seed and a model."""
@@ -70,8 +75,15 @@ class DemonstrationGenerator:
         shown, asked = record.examples, Directives()
         if all_grids(text for one in shown for text in (one.prompt, one.response)):
             shown, asked = tuple(Example(bare(one.prompt), bare(one.response)) for one in shown), SEEN_FROM_SIDES
-        items = tuple(study(shown, asked))
-        return SelfEdit(record_id=record.id, items=items, generator=self.name, seed=seed, directives=asked)
+        chosen = self._trials.choose(shown, asked, seed=seed) if self._trials else Chosen(asked, {})
+        return SelfEdit(
+            record_id=record.id,
+            items=() if chosen.directives is None else tuple(study(shown, chosen.directives)),
+            generator=self.name,
+            seed=seed,
+            directives=chosen.directives or Directives(),
+            dropped=chosen.dropped,
+        )
 
     def _given(self, record: Record, random: Random) -> list[StudyItem]:
         """Return each example as it is, and one of them in other words for the gate."""
