@@ -946,7 +946,9 @@ def test_due_opens_a_window_when_the_queue_is_full(memory: FakeMemory, folder: P
 
 
 @pytest.mark.parametrize(
-    ("last", "opened"), [("2024-06-01T00:00:00+00:00", True), (datetime.now(UTC).isoformat(), False)]
+    ("last", "opened"),
+    [("2024-06-01T00:00:00+00:00", True), (datetime.now(UTC).isoformat(), False)],
+    ids=["long ago", "just now"],
 )
 def test_due_opens_a_window_when_its_time_has_come_since_the_last(
     memory: FakeMemory, folder: Path, last: str, opened: bool
