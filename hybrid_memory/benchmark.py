@@ -37,7 +37,6 @@ from hybrid_memory.types import (
     Preference,
     Record,
     Scope,
-    Task,
     Value,
 )
 
@@ -264,8 +263,6 @@ def _as_input(record: Record) -> object:
         return record.examples[0]
     if record.kind is Kind.PREFERENCE:
         return Preference(record.text, record.examples)
-    if record.kind is Kind.TASK and record.slot is not None:
-        return Task(record.slot.subject, record.examples)
     if record.slot is not None and record.value is not None:
         return Fact(record.slot.subject, record.slot.attribute, record.value, record.text)
     return record.text

@@ -37,6 +37,7 @@ from hybrid_memory.types import (
     IngestReceipt,
     IngestSummary,
     Json,
+    Kind,
     Lesson,
     Mode,
     Receipt,
@@ -521,7 +522,7 @@ class HybridMemory:
         """
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=None)
         return replay(
-            self._ledger.find(scope=scope),
+            self._ledger.find(scope=scope, filters={"kind": {"ne": Kind.TASK.value}}),  # no question reaches one
             questions,
             open_memory=self._parts.beside,
             scope=scope,

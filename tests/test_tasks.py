@@ -206,6 +206,14 @@ def test_other_adapters_and_evidence_have_no_part_in_a_task(memory: HybridMemory
     assert [hit.record.slot.subject for hit in answer.sources if hit.record.slot] == ["shout"]
 
 
+def test_a_replay_leaves_tasks_out(memory: HybridMemory) -> None:
+    """No question of it could reach one, whatever its demonstrations say."""
+    tell(memory, SHOUT)
+
+    with pytest.raises(InputError, match="no record says"):
+        memory.benchmark([Example("What does the cat say?", "CAT!")], windows=1)
+
+
 def test_a_user_sees_the_organisations_tasks_and_their_own_first(memory: HybridMemory) -> None:
     """And nobody else's."""
     tell(memory)
