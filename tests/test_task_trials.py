@@ -76,6 +76,15 @@ def test_the_self_edit_that_answers_most_is_chosen() -> None:
     }
 
 
+def test_layers_and_loss_that_a_proposal_asks_for_are_not_taken() -> None:
+    """They cannot be tried beside others; views, rate and epochs can."""
+    more = 'flips"], "epochs": 5, "targets": ["q_proj"], "loss_on": "all"}'
+
+    found = chosen(Base([more]), Trainer({8: ["8"] * 3, 5: ["7"] * 3}), samples=1)
+
+    assert found.directives == Directives(augmentations=("flips",), epochs=5)
+
+
 def test_what_is_left_out_is_not_studied() -> None:
     """Under none of its views."""
     trainer = Trainer({8: ["7", "7", "7"]})

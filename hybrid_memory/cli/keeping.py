@@ -171,7 +171,7 @@ def _statements(what: What) -> list[object]:
 def _task(file: Path) -> object:
     form = 'give a JSON object like {"name": "…", "demonstrations": [{"prompt": "…", "response": "…"}, …]}'
     try:
-        read = json.loads(file.read_text(encoding="utf-8"))
+        read = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{file} holds no task ({error}); {form}") from error
     if not isinstance(read, dict) or set(read) != {"name", "demonstrations"}:
@@ -285,7 +285,7 @@ def feedback(
 
 def _messages(file: Path) -> list[dict[str, str]]:
     try:
-        read = json.loads(file.read_text(encoding="utf-8"))
+        read = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{file} holds no messages ({error}); give a JSON list of role and content") from error
     if not isinstance(read, list):

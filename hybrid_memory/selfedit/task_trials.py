@@ -57,7 +57,12 @@ class TaskTrials:
             puzzle = Puzzle(tuple(shown), ())
             for edit in propose(puzzle, self._lm, samples=self._samples, seed=seed, temperature=TEMPERATURE):
                 dropped.update(edit.refused)
-                choices += [edit.directives] if edit.usable else []
+                asked = edit.directives
+                # only what a trial shows: candidates that are tried together share their layers and their loss
+                way = Directives(
+                    augmentations=asked.augmentations, learning_rate=asked.learning_rate, epochs=asked.epochs
+                )
+                choices += [way] if way != Directives() else []
         choices = list(dict.fromkeys(choices))
         try:
             worth, in_context = self._right(shown, choices, seed)
