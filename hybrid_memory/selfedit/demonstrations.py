@@ -33,7 +33,7 @@ PRACTISING = Directives(learning_rate=1.5e-3, epochs=5)
 followed at this (drift 0.38 nats a token at 0.85 of its strength, probe 0.8 points down) and at 2e-3 and four epochs
 (0.45, 2.5 points down); at 2e-3 and nine epochs the drift was 1.46."""
 SEEN_FROM_SIDES = Directives(augmentations=("flips",))
-"""A task of grids is also studied in the mirror, which of the choices tried solved the most (benchmarks/LOG.md)."""
+"""A task of grids is also studied in the mirror and upside down: the fixed choice of benchmarks/few_shot.py."""
 PRACTICE_HELD_OUT = 4
 
 
