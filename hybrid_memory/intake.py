@@ -38,6 +38,7 @@ from hybrid_memory.types import (
 __all__ = ["Intake"]
 
 IMPORTED_ID = "imported_id"
+STORED = (Route.RETRIEVE, Route.LEARN)
 LOOKED_UP = 1000
 """Turns of a conversation that are looked up at once."""
 Told: TypeAlias = tuple[Any, ...]
@@ -87,7 +88,7 @@ class Intake:
         self, x: object, *, route: Route | None, dry_run: bool, force: bool = False, **stamp: Any
     ) -> IngestReceipt:
         """Take one input in; `stamp` are the keyword arguments of `Reader.read`, `route` overrules the policy."""
-        drafts, extraction = self._stated(x, self._reader.read(x, **stamp))
+        drafts, extraction = self._stated(x, self._reader.read(x, **stamp), route)
         receipt = self._take(x, drafts, route=route, dry_run=dry_run, force=force)
         return replace(receipt, extraction=tuple(extraction))
 
@@ -208,23 +209,23 @@ class Intake:
             else:
                 passed_over += [(place, number) for number in _passed_over(x, read[place])]
                 earlier = (draft for before in read.values() for draft in before if before is not read[place])
-                read[place], notes = self._stated(x, read[place], earlier=earlier)
+                read[place], notes = self._stated(x, read[place], route, earlier=earlier)
                 extraction += [(place, note) for note in notes]
         everything = self._in_place_of_older_rows([draft for drafts in read.values() for draft in drafts])
         decided = iter(self._decide(everything, route, force=force) if read else [])
         return self._write_batch({place: [next(decided) for _ in drafts] for place, drafts in read.items()}, failures)
 
     def _stated(
-        self, x: object, drafts: Sequence[Draft], *, earlier: Iterable[Draft] = ()
+        self, x: object, drafts: Sequence[Draft], route: Route | None, *, earlier: Iterable[Draft] = ()
     ) -> tuple[list[Draft], list[str]]:
         """Let the extractor state the turns of a conversation anew; return all drafts, and what became of its lines.
 
-        It is not shown a turn in which a screen sees something, nor one that the policy would not store: its words
-        cannot carry past them what the turn's own would not. A turn that was told before, in the ledger or in the
-        drafts `earlier`, is stated as it was then.
+        It is not shown a turn in which a screen sees something, nor one that policy or caller would not store: its
+        words cannot carry past them what the turn's own would not. A turn that was told before, in the ledger or in
+        the drafts `earlier`, is stated as it was then.
         """
         turns = list(drafts)
-        if self._extractor is None or not isinstance(x, list | tuple):
+        if self._extractor is None or not isinstance(x, list | tuple) or route not in (None, *STORED):
             return turns, []
         decisions = self._decisions(turns, self._router)
         keys = {
@@ -232,7 +233,7 @@ class Intake:
             for at, (draft, (decision, _)) in enumerate(zip(turns, decisions, strict=True))
             if self._may_be_shown(draft, decision)
         }
-        raw, stated = self._told_before([turns[at].text for at in keys], earlier)
+        raw, stated = self._told_before(turns[0].scope, [turns[at].text for at in keys], earlier)
         new = {key: at for at, key in reversed(keys.items()) if key not in stated and key[:3] not in raw}
         places = sorted(new.values())
         written, notes = self._extractor.restate([turns[at] for at in places]) if places else ([], [])
@@ -247,10 +248,10 @@ class Intake:
     def _may_be_shown(self, draft: Draft, decision: Decision) -> bool:
         texts = [draft.text, *([draft.asked] if draft.asked else [])]
         seen = any(screen.screen(text) for screen in self._screens for text in texts)
-        return decision.route in (Route.RETRIEVE, Route.LEARN) and not seen
+        return decision.route in STORED and not seen
 
     def _told_before(
-        self, texts: Sequence[str], earlier: Iterable[Draft]
+        self, scope: Scope, texts: Sequence[str], earlier: Iterable[Draft]
     ) -> tuple[set[Told], dict[Told, Draft | Record]]:
         """Return which turns stand in the ledger as they were said, and what states others, by what they said."""
         raw: set[Told] = set()
@@ -259,7 +260,7 @@ class Intake:
         for start in range(0, len(texts), LOOKED_UP):
             part = sorted({*texts[start : start + LOOKED_UP]})
             either: Sequence[Json] = [{"text": {"in": part}}, {f"metadata.{OWN_WORDS}": {"in": part}}]
-            known += self._ledger.find(scope=None, filters={"or": either}, all_statuses=True)
+            known += self._ledger.find(scope=scope, filters={"or": either}, all_statuses=True)
         for one in known:
             own, asked = one.metadata.get(OWN_WORDS), one.metadata.get(OWN_QUESTION)
             if own is None:

@@ -27,6 +27,14 @@ def reason(text: str, sentence: str, *, asked: str = "", name: str = "Ida Holm")
         ("I'm a nurse and I've a dog called Pelle", "Ida has a dog called Pelle."),
         ("Anna loves me", "Anna loves Ida Holm."),
         ("If it rains, I stay in Oslo", "If it rains, Ida stays in Oslo."),
+        ("Do you know Anna? I live in Oslo", "Ida lives in Oslo."),
+        ("I live in Oslo, but I work in Bergen", "Ida works in Bergen."),
+        ("I have to quit smoking", "Ida has to quit smoking."),
+        ("I've moved to Oslo", "Ida moved to Oslo."),
+        ("I didn't eat fish", "Ida did not eat fish."),
+        ("Anna is my mother", "Anna is Ida Holm's mother."),
+        ("Anna and I moved to Oslo", "Ida and Anna moved to Oslo."),
+        ("There is a nurse in Oslo", "There is a nurse in Oslo."),
     ],
 )
 def test_a_sentence_in_the_words_of_the_turn_is_borne_out(text: str, sentence: str) -> None:
@@ -49,6 +57,14 @@ def test_a_sentence_in_the_words_of_the_turn_is_borne_out(text: str, sentence: s
         ("I moved last month, my party is tomorrow", "Ida moved tomorrow.", "its date belongs to something else"),
         ("I moved last month", "Ida moved in April 2026.", "it says what was not said there"),
         ("Fine, thanks.", "Ida Holm.", "it states nothing"),
+        ("I have to quit smoking", "Ida quits smoking.", "it says what was not said there"),
+        ("In my dreams, I own a boat", "Ida owns a boat.", "it says what was not said there"),
+        ("I work with Anna", "Ida works for Anna.", "it says what was not said there"),
+        ("I eat anything but fish", "Ida eats anything.", "it leaves out what limits the sentence"),
+        ("I didn't eat fish", "Ida does not eat fish.", "it is said of another time"),
+        ("I did smoke", "Ida smokes.", "it is said of another time"),
+        ("I earn 5 million", "Ida earns 5.", "it leaves out a number, or what the number counts"),
+        ("I paid a rent of 500 EUR", "Ida paid a rent.", "it leaves out a number, or what the number counts"),
     ],
 )
 def test_what_was_not_said_is_not_borne_out(text: str, sentence: str, why: str) -> None:
@@ -69,11 +85,32 @@ def test_what_was_not_said_is_not_borne_out(text: str, sentence: str, why: str) 
         ("The Basic plan is 5 EUR and the Pro plan is 9 EUR", "The Pro plan is 5 EUR."),
         ("I was a nurse", "Ida is a nurse."),
         ("I will move to Oslo", "Ida moved to Oslo."),
+        ("That is my doctor", "Ida is a doctor."),
+        ("There is a nurse in Oslo", "Ida is a nurse in Oslo."),
+        ("My doctor smokes", "Ida, a doctor, smokes."),
+        ("I have a doctor in Oslo", "Ida is a doctor in Oslo."),
+        ("Anna is my mother", "Ida is Anna's mother."),
+        ("Anna moved to Oslo", "Ida and Anna moved to Oslo."),
+        ("Anna moved to Oslo", "Anna and Ida moved to Oslo."),
     ],
 )
 def test_nobodys_deed_becomes_another_s(text: str, sentence: str) -> None:
     """All words are there, and still it is not what was said: another did it, or elsewhere, or at another time."""
     assert reason(text, sentence) != ""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Am I allergic to nuts?", "Ida is allergic to nuts."),
+        ("Is Anna a nurse", "Anna is a nurse."),
+        ("I live in Oslo. And my sister moved to Bergen?", "Ida's sister moved to Bergen."),
+        ("Please find a nurse in Oslo", "Ida finds a nurse in Oslo."),
+    ],
+)
+def test_what_a_turn_asks_it_does_not_say(text: str, sentence: str) -> None:
+    """Whoever asks whether it is so, with or without a question mark, does not state it."""
+    assert reason(text, sentence) == "it says what was not said there"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +142,7 @@ def test_an_answer_may_borrow_from_its_question(asked: str, text: str, sentence:
         ("You don't eat fish?", "Yes.", "Ida does not eat fish."),
         ("Where would you like to live?", "Oslo, definitely", "Ida lives in Oslo."),
         ("Do you only eat fish?", "No.", "Ida does not eat."),
+        ("Did you eat fish?", "No.", "Ida does not eat fish."),
     ],
 )
 def test_a_guess_of_the_other_side_is_no_statement_of_the_speaker(asked: str, text: str, sentence: str) -> None:
@@ -117,7 +155,7 @@ def test_a_sentence_is_whole_when_nothing_of_the_turn_is_left() -> None:
     said = Said("I live in Oslo with my dog Pelle", asked="", name="the user", dates={})
 
     assert said.verdict("The user lives in Oslo.") == ("", False, 2)
-    assert said.verdict("The user lives in Oslo with a dog Pelle.") == ("", True, 4)
+    assert said.verdict("The user lives in Oslo with a dog Pelle.") == ("", True, 5)
 
 
 def test_another_language_is_not_borne_out_where_its_grammar_changes() -> None:

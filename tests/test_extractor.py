@@ -228,6 +228,15 @@ def test_a_not_a_maybe_or_a_number_survives_or_the_turn_stays(said: str, sentenc
     assert stated([user(said)], f"1: {sentence}")[0] == [f"Ida Holm: {said}"]
 
 
+def test_a_question_of_the_user_is_no_statement() -> None:
+    """Nobody who asks whether they are allergic wants to have said so."""
+    asked = "Hi, am I allergic to nuts?"
+    written, (note,) = stated([user(asked)], "1: Ida Holm is allergic to nuts.")
+
+    assert written == [f"Ida Holm: {asked}"]
+    assert note.endswith("it says what was not said there")
+
+
 def test_the_prompt_has_no_example_that_could_be_taken_for_a_fact() -> None:
     """Above the turns stands nothing about anybody; its lines given back are all left out."""
     prompts: list[str] = []
@@ -413,14 +422,16 @@ def test_the_same_words_at_another_time_are_stated_anew(folder: Path) -> None:
 
 def test_forgetting_a_sentence_takes_the_words_it_was_said_in(folder: Path) -> None:
     """Neither comes back: not stated otherwise, and not as it was said when the extractor is gone."""
-    reworded = Scripted(GOOD, "2: Ida Holm moved to Oslo in March 2026.")
+    reworded = Scripted(GOOD, "1: Ida Holm moved to Oslo in March 2026.")
     with opened(folder, extractor=reworded) as memory:
         told(memory, CHAT)
         memory.forget([record.id for record in memory.list(user_id="ida") if "Oslo since" in record.text])
 
         assert memory.search("yeah moved there last month", user_id="ida", top_k=9) != []
         assert all("moved there" not in hit.passage.text for hit in memory.search("moved there", user_id="ida"))
-        assert [part.forgotten for part in told(memory, CHAT).parts] == [False, True, False]
+        again = told(memory, CHAT)
+        assert again.extraction == ("message 2, taken: 'Ida Holm moved to Oslo in March 2026.'",)
+        assert [part.forgotten for part in again.parts] == [False, True, False]
     with opened(folder) as memory:
         assert told(memory, CHAT).parts[1].forgotten
         assert b"moved there" not in b"".join(path.read_bytes() for path in folder.rglob("*.sqlite*"))
@@ -499,6 +510,7 @@ def test_only_conversations_are_stated_anew(folder: Path) -> None:
     with opened(folder, extractor=model) as memory:
         memory.ingest(NURSE, user_id="ida")
         memory.ingest_many([NURSE], user_id="bo")
+        memory.ingest(CHAT, user_id="ida", route="drop")
         assert memory.route(NURSE).route is Route.RETRIEVE
         assert model.prompts == []
 

@@ -6,7 +6,8 @@ Imports: nothing of this package.
 A sentence must repeat the turn's words, in their order, from the beginning of a clause on. It may differ in who "I" is
 (the speaker's name), in the form of a verb, in a relative date that is written out, and it may take from the question
 before what the answer leaves out. So nobody's deed becomes another's: whoever stands before the verb stands there in
-the sentence. Its end a clause may lose, unless a "not", an "if" or a "maybe" is near.
+the sentence. Its end a clause may lose, unless a number is lost with it, or a "not", an "if" or a "maybe" is near.
+What a turn asks or asks for, it does not say.
 Like screens and slots this reads English; what is said in another language is seldom borne out, and stays as it was.
 """
 
@@ -25,6 +26,29 @@ _CLAUSE = re.compile(
     r"(?=(?i:i|i'\w+|my|we|we'\w+|our|he|she|they|it|his|her|their|the|you|your)\b|[A-ZÀ-Þ])"
 )
 """Where another statement begins inside a sentence: with a subject, as far as a single word can tell."""
+_ASKS = re.compile(
+    r"\W*(?:(?:and|so|but|well|ok|okay)\W+)*(?:please|let's|am|is|are|was|were|do|does|did|have|has|can|could|will|would|"
+    r"should|may|what|who|whom|whose|where|which|why|how)\b|.*\?\W*$",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A question, with or without its mark, or a request."""
+_SETTING = re.compile(
+    r"\W*(?:(?:and|so|but|well)\W+)*(?:in|on|at|for|with|by|as|since|when|while|before|after|during|because|though|"
+    r"although|like)\b",
+    re.IGNORECASE,
+)
+"""What a sentence opens with that holds in a dream, a game or another time only: the rest does not stand without it."""
+_POINTING = re.compile(
+    r"\W*(?:(?:and|so|but|also|well|oh|hey|hi|hello|ok|okay|yes|yeah)\W+)*(my|our|this|that|these|those|there|here)\b",
+    re.IGNORECASE,
+)
+"""Whose, or what that is pointed at, is said to do or be something."""
+_HAS = re.compile(r"(?:\b(?:have|has)|'ve)\b", re.IGNORECASE)
+_IS = re.compile(r"(?:\b(?:am|is|are)|'(?:m|re))\b", re.IGNORECASE)
+_DID = re.compile(r"\bdid(?:n't)?\b", re.IGNORECASE)
+_DUE = re.compile(r"\b(have|has|about)\s+to\b", re.IGNORECASE)
+_TOGETHER = re.compile(r"\b(?:and|we|us|our|ours)\b", re.IGNORECASE)
+"""Words of a turn by which somebody else did it too."""
 _ANSWER = re.compile(r"\W*(?:no|nope|nah|yes|yeah|yep),\s+", re.IGNORECASE)
 
 
@@ -39,7 +63,7 @@ def _stem(word: str) -> str:
 
 
 _SILENT = frozenset(
-    "a an the am is are be do does did have has i me my mine myself we us our ours in on at of to for with by as into "
+    "a an the am is are be do does did have has i me my mine myself we us our ours in on at of to into "
     "and also just really very so that this these those there here then now currently already since about "
     "yes yeah yep yup sure ok okay oh ah haha hey hi hello well um uh hmm actually basically btw please thanks thank "
     "too anyway finally honestly".split()
@@ -49,7 +73,8 @@ _LIMITS = frozenset(
     _stem(word)
     for word in "not maybe perhaps probably possibly might could would should will if unless till until except only "
     "without or wish hope hoping think thought guess believe doubt suppose seem almost nearly hardly barely used said "
-    "say told heard asked apparently supposedly joking kidding want wanted planned planning".split()
+    "say told heard asked apparently supposedly joking kidding want wanted planned planning must due but apart besides "
+    "aside excluding according unlike imagine pretend dream".split()
 )
 """Words that change what is said around them: a sentence with one is repeated whole, or not at all."""
 _NO = frozenset("no nope nah not never none nobody nothing neither nor cannot".split())
@@ -73,6 +98,7 @@ class Verdict(NamedTuple):
 
 class _Clause(NamedTuple):
     words: tuple[str, ...]
+    text: str
     dates: frozenset[str]
     """Stems by which the relative dates in it may be written out."""
     limited: bool
@@ -92,11 +118,13 @@ class Said:
             dates: relative dates in the text -> in which words they may be written out.
         """
         self._name = frozenset(_words(name))
+        names = "|".join(re.escape(word) for word in _plain(name).split() if word.casefold() not in _SILENT)
+        self._beside = re.compile(rf"\b(?:{names}),? and\b|\band (?:the )?(?:{names})\b", re.IGNORECASE)
         self._dates = {phrase.casefold(): frozenset(_words(when)) for phrase, when in dates.items()}
         self._clauses = self._taken_apart(_plain(text))
         words = [word for clause in self._clauses for word in clause.words]
         first = next(iter(_TOKEN.findall(_plain(text).casefold())), "")
-        question = _SENTENCE.split(_plain(asked).strip())[-1]
+        self._asked = question = _SENTENCE.split(_plain(asked).strip())[-1]
         self._question = [word for word in _words(question) if word != "your"] if question.endswith("?") else []
         if "not" in self._question:  # "You don't eat fish?" "Yes.": nobody can tell what that says
             self._question = []
@@ -113,12 +141,12 @@ class Said:
         if not words:
             return Verdict("it states nothing")
         if self._answer:
-            return self._answered(words)
-        found = [self._from(start, words, dates) for start in range(len(self._clauses))]
+            return self._answered(plain, words)
+        found = [self._from(start, plain, words, dates) for start in range(len(self._clauses))]
         borne_out = next((verdict for verdict in found if not verdict.reason), None)
         return borne_out or max(found, key=lambda verdict: verdict.reach, default=Verdict(_missing(words[0])))
 
-    def _answered(self, words: Sequence[str]) -> Verdict:
+    def _answered(self, sentence: str, words: Sequence[str]) -> Verdict:
         """Check a sentence against "yes" or "no" to a question, whose words it must repeat from the beginning."""
         if ("not" in words) != (self._answer == "no"):
             return Verdict(f"the answer was {self._answer!r}")
@@ -130,9 +158,9 @@ class Said:
         left = asked[len(rest) :]
         if left and (self._answer == "no" or not _LIMITS.isdisjoint(left)):
             return Verdict("it leaves out what limits the question")
-        return Verdict(whole=not left)
+        return Verdict(_turned(self._asked, sentence), whole=not left)
 
-    def _from(self, start: int, words: Sequence[str], dates: frozenset[str]) -> Verdict:
+    def _from(self, start: int, sentence: str, words: Sequence[str], dates: frozenset[str]) -> Verdict:
         """Match a sentence from a clause on."""
         clauses = self._clauses[start:]
         said = [(word, at) for at, clause in enumerate(clauses) for word in clause.words]
@@ -143,9 +171,14 @@ class Said:
                 reach += 1
             else:
                 others.append(word)
-        end = said[reach - 1][1] if reach else 0
+        last, end = said[reach - 1] if reach else ("", 0)
         ahead = [word for word, at in said[reach:] if at == end]
         reason = self._objection(others, clauses[: end + 1], ahead, dates=dates, words={*words}, reach=reach)
+        if not reason and ahead and any(word[0].isdigit() for word in [last, *ahead]):
+            reason = "it leaves out a number, or what the number counts"
+        repeated = " and ".join(clause.text for clause in clauses[: end + 1])
+        reason = reason or _turned(repeated, sentence) or self._exchanged(repeated, sentence)
+        reason = reason or _unowned(clauses[: end + 1], sentence)
         return Verdict(reason, whole=start == 0 and reach == len(said), reach=reach)
 
     def _objection(
@@ -181,6 +214,14 @@ class Said:
             return "its date belongs to something else"
         return "" if not borrowed or self._about_speaker(borrowed, words) else "the question was about something else"
 
+    def _exchanged(self, said: str, sentence: str) -> str:
+        """Return what is wrong when a sentence makes somebody an owner, or puts the speaker beside somebody."""
+        owners = _owners(sentence) - _owners(f"{said} {self._asked}") - self._name
+        if owners:
+            return "it gives to one what is another's"
+        joined = self._beside.search(sentence) and not _TOGETHER.search(said)
+        return "it puts the speaker beside somebody" if joined else ""
+
     def _about_speaker(self, borrowed: set[str], words: set[str]) -> bool:
         """Tell whether words of the question may be borrowed: with all that stands before them or before "you"."""
         asked = self._question
@@ -193,12 +234,17 @@ class Said:
         for sentence in _SENTENCE.split(text):
             answer = _ANSWER.match(sentence)
             rest = sentence[answer.end() :] if answer else sentence
-            limited = not _LIMITS.isdisjoint(_words(rest))
-            for part in [answer[0] if answer else "", *([rest] if limited else _CLAUSE.split(rest))]:
+            if _ASKS.match(rest):
+                clauses.append(_Clause(("?",), "", frozenset(), limited=False))  # no sentence has that word
+                continue
+            limits = _LIMITS.intersection(_words(rest))
+            limited = not limits <= {"but"}
+            parts = [rest] if limited or _SETTING.match(rest) else _CLAUSE.split(rest)
+            for part in [answer[0] if answer else "", *parts]:
                 plain, dates = self._without_dates(part)
                 words = tuple(word for word in _words(plain) if word not in self._name)
                 if words or dates:
-                    clauses.append(_Clause(words, dates, limited))
+                    clauses.append(_Clause(words, plain, dates, limited or "but" in words))
         return clauses
 
     def _without_dates(self, text: str) -> tuple[str, frozenset[str]]:
@@ -221,13 +267,45 @@ def _words(text: str) -> list[str]:
     ['not', 'lik', 'ida', '3', 'cat', 'she', 'will', 'mov']
     """
     found: list[str] = []
-    for token in _TOKEN.findall(_plain(text).casefold()):
+    for token in _TOKEN.findall(_DUE.sub(_due, _plain(text)).casefold()):
         if token.endswith("n't") or token in _NO:
             found.append("not")
             continue
         head, _, ending = token.partition("'")
         found += [_stem(word) for word in (head, _ENDINGS.get(ending, "")) if word and word not in _SILENT]
     return found
+
+
+def _due(found: re.Match[str]) -> str:
+    """Return what is not done yet as a word that counts, where "have", "about" and "to" would not."""
+    return "due" if found[1].casefold() == "about" else "must"
+
+
+def _turned(said: str, sentence: str) -> str:
+    """Return what is wrong with the small verbs of a sentence: "I have a nurse" is not "I am a nurse"."""
+    if bool(_DID.search(said)) != bool(_DID.search(sentence)):
+        return "it is said of another time"
+    has, is_ = (bool(verb.search(said)) for verb in (_HAS, _IS))
+    if has != is_ and (bool(_HAS.search(sentence)), bool(_IS.search(sentence))) == (is_, has):
+        return "it takes having for being"
+    return ""
+
+
+def _owners(text: str) -> set[str]:
+    """Return the stems of the words with an apostrophe that may make them owners."""
+    return {_stem(head) for head in re.findall(r"(\w+)'s?(?!\w)", text.casefold())}
+
+
+def _unowned(clauses: Sequence[_Clause], sentence: str) -> str:
+    """Return what is wrong when a sentence drops what a clause opens with: "my doctor", or "that is a doctor"."""
+    owned = "'" in sentence or " of " in sentence
+    words = _TOKEN.findall(sentence.casefold())
+    for clause in clauses:
+        found = _POINTING.match(clause.text)
+        word = found[1].casefold() if found else ""
+        if word and not (owned if word in ("my", "our") else word in words):
+            return f"it leaves out {word!r}"
+    return ""
 
 
 def _missing(word: str) -> str:
