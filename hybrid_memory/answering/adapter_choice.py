@@ -20,15 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybrid_memory.answering.likeness import FACTS
 from hybrid_memory.answering.second_look import BY_MEANING, UNSEEN, Candidate, Looks
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import AdapterStatus, AdapterVersion, FloatArray, Scope
+from hybrid_memory.types import BEHAVIOUR, FACTS, TASKS, AdapterStatus, AdapterVersion, FloatArray, Scope
 
 __all__ = ["AdapterChooser", "Choice"]
-
-BEHAVIOUR = "behaviour"
-TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True)

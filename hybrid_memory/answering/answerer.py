@@ -18,7 +18,7 @@ from hybrid_memory.answering.abstention import abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
-from hybrid_memory.answering.likeness import EXAMPLES, QuestionKinds
+from hybrid_memory.answering.likeness import QuestionKinds
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.answering.rivals import trusted_first
 from hybrid_memory.answering.second_look import (
@@ -38,6 +38,7 @@ from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.questions import question_vectors
 from hybrid_memory.types import (
+    EXAMPLES,
     AdapterVersion,
     Answer,
     Context,

@@ -20,9 +20,9 @@ import numpy as np
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.protocols import Encoder, Filters, Ledger
-from hybrid_memory.types import FloatArray, Kind, Record, Scope
+from hybrid_memory.types import EXAMPLES, FACTS, FloatArray, Kind, Record, Scope
 
-__all__ = ["EXAMPLES", "FACTS", "Likeness", "QuestionKinds", "fit_likeness", "marked"]
+__all__ = ["Likeness", "QuestionKinds", "fit_likeness", "marked"]
 
 RIDGE = 1.0
 """Weight of the penalty on the line's direction; vectors have length 1."""
@@ -30,8 +30,6 @@ FEWEST = 8
 """With fewer prompts than this a line would only remember them."""
 MOST = 1000
 """Newest records of a group looked at; more would not move a line in 384 dimensions much."""
-EXAMPLES = "examples"
-FACTS = "facts"
 LEAST = {EXAMPLES: 0.0, FACTS: -0.2}
 """How far on its side of the line (at +1) or beyond it a question must be; a statement is no question, so
 questions about facts lie nearer to the line than the facts themselves (benchmarks/LOG.md)."""

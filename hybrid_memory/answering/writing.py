@@ -17,11 +17,10 @@ from dataclasses import dataclass, field, replace
 
 from hybrid_memory.answering.adapter_choice import Choice
 from hybrid_memory.answering.labels import choose, vote
-from hybrid_memory.answering.likeness import EXAMPLES, FACTS
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import LanguageModel, Progress
-from hybrid_memory.types import AdapterVersion, Generation, Hit, Kind, Stretch, Turn
+from hybrid_memory.types import EXAMPLES, FACTS, AdapterVersion, Generation, Hit, Kind, Stretch, Turn
 
 __all__ = ["Case", "write"]
 

@@ -8,7 +8,17 @@ because users of other memory libraries type that already (peers.md, section 4).
 Times are timezone-aware UTC; durations carry `_s` and are seconds.
 """
 
-from hybrid_memory.types.adapters import GENERATOR, AdapterVersion, Rollback, Shard, Verdict
+from hybrid_memory.types.adapters import (
+    BEHAVIOUR,
+    EXAMPLES,
+    FACTS,
+    GENERATOR,
+    TASKS,
+    AdapterVersion,
+    Rollback,
+    Shard,
+    Verdict,
+)
 from hybrid_memory.types.answers import Answer, Context, Explanation, Generation, Hit, Stretch
 from hybrid_memory.types.decisions import Decision, Finding, Move, Replay
 from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Task, Turn
@@ -21,9 +31,13 @@ from hybrid_memory.types.values import FloatArray, IdArray, Json, Value, finite,
 from hybrid_memory.types.words import AdapterStatus, Kind, Learning, Mode, Route, Sensitivity, Status, Trust
 
 __all__ = [
+    "BEHAVIOUR",
+    "EXAMPLES",
+    "FACTS",
     "GENERATOR",
     "OWN_QUESTION",
     "OWN_WORDS",
+    "TASKS",
     "AdapterStatus",
     "AdapterVersion",
     "Answer",

@@ -10,7 +10,20 @@ from hybrid_memory.types.scopes import Scope
 from hybrid_memory.types.values import Json, Value
 from hybrid_memory.types.words import AdapterStatus
 
-__all__ = ["GENERATOR", "AdapterVersion", "Rollback", "Shard", "Verdict"]
+__all__ = [
+    "BEHAVIOUR",
+    "EXAMPLES",
+    "FACTS",
+    "GENERATOR",
+    "TASKS",
+    "AdapterVersion",
+    "Rollback",
+    "Shard",
+    "Verdict",
+]
+
+BEHAVIOUR, EXAMPLES, FACTS, TASKS = "behaviour", "examples", "facts", "tasks"
+"""Groups of shards: always on; chosen by the question, both; asked for by name."""
 
 GENERATOR = "generator"
 """Id and group of the shard whose versions write self-edits: it has no records, and no question ever reaches it."""
@@ -23,7 +36,7 @@ class Shard(Value):
     id: str
     scope: Scope
     group: str
-    """"behaviour" (always on), "examples", or "facts" (chosen by the question)."""
+    """BEHAVIOUR, EXAMPLES, FACTS, TASKS or GENERATOR."""
     dirty: bool
     masked: bool
     """True: switched off as a whole until it is rebuilt (a forgotten record is in it)."""

@@ -20,14 +20,9 @@ from itertools import combinations, count
 import numpy as np
 
 from hybrid_memory.forms import shapes_behaviour
-from hybrid_memory.types import FloatArray, Kind, Record, Scope, Shard
+from hybrid_memory.types import BEHAVIOUR, EXAMPLES, FACTS, TASKS, FloatArray, Kind, Record, Scope, Shard
 
 __all__ = ["clusters", "group_of", "place", "regroup"]
-
-BEHAVIOUR = "behaviour"
-EXAMPLES = "examples"
-FACTS = "facts"
-TASKS = "tasks"
 
 
 @dataclass(slots=True)
