@@ -45,8 +45,6 @@ RATE, EPOCHS = 2e-3, 8
 FIXED = Directives(augmentations=("flips",), learning_rate=RATE, epochs=EPOCHS)
 CHOICES = [FIXED, *(replace(FIXED, augmentations=names) for names in (None, ("transposition",)))]
 """What the oracle chooses from, beside the model's own self-edits."""
-TEMPERATURE = 0.8
-"""Of the self-edits, as SEAL samples them in this domain."""
 GENERATOR = Directives(learning_rate=1e-3, epochs=6)
 ARC_TOKENS = 128
 """Longest answer to an ARC query."""
@@ -82,9 +80,7 @@ class Bench:
 
     def sample(self, task: Puzzle, outcome: Outcome, adapters: Sequence[AdapterVersion] = ()) -> list[Outcome]:
         """Return the model's own self-edits of a task as texts with what they were worth."""
-        edits = propose(
-            task, self.lm, samples=self.options.samples, seed=self.seed, temperature=TEMPERATURE, adapters=adapters
-        )
+        edits = propose(task, self.lm, samples=self.options.samples, seed=self.seed, adapters=adapters)
         self.try_all(task, [edit.directives for edit in edits if edit.usable], outcome)
         return [{"text": edit.text, "worth": _worth(edit, outcome)} for edit in edits]
 

@@ -103,7 +103,7 @@ def test_what_is_written_is_what_is_read() -> None:
     """Directives go through their line unchanged; the model goes on from what every line begins with."""
     lm = Speaking(['flips", "colours"], "learning_rate": 0.001, "epochs": 6}\nMore.'])
 
-    (edit,) = propose(SWAP, lm, samples=1, seed=0, temperature=1.0)  # type: ignore[arg-type]
+    (edit,) = propose(SWAP, lm, samples=1, seed=0)  # type: ignore[arg-type]
 
     assert edit.directives == Directives(augmentations=("flips", "colours"), learning_rate=0.001, epochs=6)
     assert edit.text == written(edit.directives)
@@ -124,7 +124,7 @@ def test_what_is_written_is_what_is_read() -> None:
 )
 def test_what_a_self_edit_may_not_ask_for_is_refused_with_its_reason(text: str, reason: str) -> None:
     """It asks for nothing then, and is not usable."""
-    (edit,) = propose(SWAP, Speaking([text]), samples=1, seed=0, temperature=1.0)  # type: ignore[arg-type]
+    (edit,) = propose(SWAP, Speaking([text]), samples=1, seed=0)  # type: ignore[arg-type]
 
     assert not edit.usable
     assert reason in " ".join(edit.refused)

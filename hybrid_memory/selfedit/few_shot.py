@@ -40,6 +40,8 @@ _EXAMPLES = (
     (("1\n2", "2\n1"), ("colours", "flips"), 0.001, 8),
 )
 EDIT_TOKENS = 48
+TEMPERATURE = 0.8
+"""Of sampled self-edits, as SEAL samples them in this domain."""
 BEGUN = 'Directives: {"augmentations": ["'
 """What every self-edit begins with: left to itself, a model of 135M samples a line that can be read hardly ever."""
 
@@ -96,7 +98,6 @@ def propose(
     *,
     samples: int,
     seed: int,
-    temperature: float,
     adapters: Sequence[AdapterVersion] = (),
 ) -> list[TaskEdit]:
     """Return sampled self-edits of a task; the same task, seed and generator give the same ones."""
@@ -105,7 +106,7 @@ def propose(
         [ask(prompt, shots=_shots())] * samples,
         adapters=adapters,
         max_new_tokens=EDIT_TOKENS,
-        temperature=temperature,
+        temperature=TEMPERATURE,
         seed=random_of(prompt, seed).getrandbits(63),
         begun=[BEGUN] * samples,
     )

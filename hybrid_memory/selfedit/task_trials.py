@@ -20,9 +20,6 @@ from hybrid_memory.types import Directives, Example
 
 __all__ = ["Chosen", "TaskTrials"]
 
-TEMPERATURE = 0.8
-"""Of the sampled self-edits, as in SEAL."""
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -55,7 +52,7 @@ class TaskTrials:
         choices = [fixed]
         if fixed.augmentations:
             puzzle = Puzzle(tuple(shown), ())
-            for edit in propose(puzzle, self._lm, samples=self._samples, seed=seed, temperature=TEMPERATURE):
+            for edit in propose(puzzle, self._lm, samples=self._samples, seed=seed):
                 dropped.update(edit.refused)
                 asked = edit.directives
                 # only what a trial shows: candidates that are tried together share their layers and their loss
