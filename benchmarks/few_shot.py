@@ -43,7 +43,7 @@ from hybrid_memory.weights.trainer import LoraTrainer
 
 RATE, EPOCHS = 2e-3, 8
 FIXED = Directives(augmentations=("flips",), learning_rate=RATE, epochs=EPOCHS)
-CHOICES = [FIXED, *(replace(FIXED, augmentations=names) for names in (None, ("transposition",)))]
+CHOICES = [FIXED, replace(FIXED, augmentations=("flips", "colours"))]
 """What the oracle chooses from, beside the model's own self-edits."""
 GENERATOR = Directives(learning_rate=1e-3, epochs=6)
 ARC_TOKENS = 128
@@ -110,7 +110,7 @@ def measure(bench: Bench, kept: dict[str, Any], keep: Callable[[], None]) -> Non
         outcome = kept["measured"].setdefault(str(number), {"kind": kind})
         if BEFORE not in outcome:
             outcome["in context"] = reward(task, bench.solver.in_context(task))
-            bench.try_all(task, CHOICES[: bench.options.choices], outcome)
+            bench.try_all(task, CHOICES, outcome)
             outcome[BEFORE] = bench.sample(task, outcome)
             _say(f"task {number + 1}/{len(tasks)}: {outcome}")
             keep()
@@ -249,7 +249,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tasks", type=int, default=6, help="that are measured, per seed")
     parser.add_argument("--train-tasks", type=int, default=6, help="that the generator learns from, per seed")
-    parser.add_argument("--choices", type=int, default=len(CHOICES), help="that are always tried, the fixed one first")
     parser.add_argument("--samples", type=int, default=3, help="self-edits a task")
     parser.add_argument("--longest", type=int, default=512, help="tokens of a training sequence")
     parser.add_argument("--answer-tokens", type=int, default=16)
