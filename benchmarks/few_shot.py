@@ -35,9 +35,19 @@ from benchmarks.squad_seal import interval
 from hybrid_memory import AdapterVersion, Settings, models
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import InputError
-from hybrid_memory.selfedit.few_shot import FewShotSolver, Puzzle, TaskEdit, demonstration, propose, reward, written
+from hybrid_memory.selfedit.few_shot import (
+    FewShotSolver,
+    Puzzle,
+    TaskEdit,
+    demonstration,
+    propose,
+    read,
+    reward,
+    written,
+)
 from hybrid_memory.types import Directives
 from hybrid_memory.weights.language_model import LocalLanguageModel
+from hybrid_memory.weights.plan import bounded
 from hybrid_memory.weights.stacked import StackedTrainer
 from hybrid_memory.weights.trainer import LoraTrainer
 
@@ -45,7 +55,8 @@ RATE, EPOCHS = 2e-3, 8
 FIXED = Directives(augmentations=("flips",), learning_rate=RATE, epochs=EPOCHS)
 CHOICES = [FIXED, replace(FIXED, augmentations=("flips", "colours"))]
 """What the oracle chooses from, beside the model's own self-edits."""
-GENERATOR = Directives(learning_rate=1e-3, epochs=6)
+GENERATOR = TrainingSettings(learning_rate=1e-3, epochs=6, min_steps=24, batch_size=4)
+"""As `outer_loop` has them: a handful of winners must not end within the warm-up."""
 ARC_TOKENS = 128
 """Longest answer to an ARC query."""
 MEASURED = 1000
@@ -67,8 +78,8 @@ class Bench:
         self.options = options
         self.seed = seed
         # a self-edit may ask for up to twice the settings' epochs (weights/plan.py), as many as the fixed choice has
-        inner = TrainingSettings(batch_size=4, epochs=EPOCHS // 2, learning_rate=RATE, max_tokens=options.longest)
-        self.candidates = StackedTrainer(self.lm, inner)
+        self.inner = TrainingSettings(batch_size=4, epochs=EPOCHS // 2, learning_rate=RATE, max_tokens=options.longest)
+        self.candidates = StackedTrainer(self.lm, self.inner)
         self.solver = FewShotSolver(self.lm, self.candidates, max_new_tokens=options.answer_tokens)
 
     def try_all(self, task: Puzzle, directives: Sequence[Directives], outcome: Outcome) -> None:
@@ -85,17 +96,21 @@ class Bench:
         return [{"text": edit.text, "worth": _worth(edit, outcome)} for edit in edits]
 
     def generator(self, tasks: Sequence[Puzzle], outcomes: Sequence[Outcome], folder: Path) -> AdapterVersion | None:
-        """Learn the self-edits that solved their training tasks; None when none did."""
+        """Learn the self-edits that solved their training tasks, as they were honoured; None when none did."""
         items = [
-            demonstration(task, TaskEdit(text, Directives(), ()))
+            demonstration(task, self._honoured(read(one["text"]).directives))
             for task, outcome in zip(tasks, outcomes, strict=True)
-            for text in dict.fromkeys(one["text"] for one in outcome[BEFORE] if one["worth"] == 1.0)
+            for one in outcome[BEFORE]
+            if one["worth"] == 1.0
         ]
         if not items:
             return None
-        trainer = LoraTrainer(self.lm, TrainingSettings(batch_size=4))
-        trainer.train(items, seed=self.seed, folder=folder, directives=GENERATOR)
+        LoraTrainer(self.lm, GENERATOR).train(list(dict.fromkeys(items)), seed=self.seed, folder=folder)
         return adapter_in(folder, f"generator-{self.seed}")
+
+    def _honoured(self, asked: Directives) -> Directives:
+        given = bounded(self.inner, asked)
+        return replace(asked, learning_rate=given.learning_rate, epochs=given.epochs)
 
 
 def _worth(edit: TaskEdit, outcome: Outcome) -> float:

@@ -108,7 +108,7 @@ def test_what_is_written_is_what_is_read() -> None:
     assert edit.directives == Directives(augmentations=("flips", "colours"), learning_rate=0.001, epochs=6)
     assert edit.text == written(edit.directives)
     assert edit.usable
-    assert demonstration(SWAP, edit).response == edit.text
+    assert demonstration(SWAP, edit.directives).response == edit.text
 
 
 @pytest.mark.parametrize(

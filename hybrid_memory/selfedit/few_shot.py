@@ -26,6 +26,7 @@ __all__ = [
     "TaskEdit",
     "demonstration",
     "propose",
+    "read",
     "reward",
     "study",
     "written",
@@ -110,17 +111,23 @@ def propose(
         seed=random_of(prompt, seed).getrandbits(63),
         begun=[BEGUN] * samples,
     )
-    edits = []
-    for one in written_ones:
-        first = f"{BEGUN}{one.text}".partition("\n")[0]
-        _, directives, refused = read_directives(first, augmentations=tuple(VIEWS))
-        edits.append(TaskEdit(first, directives, tuple(refused)))
-    return edits
+    return [read(f"{BEGUN}{one.text}") for one in written_ones]
 
 
-def demonstration(task: Puzzle, edit: TaskEdit) -> StudyItem:
-    """Return what teaches the generator to write this self-edit for such a task."""
-    return StudyItem(prompt=_prompt(task.demonstrations), response=edit.text, form="demonstration", shots=_shots())
+def read(text: str) -> TaskEdit:
+    """Return the self-edit that a text's first line is."""
+    first = text.partition("\n")[0]
+    _, directives, refused = read_directives(first, augmentations=tuple(VIEWS))
+    return TaskEdit(first, directives, tuple(refused))
+
+
+def demonstration(task: Puzzle, directives: Directives) -> StudyItem:
+    """Return what teaches the generator to ask for these directives in such a task.
+
+    Give what was honoured: of a line that was refused in part, the rest is noise that it would learn to write.
+    """
+    line = written(directives)
+    return StudyItem(prompt=_prompt(task.demonstrations), response=line, form="demonstration", shots=_shots())
 
 
 class FewShotSolver:
