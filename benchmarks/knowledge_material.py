@@ -81,11 +81,11 @@ def material(arm: str, language_model: LocalLanguageModel, passage: Passage) -> 
     if arm == "released":
         return released_items(passage, passage.implications[0]), tokens(passage.implications[0])
     if arm in WRITTEN:
-        (edit,) = WrittenGenerator(language_model, Family((WRITTEN[arm],), max_new_tokens=300)).write([record], seed=0)
+        edit = WrittenGenerator(language_model, Family((WRITTEN[arm],), max_new_tokens=300)).write(record, seed=0)
         plain = [StudyItem(prompt="", response=one, form="statement") for one in statements(passage.context)]
         return [*edit.items, *plain], _written(edit)
     if arm == "ours":
-        (edit,) = ModelGenerator(language_model, samples=SAMPLED, temperature=0.9).write([record], seed=0)
+        edit = ModelGenerator(language_model, samples=SAMPLED, temperature=0.9).write(record, seed=0)
         return [*recipe(passage, [passage.context]), *edit.items], _written(edit)
     return our_items(passage, passage.implications[0]), tokens(passage.implications[0])
 

@@ -173,7 +173,7 @@ class Rebuilding:
         waiting: dict[str, str] = {}
         for done, record in enumerate(new, start=1):
             try:
-                edits = [edit for writer in writers for edit in writer.write([record], seed=self._seed)]
+                edits = [writer.write(record, seed=self._seed) for writer in writers]
             except TeacherError as error:
                 waiting[record.id] = str(error)
             else:

@@ -42,19 +42,16 @@ class Writer:
 
     name = "test"
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        return [
-            SelfEdit(
-                record_id=record.id,
-                items=(
-                    StudyItem(prompt="q", response=record.text, form="question"),
-                    StudyItem(prompt="q", response=record.text, form="evidence", evidence=("Other.",)),
-                ),
-                generator=self.name,
-                seed=seed,
-            )
-            for record in records
-        ]
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        return SelfEdit(
+            record_id=record.id,
+            items=(
+                StudyItem(prompt="q", response=record.text, form="question"),
+                StudyItem(prompt="q", response=record.text, form="evidence", evidence=("Other.",)),
+            ),
+            generator=self.name,
+            seed=seed,
+        )
 
 
 class Study:
@@ -227,7 +224,7 @@ def test_a_manifest_has_the_hash_of_each_self_edit_that_was_studied(bench: Bench
     """SHA-256 over the sorted JSON of what was studied, which is here what was written; forgetting takes it away."""
     bench.queue(A)
     (record,) = bench.ledger.pending()
-    (edit,) = Writer().write([record], seed=0)
+    edit = Writer().write(record, seed=0)
     expected = hashlib.sha256(json.dumps(edit.to_json(), sort_keys=True).encode()).hexdigest()
 
     bench.rebuild(lambda *_: ())

@@ -158,7 +158,7 @@ def test_only_preferences_shape_behaviour() -> None:
 def test_words_are_swapped_for_their_neighbours() -> None:
     """Each word of the text at most once for each place; words without neighbours stay."""
     neighbours = Neighbours(Synonyms())
-    neighbours.learn([FERRY])
+    neighbours.learn(FERRY)
 
     assert neighbours.vary(FERRY, Random(0), share=1.0) == "The nocturnal vessel leaves from pier twelve."
     assert neighbours.vary(FERRY, Random(0), share=0.0) == FERRY
@@ -167,7 +167,7 @@ def test_words_are_swapped_for_their_neighbours() -> None:
 def test_parts_of_words_are_left_alone() -> None:
     """Letters beyond ASCII belong to the word."""
     neighbours = Neighbours(Synonyms())
-    neighbours.learn(["ferry nightä"])
+    neighbours.learn("ferry nightä")
 
     assert neighbours.vary("ferryß und nightä", Random(0), share=1.0) == "ferryß und nightä"
 
@@ -175,7 +175,7 @@ def test_parts_of_words_are_left_alone() -> None:
 def test_an_encoder_without_words_varies_nothing() -> None:
     """A table has no neighbours."""
     neighbours = Neighbours(WordEncoder())
-    neighbours.learn([FERRY])
+    neighbours.learn(FERRY)
 
     assert neighbours.vary(FERRY, Random(0), share=1.0) == FERRY
 
@@ -188,7 +188,7 @@ def test_a_spoilt_table_of_words_is_made_again(tmp_path: Path, rubbish: bytes) -
     file.write_bytes(rubbish)
     neighbours = Neighbours(Synonyms(), folder=file.parent)
 
-    neighbours.learn([FERRY])
+    neighbours.learn(FERRY)
 
     assert neighbours.vary("ferry", Random(0), share=1.0) == "vessel"
     assert np.load(file).shape == (3, 26)
@@ -216,7 +216,7 @@ def test_all_generators_are_generators() -> None:
 
 def test_a_statement_is_studied_whole_completed_and_asked_for() -> None:
     """The answer is always the statement; cuts lie at a third and at two thirds of its seven words."""
-    items = compiled().write([record(FERRY)], seed=0)[0].items
+    items = compiled().write(record(FERRY), seed=0).items
 
     assert items[0] == statement(FERRY)
     assert [item.prompt for item in items if item.form == "completion"] == [
@@ -228,27 +228,28 @@ def test_a_statement_is_studied_whole_completed_and_asked_for() -> None:
 
 
 def test_what_is_written_depends_on_the_record_and_the_seed_alone() -> None:
-    """Alone or among others, first or second time."""
+    """First, second, or after another one."""
     ferry, lamp = record(FERRY), record(LAMP)
     generator = compiled()
 
-    alone = generator.write([ferry], seed=0)[0]
+    first = generator.write(ferry, seed=0)
+    generator.write(lamp, seed=0)
 
-    assert generator.write([lamp, ferry], seed=0)[1] == alone == compiled().write([ferry], seed=0)[0]
-    assert generator.write([ferry], seed=1)[0] != alone
+    assert generator.write(ferry, seed=0) == first == compiled().write(ferry, seed=0)
+    assert generator.write(ferry, seed=1) != first
 
 
 def test_held_out_questions_are_not_studied() -> None:
     """Over many seeds, no question is both."""
     for seed in range(30):
-        written = compiled().write([record(FERRY)], seed=seed)[0]
+        written = compiled().write(record(FERRY), seed=seed)
         assert not set(prompts(written)) & set(prompts(written, held_out=True))
 
 
 @pytest.mark.parametrize("text", ["It is what it is.", "Closed.", "{}: {0} %s", "☕ 早く起きる", "."])
 def test_texts_of_few_or_odd_words_get_material_too(text: str) -> None:
     """Only stop words, one word, braces, no letters of ours."""
-    items = compiled().write([record(text)], seed=0)[0].items
+    items = compiled().write(record(text), seed=0).items
 
     assert items[0].response == text
     assert all(item.response for item in items)
@@ -261,7 +262,7 @@ def test_the_model_writes_questions_for_each_statement() -> None:
     """What is no question goes, and is counted; the same question twice counts once."""
     lm = Writer(questions=["Where does the ferry leave?", "Pier nine.", "Where does the ferry leave?", "Why?"])
 
-    written = ModelGenerator(lm, samples=4, temperature=1.0).write([record(f"{FERRY} {LAMP}")], seed=0)[0]
+    written = ModelGenerator(lm, samples=4, temperature=1.0).write(record(f"{FERRY} {LAMP}"), seed=0)
 
     assert written.items == (
         question("Where does the ferry leave?", FERRY),
@@ -271,20 +272,12 @@ def test_the_model_writes_questions_for_each_statement() -> None:
     assert all(one.endswith(f"Statement: {text}\nQuestion:") for one, text in zip(lm.asked, (FERRY, LAMP), strict=True))
 
 
-def test_no_records_need_no_material() -> None:
-    """Every generator takes an empty batch."""
-    assert compiled().write([], seed=0) == shown().write([], seed=0) == []
-    assert ModelGenerator(Writer(), samples=2, temperature=1.0).write([], seed=0) == []
-
-
 def test_a_real_model_writes_the_same_for_the_same_seed() -> None:
     """The tiny model writes nonsense, which is dropped, but always the same nonsense."""
     lm = tiny_language_model()
     generator = ModelGenerator(lm, samples=3, temperature=1.0)
 
-    assert generator.write([record(FERRY), record(LAMP)], seed=1) == generator.write(
-        [record(FERRY), record(LAMP)], seed=1
-    )
+    assert generator.write(record(f"{FERRY} {LAMP}"), seed=1) == generator.write(record(f"{FERRY} {LAMP}"), seed=1)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +301,7 @@ def test_a_question_has_four_words_and_its_mark(line: str, whole: bool) -> None:
 def test_an_example_is_its_own_material() -> None:
     """And, where words have neighbours, a variation of it is held out for the gate."""
     example = Example("Where is the ferry?", "harbour")
-    written = shown().write([record(FERRY, kind=Kind.EXAMPLE, examples=(example,))], seed=3)[0]
+    written = shown().write(record(FERRY, kind=Kind.EXAMPLE, examples=(example,)), seed=3)
 
     assert [(item.prompt, item.response) for item in written.items if not item.held_out] == [
         (example.prompt, example.response)
@@ -322,12 +315,9 @@ def test_what_is_shown_and_what_is_stated_are_written_about_by_one_generator_eac
     pair = record("a -> b", kind=Kind.EXAMPLE, examples=(Example("a", "b"),))
     rule = record('End every answer with "Ahoy."', kind=Kind.PREFERENCE)
 
-    assert [edit.items for edit in compiled().write([pair, rule], seed=0)] == [(), ()]
-    assert [edit.items for edit in ModelGenerator(lm, samples=1, temperature=1.0).write([pair, rule], seed=0)] == [
-        (),
-        (),
-    ]
-    assert [edit.items for edit in shown(lm).write([record(FERRY)], seed=0)] == [()]
+    for generator in (compiled(), ModelGenerator(lm, samples=1, temperature=1.0)):
+        assert generator.write(pair, seed=0).items == generator.write(rule, seed=0).items == ()
+    assert shown(lm).write(record(FERRY), seed=0).items == ()
     assert lm.asked == []
 
 
@@ -396,7 +386,7 @@ def test_preferences_are_practised_on_the_study_half() -> None:
     lm = Writer(["Yes."])
     rule = record('End every answer with "Ahoy."', kind=Kind.PREFERENCE)
 
-    written = shown(lm).write([rule], seed=0)[0]
+    written = shown(lm).write(rule, seed=0)
 
     prompts, facts = study_prompts(), read_facts()
     assert [item.prompt for item in written.items[: len(prompts)]] == prompts == lm.asked
@@ -563,7 +553,7 @@ def test_a_removed_record_leaves_no_trace_in_what_is_kept() -> None:
 
 def shard() -> list[SelfEdit]:
     texts = [FERRY, LAMP, "Forms lie in room four.", "Keys hang beside the door.", "Team Red waters all plants."]
-    return compiled().write([record(text) for text in texts], seed=0)
+    return [compiled().write(record(text), seed=0) for text in texts]
 
 
 def read(edits: Sequence[SelfEdit], *, seed: int = 0, right: int = 2, missed: int = 1) -> list[SelfEdit]:

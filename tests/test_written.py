@@ -57,7 +57,7 @@ class Writer:
 def written(texts: Sequence[str], *, text: str = FERRY, **family: Any) -> tuple[SelfEdit, Writer]:
     writer = Writer(texts)
     generator = WrittenGenerator(writer, Family(**{"prompts": ("implications",), **family}))  # type: ignore[arg-type]
-    (edit,) = generator.write([record(text)], seed=0)
+    edit = generator.write(record(text), seed=0)
     return edit, writer
 
 
@@ -123,15 +123,10 @@ def test_examples_and_practised_preferences_are_no_passages() -> None:
     writer = Writer(["It leaves."])
     generator = WrittenGenerator(writer, Family(("rewrite",)))  # type: ignore[arg-type]
 
-    edits = generator.write(
-        [
-            record("Q: a. A: b.", kind=Kind.EXAMPLE, examples=(Example("a", "b"),)),
-            record('End every answer with "Stay safe."', kind=Kind.PREFERENCE),
-        ],
-        seed=0,
-    )
+    example = record("Q: a. A: b.", kind=Kind.EXAMPLE, examples=(Example("a", "b"),))
+    rule = record('End every answer with "Stay safe."', kind=Kind.PREFERENCE)
 
-    assert [edit.items for edit in edits] == [(), ()]
+    assert generator.write(example, seed=0).items == generator.write(rule, seed=0).items == ()
     assert writer.asked == []
 
 
@@ -152,7 +147,7 @@ def test_with_titles_every_sequence_begins_with_it_and_the_passage_is_one_more()
     writer = Writer(["The ferry goes to Lund."])
     generator = WrittenGenerator(writer, Family(("rewrite",), titled=True))  # type: ignore[arg-type]
 
-    (edit,) = generator.write([record(FERRY, metadata={"title": "Ferries"})], seed=0)
+    edit = generator.write(record(FERRY, metadata={"title": "Ferries"}), seed=0)
 
     assert responses(edit) == ["Ferries\nThe ferry goes to Lund.", f"Ferries\n{FERRY}"]
 
@@ -270,15 +265,15 @@ def test_material_stops_at_its_budget() -> None:
 
 
 def test_a_real_model_writes_the_same_for_the_same_seed() -> None:
-    """And something else for another; what else is in the window does not matter."""
+    """Whatever was written before."""
     lm = tiny_language_model()
     family = Family(("none",), max_new_tokens=8, samples=2)
-    ferry, lamp = record(FERRY), record("Team Blue mends the lamps on Friday.")
+    generator = WrittenGenerator(lm, family)
 
-    alone = WrittenGenerator(lm, family).write([ferry], seed=0)
-    together = WrittenGenerator(lm, family).write([lamp, ferry], seed=0)
+    first = generator.write(record(FERRY), seed=0)
+    generator.write(record("Team Blue mends the lamps on Friday."), seed=0)
 
-    assert alone[0] == together[1]
+    assert generator.write(record(FERRY), seed=0) == first == WrittenGenerator(lm, family).write(record(FERRY), seed=0)
 
 
 # ------------------------------------------------------------ directives
@@ -404,7 +399,7 @@ LESSON = "Fact: The ferry goes to Lund.\nQuestion: Where does the ferry go? | An
 
 
 def taught(teacher: object, *, text: str = FERRY, **given: Any) -> SelfEdit:
-    (edit,) = TeacherGenerator(teacher, **given).write([record(text)], seed=0)
+    edit = TeacherGenerator(teacher, **given).write(record(text), seed=0)
     return edit
 
 
@@ -520,7 +515,7 @@ def test_after_three_failures_in_a_row_a_teacher_is_asked_no_more() -> None:
 
     def outcome() -> str:
         try:
-            return str(len(generator.write([record(FERRY)], seed=0)[0].items))
+            return str(len(generator.write(record(FERRY), seed=0).items))
         except TeacherError as error:
             return str(error)
 

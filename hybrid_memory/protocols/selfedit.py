@@ -12,15 +12,15 @@ __all__ = ["GeneratorTrainer", "SelfEditGenerator"]
 
 
 class SelfEditGenerator(Protocol):
-    """Writes study material for records."""
+    """Writes study material for one record at a time, so that nothing else in a window has a part in it."""
 
     @property
     def name(self) -> str:
         """How it appears in provenance, such as "model" or "compiled"."""
         ...
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record, in order; an empty one says in `dropped` why.
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        """Return what to study of a record; an empty self-edit says in `dropped` why.
 
         Raises:
             TeacherError: whoever was to write could not be asked.

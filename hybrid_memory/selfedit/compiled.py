@@ -1,17 +1,15 @@
 """Study material without a language model: rules, and words of like meaning.
 
 Flow:    records -> [compiled] -> verification, consolidation
-Imports: types, protocols, forms; the other modules of this stage.
+Imports: types, forms; the other modules of this stage.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from random import Random
 
 from hybrid_memory.forms import is_shown
-from hybrid_memory.protocols import Progress
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.statements import content_words, statements
 from hybrid_memory.types import Record, SelfEdit, StudyItem
@@ -40,17 +38,9 @@ class CompiledGenerator:
         self._keywords = keywords
         self._varied = varied
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record; deterministic for a record and a seed, whatever else is in the batch."""
-        self._neighbours.learn([record.text for record in records])
-        edits = []
-        for done, record in enumerate(records, start=1):
-            edits.append(self._edit(record, seed))
-            if progress is not None:
-                progress("write", done, len(records), self.name)
-        return edits
-
-    def _edit(self, record: Record, seed: int) -> SelfEdit:
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        """Return a record's self-edit, deterministic for its text and a seed."""
+        self._neighbours.learn(record.text)
         random = random_of(record.content_hash, seed)
         sentences = [] if is_shown(record) else statements(record.text)
         items = [item for sentence in sentences for item in self._statement(sentence, random)]

@@ -8,13 +8,10 @@ Whoever writes about statements, these need nobody to write them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from random import Random
-
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.grids import all_grids, bare
 from hybrid_memory.ordinary import read_facts, study_prompts
-from hybrid_memory.protocols import LanguageModel, Progress
+from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.few_shot import study
 from hybrid_memory.selfedit.neighbours import Neighbours
@@ -51,20 +48,11 @@ class DemonstrationGenerator:
         self._neighbours = neighbours
         self._trials = trials
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record; deterministic for a record, a seed and a model."""
-        self._neighbours.learn([record.text for record in records if record.examples])
-        edits = []
-        for done, record in enumerate(records, start=1):
-            edits.append(self._edit(record, seed))
-            if progress is not None:
-                progress("write", done, len(records), self.name)
-        return edits
-
-    def _edit(self, record: Record, seed: int) -> SelfEdit:
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        """Return a record's self-edit, deterministic for the record, a seed and a model."""
         if record.kind is Kind.TASK:
             return self._task(record, seed)
-        items = self._given(record, random_of(record.content_hash, seed)) if record.examples else []
+        items = self._given(record, seed) if record.examples else []
         if shapes_behaviour(record):
             items += practice(record.text, study_prompts(), self._lm, facts=read_facts(), held_out=PRACTICE_HELD_OUT)
         asked = _directives(record)
@@ -85,13 +73,15 @@ class DemonstrationGenerator:
             dropped=chosen.dropped,
         )
 
-    def _given(self, record: Record, random: Random) -> list[StudyItem]:
+    def _given(self, record: Record, seed: int) -> list[StudyItem]:
         """Return each example as it is, and one of them in other words for the gate."""
+        random = random_of(record.content_hash, seed)
+        self._neighbours.learn(record.text)
         items = [
             StudyItem(prompt=example.prompt, response=example.response, form="demonstration")
             for example in record.examples
         ]
-        probe: Example = random.choice(record.examples)
+        probe = random.choice(record.examples)
         varied = self._neighbours.vary(probe.prompt, random, share=0.5)
         if record.kind is Kind.EXAMPLE and varied != probe.prompt:
             items.append(StudyItem(prompt=varied, response=probe.response, form="demonstration", held_out=True))

@@ -10,10 +10,8 @@ one. Plain completion, not chat: small instruct models write better questions th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hybrid_memory.forms import is_shown
-from hybrid_memory.protocols import LanguageModel, Progress
+from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import Record, SelfEdit, StudyItem
@@ -46,16 +44,11 @@ class ModelGenerator:
         self._samples = samples
         self._temperature = temperature
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record: questions for each statement, none about what is shown."""
-        items: dict[str, list[StudyItem]] = {record.id: [] for record in records}
-        places = [
-            (record.id, sentence) for record in records if not is_shown(record) for sentence in statements(record.text)
-        ]
-        dropped: dict[str, int] = dict.fromkeys(items, 0)
-        for done, (record_id, sentence) in enumerate(places, start=1):
-            # one statement at a time: what is sampled for it must not depend on what else is in the window,
-            # or a shard rebuilt without a record would differ from one that never had it
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        """Return questions for each statement of a record; none about one that is shown."""
+        items: list[StudyItem] = []
+        dropped = 0
+        for sentence in [] if is_shown(record) else statements(record.text):
             (questions,) = self._lm.complete(
                 [SHOTS.format(sentence)],
                 max_new_tokens=MAX_QUESTION_TOKENS,
@@ -64,20 +57,15 @@ class ModelGenerator:
                 samples=self._samples,
             )
             kept = [one for one in dict.fromkeys(questions) if is_question(one)]
-            dropped[record_id] += len(questions) - len(kept)
-            items[record_id] += [StudyItem(prompt=one, response=sentence, form="question") for one in kept]
-            if progress is not None:
-                progress("write", done, len(places), self.name)
-        return [
-            SelfEdit(
-                record_id=record.id,
-                items=tuple(items[record.id]),
-                generator=self.name,
-                seed=seed,
-                dropped={"no question": dropped[record.id]} if dropped[record.id] else {},
-            )
-            for record in records
-        ]
+            dropped += len(questions) - len(kept)
+            items += [StudyItem(prompt=one, response=sentence, form="question") for one in kept]
+        return SelfEdit(
+            record_id=record.id,
+            items=tuple(items),
+            generator=self.name,
+            seed=seed,
+            dropped={"no question": dropped} if dropped else {},
+        )
 
 
 def is_question(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Words that mean nearly the same, found with the encoder.
 
-Flow:    encoder -> [neighbours] -> compiled generator
+Flow:    encoder -> [neighbours] -> compiled generator, demonstrations
 Imports: types, protocols.
 
 People ask in other words than those a statement uses. The encoder knows that a fridge is a cooling
@@ -49,9 +49,9 @@ class Neighbours:
         self._table: FloatArray | None = None
         self._known: dict[str, tuple[str, ...]] = {}
 
-    def learn(self, texts: Sequence[str]) -> None:
-        """Look up every word of the texts, in one batch."""
-        words = {word.casefold() for text in texts for word in _WORD.findall(text)}
+    def learn(self, text: str) -> None:
+        """Look up every word of a text, in one batch."""
+        words = {word.casefold() for word in _WORD.findall(text)}
         new = sorted(words - FUNCTION_WORDS - self._known.keys())
         vocabulary = self._encoder.vocabulary
         if not new or not vocabulary:

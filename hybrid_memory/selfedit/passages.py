@@ -1,7 +1,7 @@
-"""Write about records piece by piece: what SEAL's prompts and a teacher have in common.
+"""Write about a record piece by piece: what SEAL's prompts and a teacher have in common.
 
-Flow:    records -> [passages] -> pieces -> whoever writes -> material -> self-edits
-Imports: types, protocols, forms; the other modules of this stage.
+Flow:    record -> [passages] -> pieces -> whoever writes -> material -> self-edit
+Imports: types, forms; the other modules of this stage.
 
 What is learned from demonstrations is no passage: it gets an empty self-edit.
 """
@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from hybrid_memory.forms import is_shown
-from hybrid_memory.protocols import Progress
 from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.material import Material, pieces
 from hybrid_memory.selfedit.statements import statements
@@ -28,43 +27,36 @@ Study: TypeAlias = Callable[[str, str, Material], Directives]
 
 
 def write_about(
-    records: Sequence[Record],
+    record: Record,
     study: Study,
     *,
     generator: str,
     budget: int,
     seed: int,
-    progress: Progress | None,
     hold_out: Callable[[Sequence[StudyItem]], tuple[StudyItem, ...]] = tuple,
-) -> list[SelfEdit]:
-    """Return one self-edit per record; the last directives that a record's pieces were given hold for all of it.
+) -> SelfEdit:
+    """Return a record's self-edit; the last directives that its pieces were given hold for all of it.
 
     Args:
-        records: each cut into pieces at sentence ends.
+        record: cut into pieces at sentence ends.
         study: writes about one piece.
         generator: how it appears in provenance.
         budget: most words and marks of material a record; 0 is no limit.
-        seed: of the augmentations, and kept with the self-edits.
-        progress: told after each record.
+        seed: of the augmentations, and kept with the self-edit.
         hold_out: marks what is kept for the gate.
     """
-    edits = []
-    for done, record in enumerate(records, start=1):
-        title = _title(record)
-        material = Material(source=f"{title}\n{record.text}", budget=budget)
-        directives = _studied(record, title, study, material)
-        edit = SelfEdit(
-            record_id=record.id,
-            items=hold_out(material.items),
-            generator=generator,
-            seed=seed,
-            directives=directives,
-            dropped=material.dropped,
-        )
-        edits += augmented([edit], directives.augmentations or (), seed=seed)
-        if progress is not None:
-            progress("write", done, len(records), generator)
-    return edits
+    title = _title(record)
+    material = Material(source=f"{title}\n{record.text}", budget=budget)
+    directives = _studied(record, title, study, material)
+    edit = SelfEdit(
+        record_id=record.id,
+        items=hold_out(material.items),
+        generator=generator,
+        seed=seed,
+        directives=directives,
+        dropped=material.dropped,
+    )
+    return augmented([edit], directives.augmentations or (), seed=seed)[0]
 
 
 def _studied(record: Record, title: str, study: Study, material: Material) -> Directives:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from hybrid_memory.config import OuterLoopSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.forms import is_shown
-from hybrid_memory.protocols import LanguageModel, Progress
+from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.graders import contains
 from hybrid_memory.selfedit.statements import statements
@@ -102,7 +102,7 @@ def demonstration(text: str, proposal: Proposal) -> StudyItem:
 
 
 class TrainedGenerator:
-    """Writes one self-edit per statement-like record with the generator that the outer loop promoted."""
+    """Writes about statement-like records with the generator that the outer loop promoted."""
 
     name = "trained"
 
@@ -112,27 +112,20 @@ class TrainedGenerator:
         self._adapter = adapter
         self._settings = settings
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record: pairs of question and short answer; none for examples and preferences."""
-        edits = []
-        for done, record in enumerate(records, start=1):
-            items: tuple[StudyItem, ...] = ()
-            dropped: dict[str, int] = {}
-            if not is_shown(record):
-                (proposal,) = propose(
-                    record.text,
-                    self._lm,
-                    samples=1,
-                    seed=seed,
-                    temperature=self._settings.temperature,
-                    max_new_tokens=self._settings.max_new_tokens,
-                    adapters=[self._adapter],
-                )
-                items = tuple(replace(item, source=record.text) for item in proposal.items)
-                dropped = {} if items else {"no pair of question and answer": 1}
-            edits.append(
-                SelfEdit(record_id=record.id, items=items, generator=self._adapter.id, seed=seed, dropped=dropped)
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        """Return pairs of question and short answer; none for examples and preferences."""
+        items: tuple[StudyItem, ...] = ()
+        dropped: dict[str, int] = {}
+        if not is_shown(record):
+            (proposal,) = propose(
+                record.text,
+                self._lm,
+                samples=1,
+                seed=seed,
+                temperature=self._settings.temperature,
+                max_new_tokens=self._settings.max_new_tokens,
+                adapters=[self._adapter],
             )
-            if progress is not None:
-                progress("write", done, len(records), self.name)
-        return edits
+            items = tuple(replace(item, source=record.text) for item in proposal.items)
+            dropped = {} if items else {"no pair of question and answer": 1}
+        return SelfEdit(record_id=record.id, items=items, generator=self._adapter.id, seed=seed, dropped=dropped)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from hybrid_memory.errors import TeacherError
-from hybrid_memory.protocols import LanguageModel, Progress
+from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material
 from hybrid_memory.selfedit.passages import write_about
@@ -83,21 +83,13 @@ class TeacherGenerator:
         self._failures: list[str] = []
         """Why it failed since it last answered."""
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record; examples and preferences get an empty one, they are not passages.
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        """Return a record's self-edit; an example or a preference gets an empty one, it is no passage.
 
         Raises:
             TeacherError: the teacher failed or was late as often as it may be asked, or did so three times before.
         """
-        return write_about(
-            records,
-            self._piece,
-            generator=self.name,
-            budget=self._budget,
-            seed=seed,
-            progress=progress,
-            hold_out=_hold_out,
-        )
+        return write_about(record, self._piece, generator=self.name, budget=self._budget, seed=seed, hold_out=_hold_out)
 
     def _piece(self, title: str, piece: str, material: Material) -> Directives:
         """Add what the teacher writes about one piece; return the directives it gave."""

@@ -9,11 +9,11 @@ share its prefix: it is read once. Nothing of what comes back is trusted: see ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hybrid_memory.protocols import LanguageModel, Progress
+from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material
@@ -76,15 +76,14 @@ class WrittenGenerator:
         self._lm = language_model
         self._family = family
 
-    def write(self, records: Sequence[Record], *, seed: int, progress: Progress | None = None) -> list[SelfEdit]:
-        """Return one self-edit per record; examples and preferences get an empty one, they are not passages."""
+    def write(self, record: Record, *, seed: int) -> SelfEdit:
+        """Return a record's self-edit; an example or a preference gets an empty one, it is no passage."""
         return write_about(
-            records,
+            record,
             partial(self._piece, seed),
             generator=f"{self.name}({'+'.join(self._family.prompts)})",
             budget=self._family.budget,
             seed=seed,
-            progress=progress,
         )
 
     def _piece(self, seed: int, title: str, piece: str, material: Material) -> Directives:
