@@ -99,6 +99,19 @@ def _empty(folder: Path) -> Path:
     return other
 
 
+def test_a_teacher_that_no_candidate_follows_is_not_asked(lm: LocalLanguageModel) -> None:
+    """Context distillation costs a stack no pass of the base: its loss is of the words alone."""
+    passes: list[int] = []
+    lm.decoder.register_forward_hook(lambda *_: passes.append(1))
+
+    def counted(distillation: float) -> int:
+        passes.clear()
+        stacked(lm, distillation=distillation).train([CANDIDATES[1]], seed=0)
+        return len(passes)
+
+    assert counted(1.0) == counted(0.0)
+
+
 def test_directives_hold_for_their_own_candidate_only(lm: LocalLanguageModel, tmp_path: Path) -> None:
     """The second asks for one gentle epoch; the first is as it would be without the second."""
     gentle = Directives(learning_rate=1e-3, epochs=1)

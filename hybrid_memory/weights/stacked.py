@@ -103,13 +103,14 @@ class StackedTrainer:
     ) -> Stack:
         """Train one adapter per candidate on its items that are not held out.
 
-        Each is what `LoraTrainer` makes of the same items, seed and directives, up to the rounding of sums
-        taken in another order: siblings differ by their material and by nothing else (common random numbers).
+        Each is what `LoraTrainer` makes of the same items and seed where it acts on all tokens and follows no teacher,
+        up to the rounding of sums taken in another order: siblings differ by their material and by nothing else
+        (common random numbers).
 
         Args:
             candidates: study material of each.
             seed: of the initialisation and the order of batches, the same for all.
-            directives: what each asks for, bounded as in LoraTrainer; None leaves all to the settings.
+            directives: what each asks for of rate, epochs and loss, bounded as in LoraTrainer; None asks for nothing.
             progress: told after every step.
 
         Returns:
@@ -123,8 +124,9 @@ class StackedTrainer:
         trained = [[item for item in items if not item.held_out] for items in candidates]
         _require_material(trained)
         asked = directives or [Directives()] * len(candidates)
-        everywhere = self._settings.model_copy(update={"acts_on": "all"})  # rows of all lengths share one lower pass
-        objective = ResponseLoss(self._lm, everywhere, loss_on="answer")
+        # rows of all lengths share one lower pass, and the loss is of the words alone
+        shared = self._settings.model_copy(update={"acts_on": "all", "distillation": 0.0, "own_words": 0.0})
+        objective = ResponseLoss(self._lm, shared, loss_on="answer")
         distinct = list(dict.fromkeys(item for items in trained for item in items))  # shared ones are computed once
         rows = dict(zip(distinct, objective.read(distinct).rows, strict=True))
         branches = self._branches(objective.lora, len(candidates), seed)
