@@ -114,7 +114,6 @@ class CandidateTrainer(Protocol):
         *,
         seed: int,
         directives: Sequence[Directives] | None = None,
-        progress: Progress | None = None,
     ) -> Candidates:
         """Train one adapter per candidate from one initialisation; siblings differ by their material only."""
         ...

@@ -1,7 +1,7 @@
 """Train and score several candidates together: their LoRA matrices lie side by side on one resident base.
 
 Flow:    k self-edits of one passage -> [stacked] -> rewards of the outer loop
-Imports: errors, types, protocols, config; the language model, branches and plan of this stage.
+Imports: errors, types, config; the language model, branches and plan of this stage.
 
 One forward pass carries the batches of all candidates; beside each adapted layer, every group of rows is
 multiplied with its own candidate's A and B (as in Punica and S-LoRA, where the groups are users). The frozen
@@ -11,7 +11,6 @@ has an optimiser, a plan and directives of its own, so its losses are those it w
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,6 @@ from torch.nn import functional
 
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.errors import ConsolidationError, InputError
-from hybrid_memory.protocols import Progress
 from hybrid_memory.types import Directives, Generation, Json, StudyItem, Turn
 from hybrid_memory.weights.branches import Branch, beside
 from hybrid_memory.weights.language_model import LocalLanguageModel
@@ -76,7 +74,7 @@ class _Candidate:
         self.tokens += tokens
 
     def report(self) -> dict[str, Json]:
-        """Return what LoraTrainer reports, without the seconds: they are shared."""
+        """Return what LoraTrainer reports of the steps, and why they ended early."""
         return {
             "rows": len(self.rows),
             "steps": len(self.losses),
@@ -99,7 +97,6 @@ class StackedTrainer:
         *,
         seed: int,
         directives: Sequence[Directives] | None = None,
-        progress: Progress | None = None,
     ) -> Stack:
         """Train one adapter per candidate on its items that are not held out.
 
@@ -111,7 +108,6 @@ class StackedTrainer:
             candidates: study material of each.
             seed: of the initialisation and the order of batches, the same for all.
             directives: what each asks for of rate, epochs and loss, bounded as in LoraTrainer; None asks for nothing.
-            progress: told after every step.
 
         Returns:
             The trained stack; it lives in memory only and changes nothing of the base.
@@ -120,7 +116,6 @@ class StackedTrainer:
             InputError: there is no candidate, or one has no item to train on, or an item is too long.
             ConfigError: the model has no layer of the settings' targets.
         """
-        started = time.monotonic()
         trained = [[item for item in items if not item.held_out] for items in candidates]
         _require_material(trained)
         asked = directives or [Directives()] * len(candidates)
@@ -134,14 +129,9 @@ class StackedTrainer:
             self._candidate(number, [rows[item] for item in items], one, branches, seed)
             for number, (items, one) in enumerate(zip(trained, asked, strict=True))
         ]
-        steps = max(len(one.plan) for one in running)
-        for step in range(steps):
+        for step in range(max(len(one.plan) for one in running)):
             self._step(objective, running, branches, step)
-            if progress is not None:
-                speed = sum(one.tokens for one in running) / max(time.monotonic() - started, 1e-3)
-                progress("train", step + 1, steps, f"{len(running)} candidates, {speed:.0f} tokens/s")
-        reports = tuple(one.report() for one in running)
-        return Stack(self._lm, branches, objective.split, reports, round(time.monotonic() - started, 3))
+        return Stack(self._lm, branches, objective.split, tuple(one.report() for one in running))
 
     def _candidate(
         self, number: int, rows: list[Row], asked: Directives, branches: Sequence[Branch], seed: int
@@ -188,10 +178,10 @@ class StackedTrainer:
     def _branches(self, lora: LoraConfig, count: int, seed: int) -> list[Branch]:
         """Return the branches of all adapted layers, begun as PEFT begins an adapter with this seed."""
         with self._lm.fresh_adapter(INITIAL, lora, seed=seed) as model:
+            adapted = [one for one in model.modules() if isinstance(one, LoraLayer) and INITIAL in one.lora_A]
             return [
-                Branch(module, module.lora_A[INITIAL].weight.detach(), module.out_features, count, _scale(module))
-                for module in model.modules()
-                if isinstance(module, LoraLayer) and INITIAL in module.lora_A
+                Branch(one, one.lora_A[INITIAL].weight.detach(), one.out_features, count, one.scaling[INITIAL])
+                for one in adapted
             ]
 
 
@@ -200,7 +190,6 @@ class Stack:
 
     Attributes:
         reports: what the training of each was: rows, steps, tokens, first_loss, last_loss, failure ("" if none).
-        seconds: how long all of them took together.
     """
 
     def __init__(
@@ -209,10 +198,8 @@ class Stack:
         branches: Sequence[Branch],
         split: LayerSplit | None,
         reports: tuple[dict[str, Json], ...],
-        seconds: float,
     ) -> None:
         self.reports = reports
-        self.seconds = seconds
         self._lm = language_model
         self._branches = branches
         self._split = split
@@ -287,7 +274,3 @@ def _require_material(candidates: Sequence[Sequence[StudyItem]]) -> None:
     for number, items in enumerate(candidates):
         if not items:
             raise InputError(f"candidate {number} has no study material to train on; leave it out of the stack")
-
-
-def _scale(module: LoraLayer) -> float:
-    return float(module.scaling[INITIAL])
