@@ -198,8 +198,8 @@ def test_a_spoilt_table_of_words_is_made_again(tmp_path: Path, rubbish: bytes) -
 # ------------------------------------------------------------ the compiled generator
 
 
-def compiled(**given: int) -> CompiledGenerator:
-    return CompiledGenerator(Neighbours(Synonyms()), **given)
+def compiled() -> CompiledGenerator:
+    return CompiledGenerator(Neighbours(Synonyms()))
 
 
 def shown(lm: LanguageModel | None = None) -> DemonstrationGenerator:

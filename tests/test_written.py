@@ -18,7 +18,7 @@ from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material, pieces
 from hybrid_memory.selfedit.prompts import FAMILY, base_form, chat_form
 from hybrid_memory.selfedit.sequences import question_answer_pairs, seal_sequences
-from hybrid_memory.selfedit.teacher import LocalTeacher, TeacherGenerator
+from hybrid_memory.selfedit.teacher import TeacherGenerator
 from hybrid_memory.selfedit.written import Family, WrittenGenerator
 from hybrid_memory.testing import tiny_language_model
 from hybrid_memory.types import Directives, Example, Generation, Kind, SelfEdit, StudyItem, Turn
@@ -435,7 +435,13 @@ def test_a_teacher_may_chat_or_speak_plainly() -> None:
 
 def test_a_local_model_can_teach() -> None:
     """Its greedy answer to the same request; a tiny one writes nothing that can be read, and that is counted."""
-    edit = taught(LocalTeacher(tiny_language_model(1), max_new_tokens=8), attempts=1)
+    lm = tiny_language_model(1)
+
+    class Second:
+        def complete(self, prompt: str) -> str:
+            return lm.generate([(Turn("user", prompt),)], max_new_tokens=8)[0].text
+
+    edit = taught(Second(), attempts=1)
 
     assert edit.items == ()
     assert sum(edit.dropped.values()) >= 1
@@ -543,7 +549,6 @@ def test_an_object_that_cannot_be_asked_is_refused() -> None:
 def test_seals_rules_of_splitting() -> None:
     """Segments, lines without bullets changed, questions kept with their answers, the passage last."""
     assert seal_sequences("a b\n\nc d---e f", title="T", context="C") == ["T\na b", "T\nc d", "T\ne f", "T\nC"]
-    assert seal_sequences("a\nb", title="T", context="C", split_newlines=False) == ["T\na\nb", "T\nC"]
     assert seal_sequences("Who?\nAnswer: A.\nQuestion 2: B?\nAnswer: C.", title="T", context="C") == [
         "T\nQuestion 1: Who?\nAnswer: A.",
         "T\nQuestion 2: B?\nAnswer: C.",

@@ -41,11 +41,6 @@ class Judge:
         self._left = calls
         self._opinions = Opinions() if opinions is None else opinions
 
-    @property
-    def calls_left(self) -> int:
-        """How many questions the budget still allows."""
-        return self._left
-
     def opinion(self, text: str) -> Opinion | None:
         """Return what the model thinks; None when the budget is spent or its reply was no such JSON object."""
         if text not in self._opinions:

@@ -25,6 +25,8 @@ FRAMES = (
     "What should I know about {}?",
 )
 """Question frames around a few words of the statement; the words, not the frame, carry the meaning."""
+ASKED = 4
+"""Questions that are asked of a statement in its own words, and as many with neighbouring words."""
 
 
 class CompiledGenerator:
@@ -32,11 +34,9 @@ class CompiledGenerator:
 
     name = "compiled"
 
-    def __init__(self, neighbours: Neighbours, *, keywords: int = 4, varied: int = 4) -> None:
-        """Write `keywords` questions from a statement's own words and `varied` with neighbouring words."""
+    def __init__(self, neighbours: Neighbours) -> None:
+        """Ask in a statement's own words, and with `neighbours` in their places."""
         self._neighbours = neighbours
-        self._keywords = keywords
-        self._varied = varied
 
     def write(self, record: Record, *, seed: int) -> SelfEdit:
         """Return a record's self-edit, deterministic for its text and a seed."""
@@ -54,8 +54,8 @@ class CompiledGenerator:
             StudyItem(prompt=f"Complete the sentence: {' '.join(words[:cut])}", response=sentence, form="completion")
             for cut in cuts
         ]
-        asked = [keyword_question(sentence, random) for _ in range(self._keywords)]
-        asked += variations(sentence, self._neighbours, random, count=self._varied)
+        asked = [keyword_question(sentence, random) for _ in range(ASKED)]
+        asked += variations(sentence, self._neighbours, random, count=ASKED)
         held_out = variations(sentence, self._neighbours, random, count=1)
         items += [StudyItem(prompt=one, response=sentence, form="question") for one in dict.fromkeys(asked)]
         items += [

@@ -110,12 +110,11 @@ class Judge:
         return float(said == {"yes"})
 
 
-def agreement(grades: Mapping[str, Sequence[float]], *, threshold: float = 0.5) -> dict[tuple[str, str], float]:
+def agreement(grades: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], float]:
     """Return Cohen's kappa of each pair of graders over the same answers: 1 agrees always, 0 as often as by chance.
 
     Args:
-        grades: grader -> its grade of each answer; at or above `threshold` it counts as right.
-        threshold: where a grade in [0, 1], such as F1, becomes a yes.
+        grades: grader -> its grade of each answer; at 0.5 or above it counts as right.
 
     Source: Cohen 1960, "A coefficient of agreement for nominal scales". Two graders that give one and the same
     verdict throughout agree (1.0), although chance alone would make them.
@@ -129,7 +128,7 @@ def agreement(grades: Mapping[str, Sequence[float]], *, threshold: float = 0.5) 
     lengths = {name: len(values) for name, values in grades.items()}
     if len(set(lengths.values())) != 1 or not all(lengths.values()):
         raise InputError(f"every grader must have graded the same answers, at least one; got {lengths}")
-    verdicts = {name: [grade >= threshold for grade in values] for name, values in grades.items()}
+    verdicts = {name: [grade >= 0.5 for grade in values] for name, values in grades.items()}
     return {(one, other): round(_kappa(verdicts[one], verdicts[other]), 4) for one, other in combinations(verdicts, 2)}
 
 

@@ -64,9 +64,9 @@ class Material:
         elif self._is_new(f"{question} {answer}", answer):
             self._take(StudyItem(prompt=question, response=answer, form=form, source=self.source))
 
-    def refuse(self, reason: str, count: int = 1) -> None:
+    def refuse(self, reason: str) -> None:
         """Count what was refused."""
-        self.dropped[reason] = self.dropped.get(reason, 0) + count
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
 
     def _is_new(self, whole: str, claim: str) -> bool:
         """Tell whether it may be kept; count why not."""

@@ -30,22 +30,19 @@ _WORD = re.compile(r"\b[A-Za-z]{4,}\b")
 """Whole words only: half of "Straße" is no word."""
 SAME_STEM = 4
 """Words that share this many first letters are forms of one another and teach nothing new."""
+MOST = 6
+"""Neighbours of one word."""
+CLOSE = 0.55
+"""Least cosine of a word and its neighbour."""
 
 
 class Neighbours:
     """Finds near words among those the encoder's tokenizer knows whole."""
 
-    def __init__(
-        self, encoder: Encoder, *, folder: Path | None = None, count: int = 6, min_similarity: float = 0.55
-    ) -> None:
-        """Offer up to `count` neighbours at least `min_similarity` (cosine) close.
-
-        The embedded vocabulary (about 10 s of work) is kept in `folder`, one file per encoder.
-        """
+    def __init__(self, encoder: Encoder, *, folder: Path | None = None) -> None:
+        """The embedded vocabulary (about 10 s of work) is kept in `folder`, one file per encoder."""
         self._folder = folder
         self._encoder = encoder
-        self._count = count
-        self._min_similarity = min_similarity
         self._table: FloatArray | None = None
         self._known: dict[str, tuple[str, ...]] = {}
 
@@ -60,12 +57,12 @@ class Neighbours:
             self._table = self._embedded(vocabulary)
         similarities = self._encoder.encode(new) @ self._table.T
         for word, row in zip(new, similarities, strict=True):
-            near = np.argsort(-row, kind="stable")[: 5 * self._count]
+            near = np.argsort(-row, kind="stable")[: 5 * MOST]
             self._known[word] = tuple(
                 vocabulary[place]
                 for place in near.tolist()
-                if row[place] >= self._min_similarity and vocabulary[place][:SAME_STEM] != word[:SAME_STEM]
-            )[: self._count]
+                if row[place] >= CLOSE and vocabulary[place][:SAME_STEM] != word[:SAME_STEM]
+            )[:MOST]
 
     def _embedded(self, vocabulary: Sequence[str]) -> FloatArray:
         """Return the vectors of the vocabulary, from the file if it fits, shape (words, dim)."""

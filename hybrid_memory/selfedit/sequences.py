@@ -17,20 +17,18 @@ _THOUGHTS = re.compile(r"\nImplications:")
 _FIRST_ITEM = "1."
 
 
-def seal_sequences(completion: str, *, title: str, context: str, split_newlines: bool = True) -> list[str]:
+def seal_sequences(completion: str, *, title: str, context: str) -> list[str]:
     r"""Return the training sequences of one passage as the released code makes them; the passage is the last.
 
-    Segments stand between `---`. With `split_newlines`, a text of questions and answers is cut before each
-    question, any other at its line ends; a first line before a line "1." is filler and goes. Every sequence
-    begins with the title. Source: knowledge-incorporation code of Continual-Intelligence/SEAL at 4cb1e7d.
+    Segments stand between `---`. A text of questions and answers is cut before each question, any other at its line
+    ends; a first line before a line "1." is filler and goes. Every sequence begins with the title.
+    Source: knowledge-incorporation code of Continual-Intelligence/SEAL at 4cb1e7d.
 
     >>> seal_sequences("Here are some:\n1. It is red.\n\n2. It is old.", title="Barn", context="A barn.")
     ['Barn\n1. It is red.', 'Barn\n2. It is old.', 'Barn\nA barn.']
     """
     segments = completion.split(_SEGMENTS) if _SEGMENTS in completion else [completion]
-    texts: list[str] = []
-    for segment in segments:
-        texts += _lines(segment) if split_newlines else [segment.strip()]
+    texts = [line for segment in segments for line in _lines(segment)]
     return [f"{title}\n{text}" for text in [*texts, context]]
 
 

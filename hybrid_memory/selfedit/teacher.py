@@ -1,7 +1,7 @@
 """Study material from a teacher: another language model writes, the local one learns.
 
 Flow:    records -> [teacher] -> verification, consolidation
-Imports: errors, types, protocols, textmodels; the other modules of this stage.
+Imports: errors, types, textmodels; the other modules of this stage.
 
 The teacher is any object with `complete(prompt)`, as every LlamaIndex LLM has, or with `chat(messages)`; nothing is
 imported for it. It is asked for lines of a fixed form; what is not in that form, not supported by the record, or
@@ -17,14 +17,13 @@ from dataclasses import replace
 from typing import Any
 
 from hybrid_memory.errors import TeacherError
-from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material
 from hybrid_memory.selfedit.passages import write_about
 from hybrid_memory.textmodels import asking, within
-from hybrid_memory.types import Directives, Record, SelfEdit, StudyItem, Turn
+from hybrid_memory.types import Directives, Record, SelfEdit, StudyItem
 
-__all__ = ["LocalTeacher", "TeacherGenerator"]
+__all__ = ["TeacherGenerator"]
 
 ASKED = """Write study material about the passage between the lines, so that a reader of the material alone knows \
 everything the passage says. Use only what the passage says, and name things in full in every line.
@@ -119,20 +118,6 @@ class TeacherGenerator:
                 f"the teacher failed {PATIENCE} times in a row and is asked again in the next window: "
                 f"{self._failures[-1]}"
             )
-
-
-class LocalTeacher:
-    """A local model in the place of a teacher: another one than the one that learns, or the same."""
-
-    def __init__(self, language_model: LanguageModel, *, max_new_tokens: int = 400) -> None:
-        """Answer in the model's chat form with at most `max_new_tokens` tokens."""
-        self._lm = language_model
-        self._max_new_tokens = max_new_tokens
-
-    def complete(self, prompt: str) -> str:
-        """Return the model's greedy answer."""
-        (answer,) = self._lm.generate([(Turn("user", prompt),)], max_new_tokens=self._max_new_tokens)
-        return answer.text
 
 
 def _hold_out(items: Sequence[StudyItem]) -> tuple[StudyItem, ...]:
