@@ -37,7 +37,7 @@ from hybrid_memory import models
 from hybrid_memory.config import TrainingSettings
 from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.compiled import keyword_question, random_of
-from hybrid_memory.selfedit.sequences import seal_sequences
+from hybrid_memory.selfedit.sequences import seal_sequences, written_lines
 from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.types import SelfEdit, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
@@ -72,8 +72,7 @@ def released_items(passage: Passage, completion: str) -> list[StudyItem]:
 
 def our_items(passage: Passage, completion: str) -> list[StudyItem]:
     """Return what our recipe makes of the same text without a language model."""
-    lines = [text.split("\n", 1)[1] for text in seal_sequences(completion, title=passage.title, context="")[:-1]]
-    return recipe(passage, [*lines, passage.context])
+    return recipe(passage, [*written_lines(completion), passage.context])
 
 
 def recipe(passage: Passage, texts: Sequence[str]) -> list[StudyItem]:

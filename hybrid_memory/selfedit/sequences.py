@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["after_thoughts", "question_answer_pairs", "seal_sequences"]
+__all__ = ["after_thoughts", "question_answer_pairs", "seal_sequences", "written_lines"]
 
 _SEGMENTS = "---"
 _QUESTION = re.compile(r"(?=Question \d+:)")
@@ -20,16 +20,22 @@ _FIRST_ITEM = "1."
 def seal_sequences(completion: str, *, title: str, context: str) -> list[str]:
     r"""Return the training sequences of one passage as the released code makes them; the passage is the last.
 
-    Segments stand between `---`. A text of questions and answers is cut before each question, any other at its line
-    ends; a first line before a line "1." is filler and goes. Every sequence begins with the title.
-    Source: knowledge-incorporation code of Continual-Intelligence/SEAL at 4cb1e7d.
+    Every sequence begins with the title. Source: knowledge-incorporation code of Continual-Intelligence/SEAL
+    at 4cb1e7d.
 
     >>> seal_sequences("Here are some:\n1. It is red.\n\n2. It is old.", title="Barn", context="A barn.")
     ['Barn\n1. It is red.', 'Barn\n2. It is old.', 'Barn\nA barn.']
     """
-    segments = completion.split(_SEGMENTS) if _SEGMENTS in completion else [completion]
-    texts = [line for segment in segments for line in _lines(segment)]
-    return [f"{title}\n{text}" for text in [*texts, context]]
+    return [f"{title}\n{text}" for text in [*written_lines(completion), context]]
+
+
+def written_lines(completion: str) -> list[str]:
+    """Return what a completion says, line by line.
+
+    Segments stand between `---`. A text of questions and answers is cut before each question, any other at its line
+    ends; a first line before a line "1." is filler and goes.
+    """
+    return [line for segment in completion.split(_SEGMENTS) for line in _lines(segment)]
 
 
 def _lines(text: str) -> list[str]:

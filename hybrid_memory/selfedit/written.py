@@ -19,7 +19,7 @@ from hybrid_memory.selfedit.directives import read_directives
 from hybrid_memory.selfedit.material import Material
 from hybrid_memory.selfedit.passages import write_about
 from hybrid_memory.selfedit.prompts import base_form, chat_form
-from hybrid_memory.selfedit.sequences import after_thoughts, question_answer_pairs, seal_sequences
+from hybrid_memory.selfedit.sequences import after_thoughts, question_answer_pairs, written_lines
 from hybrid_memory.types import Directives, Record, SelfEdit
 
 __all__ = ["FACTS", "Family", "WrittenGenerator"]
@@ -159,8 +159,8 @@ class WrittenGenerator:
 
 
 def _read_lines(text: str, title: str, material: Material) -> None:
-    for sequence in seal_sequences(text, title="", context="")[:-1]:
-        material.state(sequence, title=title)
+    for line in written_lines(text):
+        material.state(line, title=title)
 
 
 def _read_pairs(text: str, title: str, material: Material) -> None:
