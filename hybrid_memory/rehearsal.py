@@ -94,7 +94,7 @@ class Rehearsal:
         """
         _require_enough(cases)
         base = load_policy(policy)
-        start = _classifier(base)
+        start = DurabilityClassifier.load(base.classifier)
         vectors = self._vectors(cases)
         before = self._run(PolicyRouter(base, start), cases, vectors)
         held_out = self._held_out(base, start, cases, vectors)
@@ -164,12 +164,6 @@ def _as_draft(case: Case) -> Draft:
         valid_from=now,
         slot=None if case.attribute is None else Slot("example", case.attribute),
         metadata=case.metadata,
-    )
-
-
-def _classifier(policy: Policy) -> DurabilityClassifier:
-    return (
-        DurabilityClassifier.load() if policy.classifier is None else DurabilityClassifier.load(Path(policy.classifier))
     )
 
 

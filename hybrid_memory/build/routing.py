@@ -50,7 +50,7 @@ def router_of(policy: str, judge: Judge | None = None) -> Router:
         NotFoundError: there is no such policy, file or entry point of the group "hybrid_memory.routers".
         PolicyError: the policy cannot be used.
     """
-    from hybrid_memory.routing.durability import SHIPPED, DurabilityClassifier
+    from hybrid_memory.routing.durability import DurabilityClassifier
     from hybrid_memory.routing.policy import list_policies, load_policy
     from hybrid_memory.routing.router import PolicyRouter
 
@@ -60,8 +60,7 @@ def router_of(policy: str, judge: Judge | None = None) -> Router:
             plugged: Router = offered[0].load()()
             return plugged
     tables = load_policy(policy)
-    heads = DurabilityClassifier.load(Path(tables.classifier) if tables.classifier else SHIPPED)
-    return PolicyRouter(tables, heads, judge)
+    return PolicyRouter(tables, DurabilityClassifier.load(tables.classifier), judge)
 
 
 def make_judge(model: TextModel | None, settings: Settings, opinions: Opinions) -> Judge | None:

@@ -102,12 +102,13 @@ class DurabilityClassifier:
         """Name of the encoder whose vectors the first two heads understand."""
 
     @classmethod
-    def load(cls, path: Path = SHIPPED) -> DurabilityClassifier:
-        """Read heads (.safetensors) and their description (.json beside it).
+    def load(cls, file: Path | str | None = None) -> DurabilityClassifier:
+        """Read heads (.safetensors) and their description (.json beside it); None: the shipped ones.
 
         Raises:
             ModelError: a file is missing or damaged, or was trained with other cues than these.
         """
+        path = SHIPPED if file is None else Path(file)
         try:
             description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             tensors = load_file(path)
@@ -167,8 +168,7 @@ class DurabilityClassifier:
 
 
 KINDS = tuple(kind for kind in Kind if kind is not Kind.TASK)
-"""What a text may be; a task is never guessed, it is told."""
-"""Order of the last columns."""
+"""What a text may be, in the order of the last columns; a task is never guessed, it is told."""
 
 
 def _judgement(scores: FloatArray) -> Judgement:
