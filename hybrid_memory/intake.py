@@ -1,7 +1,7 @@
 """Read, screen, route and store what comes in.
 
 Flow:    input -> drafts -> screens -> decisions -> one ledger transaction
-Imports: errors, types, protocols, arguments, rerouting. Knows reader, screens, router and encoder by their protocols.
+Imports: errors, types, protocols, arguments, rerouting, restating. Knows the stages by their protocols.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from hybrid_memory.arguments import read_metadata, read_stamp
 from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
-from hybrid_memory.protocols import Encoder, Extractor, Ledger, Progress, Reader, Retriever, Router, Screen
+from hybrid_memory.protocols import Encoder, Ledger, Progress, Reader, Retriever, Router, Screen
 from hybrid_memory.rerouting import Rerouting, seen_in
+from hybrid_memory.restating import Restating
 from hybrid_memory.types import (
     OWN_QUESTION,
     OWN_WORDS,
@@ -39,10 +40,6 @@ __all__ = ["Intake"]
 
 IMPORTED_ID = "imported_id"
 STORED = (Route.RETRIEVE, Route.LEARN)
-LOOKED_UP = 1000
-"""Turns of a conversation that are looked up at once."""
-Told: TypeAlias = tuple[Any, ...]
-"""What a turn is known again by."""
 ROW = ("imported_from", "namespace", IMPORTED_ID)
 """Metadata by which a row of another memory's export is known again."""
 
@@ -54,7 +51,7 @@ class Intake:
         self,
         *,
         reader: Reader,
-        extractor: Extractor | None = None,
+        restating: Restating | None = None,
         screens: Sequence[Screen],
         router: Router,
         load_router: Callable[[str], Router],
@@ -66,10 +63,10 @@ class Intake:
     ) -> None:
         """`load_router` gives the router of another policy, by its name or file; `stored` is called after a write.
 
-        `extractor` states the turns of conversations anew; without one they are stored as they were said.
+        Without `restating` the turns of conversations are stored as they were said.
         """
         self._reader = reader
-        self._extractor = extractor
+        self._restating = restating
         self._screens = screens
         self._router = router
         self._load_router = load_router
@@ -218,56 +215,11 @@ class Intake:
     def _stated(
         self, x: object, drafts: Sequence[Draft], route: Route | None, *, earlier: Iterable[Draft] = ()
     ) -> tuple[list[Draft], list[str]]:
-        """Let the extractor state the turns of a conversation anew; return all drafts, and what became of its lines.
-
-        It is not shown a turn in which a screen sees something, nor one that policy or caller would not store: its
-        words cannot carry past them what the turn's own would not. A turn that was told before, in the ledger or in
-        the drafts `earlier`, is stated as it was then.
-        """
-        turns = list(drafts)
-        if self._extractor is None or not isinstance(x, list | tuple) or route not in (None, *STORED):
-            return turns, []
-        decisions = self._decisions(turns, self._router)
-        keys = {
-            at: _told(draft, draft.text, draft.asked)
-            for at, (draft, (decision, _)) in enumerate(zip(turns, decisions, strict=True))
-            if self._may_be_shown(draft, decision)
-        }
-        raw, stated = self._told_before(turns[0].scope, [turns[at].text for at in keys], earlier)
-        new = {key: at for at, key in reversed(keys.items()) if key not in stated and key[:3] not in raw}
-        places = sorted(new.values())
-        written, notes = self._extractor.restate([turns[at] for at in places]) if places else ([], [])
-        for at, draft in zip(places, written, strict=True):
-            if findings := [] if draft is turns[at] else seen_in(draft, self._screens):
-                seen = ", ".join(finding.detail for finding in findings)
-                notes.append(f"message {draft.metadata.get('turn')} stays as it was said: a screen saw {seen}")
-            elif draft is not turns[at]:
-                stated[keys[at]] = draft
-        return [_as_stated(stated.get(keys[at]), turn) if at in keys else turn for at, turn in enumerate(turns)], notes
-
-    def _may_be_shown(self, draft: Draft, decision: Decision) -> bool:
-        texts = [draft.text, *([draft.asked] if draft.asked else [])]
-        seen = any(screen.screen(text) for screen in self._screens for text in texts)
-        return decision.route in STORED and not seen
-
-    def _told_before(
-        self, scope: Scope, texts: Sequence[str], earlier: Iterable[Draft]
-    ) -> tuple[set[Told], dict[Told, Draft | Record]]:
-        """Return which turns stand in the ledger as they were said, and what states others, by what they said."""
-        raw: set[Told] = set()
-        stated: dict[Told, Draft | Record] = {}
-        known: list[Draft | Record] = [*earlier]
-        for start in range(0, len(texts), LOOKED_UP):
-            part = sorted({*texts[start : start + LOOKED_UP]})
-            either: Sequence[Json] = [{"text": {"in": part}}, {f"metadata.{OWN_WORDS}": {"in": part}}]
-            known += self._ledger.find(scope=scope, filters={"or": either}, all_statuses=True)
-        for one in known:
-            own, asked = one.metadata.get(OWN_WORDS), one.metadata.get(OWN_QUESTION)
-            if own is None:
-                raw.add(_told(one, one.text, one.asked)[:3])
-            else:
-                stated[_told(one, own, asked)] = one
-        return raw, stated
+        """Let the turns of a conversation be stated anew; return all drafts, and what became of the lines written."""
+        if self._restating is None or not isinstance(x, list | tuple) or route not in (None, *STORED):
+            return list(drafts), []
+        routes = [decision.route for decision, _ in self._decisions(drafts, self._router)]
+        return self._restating.restated(drafts, [one in STORED for one in routes], earlier)
 
     def _in_place_of_older_rows(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Let a row of another memory's export replace what an earlier export said under the same id."""
@@ -350,28 +302,6 @@ def _refuse_forgotten(receipts: Sequence[IngestReceipt]) -> None:
     """Raise InputError when an input says nothing but what was forgotten, so that nothing of it was stored."""
     if all(receipt.forgotten for receipt in receipts):
         raise InputError(f"nothing was stored: {receipts[0].decision.reasons[-1]}")
-
-
-def _told(said: Draft | Record, words: Json, asked: Json) -> Told:
-    """Return what a turn is known again by: whose it is, its own words, what it answers; who spoke, dates it names."""
-    return (said.scope, words, asked, said.metadata.get("role"), str(said.metadata.get("dates")))
-
-
-def _as_stated(stated: Draft | Record | None, turn: Draft) -> Draft:
-    """Return a turn in the words in which something states it; None leaves it as it was said."""
-    if stated is None:
-        return turn
-    passages = stated.passages if isinstance(stated, Draft) else (stated.text, *turn.passages)
-    own = {name: stated.metadata[name] for name in (OWN_WORDS, OWN_QUESTION) if name in stated.metadata}
-    return replace(
-        turn,
-        text=stated.text,
-        slot=stated.slot,
-        value=stated.value,
-        asked=None,
-        passages=passages,
-        metadata={**turn.metadata, **own},
-    )
 
 
 def _without_own_words(metadata: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -44,6 +44,7 @@ LAYERS: list[set[str]] = [
         "streaming",
     },
     {"arguments", "rehearsal", "rerouting"},
+    {"restating"},
     {"intake"},
     {"forgetting", "verdicts"},
     {"asking", "review"},

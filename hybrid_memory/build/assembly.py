@@ -22,6 +22,7 @@ from hybrid_memory.parts import Parts
 from hybrid_memory.protocols import Encoder, LanguageModel, Router, Screen, TextModel
 from hybrid_memory.receipts import key_in
 from hybrid_memory.rerouting import Rerouting
+from hybrid_memory.restating import Restating
 from hybrid_memory.review import Review
 from hybrid_memory.textmodels import asking
 from hybrid_memory.verdicts import Verdicts
@@ -159,10 +160,13 @@ def _intake(
     reader = Reader(
         chunk_tokens=chosen.chunk_tokens, max_chars=chosen.max_chars, attributes=chosen.attributes, proposer=proposer
     )
-    timeout_s = chosen.extractor_timeout_s
+    restating = None
+    if extract is not None:
+        extractor = Extractor(extract, rules=reader.rules, timeout_s=chosen.extractor_timeout_s)
+        restating = Restating(extractor=extractor, screens=screens, ledger=base.ledger)
     return Intake(
         reader=reader,
-        extractor=None if extract is None else Extractor(extract, rules=reader.rules, timeout_s=timeout_s),
+        restating=restating,
         screens=screens,
         router=router,
         load_router=load_router,
