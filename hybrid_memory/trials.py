@@ -1,7 +1,7 @@
 """One trial: a candidate is trained, judged, made gentler while that can help, and promoted if it passed.
 
 Flow:    a shard's material -> train -> gate -> (scale down -> gate) -> promote | reject
-Imports: errors, types, protocols, upkeep.
+Imports: errors, types, protocols, promotion, upkeep.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from hybrid_memory.errors import ConsolidationError, DeadlineError, LedgerError
+from hybrid_memory.errors import ConsolidationError, DeadlineError
+from hybrid_memory.promotion import candidate_in, settle
 from hybrid_memory.protocols import AdapterStore, Gate, LanguageModel, Ledger, Progress, SelfEditGenerator, Trainer
 from hybrid_memory.types import (
-    AdapterStatus,
     AdapterVersion,
     Directives,
     FloatArray,
@@ -159,14 +158,15 @@ class Trials:
                 return replace(given_up, late=isinstance(error, DeadlineError))
             spent = {"train": time.monotonic() - started}
             manifest = self._manifest(records, material, rung, trained=trained)
-            candidate = _candidate(task.shard, folder, number=number, records=records, manifest=manifest)
+            ids = [record.id for record in records]
+            candidate = candidate_in(folder, task.shard.id, number, record_ids=ids, manifest=manifest)
             try:
                 candidate, verdict, line = self._judge(task, candidate, material)
                 spent["gate"] = time.monotonic() - started - spent["train"]
                 if any(self._ledger.get(record.id).status is Status.FORGOTTEN for record in records):
                     why = "a record was forgotten meanwhile; nothing was kept of the candidate"
                     return replace(_given_up(rung, records, why, sum(spent.values())), forgotten=True)
-                version = self._settle(candidate, folder, records, verdict)
+                version = self._settle(candidate, verdict)
             finally:
                 self._workshop().language_model.release(candidate.id)
         return Trial(
@@ -175,7 +175,7 @@ class Trials:
             failed=verdict.failed,
             unlearned=verdict.unlearned,
             line=f"{rung.name}: {line}",
-            records=tuple(record.id for record in records),
+            records=version.record_ids,
             metrics={**version.metrics, **trained, "dropped": _dropped(material)},
             items=len(items),
             tokens=int(_number(trained["tokens"])),
@@ -271,44 +271,19 @@ class Trials:
         ]
         return [version for version in others if version.manifest.get("base") == base]
 
-    def _settle(
-        self, candidate: AdapterVersion, folder: Path, records: Sequence[Record], verdict: Verdict
-    ) -> AdapterVersion:
-        """Promote a candidate that passed: files first, then the one transaction that makes it serve."""
-        # the path of a rejected one names where it would lie: no row may keep the staging folder from the sweep
+    def _settle(self, candidate: AdapterVersion, verdict: Verdict) -> AdapterVersion:
+        """Promote a candidate that passed, reject another."""
         weak: Json = list(verdict.unlearned)
-        metrics: Mapping[str, Json] = {**verdict.metrics, "weak": weak}
-        judged = replace(candidate, metrics=metrics, path=str(folder.with_name(candidate.id)))
-        if not verdict.passed:
-            self._ledger.reject(judged)
-            return judged
-        try:
-            final = self._store.publish(folder, candidate.manifest, metrics)
-        except OSError as error:
-            raise LedgerError(
-                f"adapter version {candidate.id} could not be written ({error}); its records stay queued: "
-                "free some space and consolidate again"
-            ) from error
-        learning = {record.id: (Learning.LEARNED, candidate.id) for record in records}
-        version = self._ledger.promote(replace(judged, path=str(final)), learning=learning)
-        self._upkeep.retain(candidate.shard_id, self._keep_versions)
+        version = settle(
+            replace(candidate, metrics={**verdict.metrics, "weak": weak}),
+            passed=verdict.passed,
+            ledger=self._ledger,
+            store=self._store,
+            learning=dict.fromkeys(candidate.record_ids, (Learning.LEARNED, candidate.id)),
+        )
+        if verdict.passed:
+            self._upkeep.retain(candidate.shard_id, self._keep_versions)
         return version
-
-
-def _candidate(
-    shard: Shard, folder: Path, *, number: int, records: Sequence[Record], manifest: Mapping[str, Json]
-) -> AdapterVersion:
-    return AdapterVersion(
-        id=f"{shard.id}-v{number}",
-        shard_id=shard.id,
-        number=number,
-        status=AdapterStatus.CANDIDATE,
-        path=str(folder),
-        created_at=datetime.now(UTC),
-        record_ids=tuple(record.id for record in records),
-        manifest=manifest,
-        metrics={},
-    )
 
 
 def _own(item: StudyItem) -> bool:

@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
         "textmodels",
         "wording",
     },
-    {"download", "questions"},
+    {"download", "promotion", "questions"},
     {"models"},
     STAGES,
     {"audit", "benchmark", "receipts", "upkeep", "workers"},

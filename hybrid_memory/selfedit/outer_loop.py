@@ -1,7 +1,7 @@
 """The outer loop: the generator learns to write the self-edits that taught the most (SEAL's ReST-EM).
 
 Flow:    lessons -> sample -> adapt -> reward -> select -> train the generator -> gate -> promote
-Imports: errors, types, protocols, config; the other modules of this stage.
+Imports: errors, types, protocols, config, promotion; the other modules of this stage.
 
 E-step: the serving generator writes k self-edits per passage; each is studied by itself and rewarded. M-step: a
 fresh adapter is trained on the best self-edit of each passage so far (Singh et al. 2023 begin every M-step from the
@@ -18,14 +18,14 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from hybrid_memory.config import OuterLoopSettings
-from hybrid_memory.errors import AdapterError, ConsolidationError, InputError, LedgerError
+from hybrid_memory.errors import AdapterError, ConsolidationError, InputError
+from hybrid_memory.promotion import candidate_in, settle
 from hybrid_memory.protocols import AdapterStore, CandidateTrainer, LanguageModel, Ledger, Progress, Trainer
 from hybrid_memory.selfedit.journal import Journal
 from hybrid_memory.selfedit.proposals import Proposal, demonstration, propose, read_pairs
@@ -316,47 +316,26 @@ class OuterLoop:
                 return spent.on(replace(report, reason=f"the generator's training failed: {error}"))
             finally:
                 spent.seconds += time.monotonic() - started
-            candidate = AdapterVersion(
-                id=f"{GENERATOR}-v{number}",
-                shard_id=GENERATOR,
-                number=number,
-                status=AdapterStatus.CANDIDATE,
-                path=str(folder),
-                created_at=datetime.now(UTC),
-                record_ids=(),
-                manifest={
-                    **self._provenance,
-                    "base": self._lm.fingerprint,
-                    "run": run,
-                    "round": report.round,
-                    "training": dict(trained),
-                },
-                metrics={},
-            )
+            made_from: dict[str, Json] = {
+                **self._provenance,
+                "base": self._lm.fingerprint,
+                "run": run,
+                "round": report.round,
+                "training": dict(trained),
+            }
+            candidate = candidate_in(folder, GENERATOR, number, record_ids=(), manifest=made_from)
             try:
                 outcome = spent.on(replace(measured(candidate), version=candidate.id))
             finally:
                 self._lm.release(candidate.id)
-            self._settle(replace(candidate, metrics={"report": outcome.to_json()}), folder, outcome.promoted)
+            judged = replace(candidate, metrics={"report": outcome.to_json()})
+            settle(judged, passed=outcome.promoted, ledger=self._ledger, store=self._store, learning={})
         return outcome
 
     def _make_shard(self) -> None:
         if GENERATOR not in {shard.id for shard in self._ledger.shards()}:
             shard = Shard(id=GENERATOR, scope=Scope(), group=GENERATOR, dirty=False, masked=False, active=None)
             self._ledger.assign([], shard=shard)
-
-    def _settle(self, version: AdapterVersion, folder: Path, promoted: bool) -> None:
-        if not promoted:
-            self._ledger.reject(replace(version, path=str(folder.with_name(version.id))))
-            return
-        try:
-            final = self._store.publish(folder, version.manifest, version.metrics)
-        except OSError as error:
-            raise LedgerError(
-                f"generator {version.id} could not be written ({error}); free some space and call it again: "
-                "the rewards are kept"
-            ) from error
-        self._ledger.promote(replace(version, path=str(final)), learning={})
 
 
 def serving_generator(ledger: Ledger, store: AdapterStore, *, base: str) -> AdapterVersion | None:
