@@ -17,19 +17,18 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from hybrid_memory.config import OuterLoopSettings
 from hybrid_memory.errors import AdapterError, ConsolidationError, InputError
 from hybrid_memory.promotion import candidate_in, settle
 from hybrid_memory.protocols import AdapterStore, CandidateTrainer, LanguageModel, Ledger, Progress, Trainer
 from hybrid_memory.selfedit.journal import Journal
-from hybrid_memory.selfedit.proposals import Proposal, demonstration, propose, read_pairs
+from hybrid_memory.selfedit.proposals import Proposal, demonstration
 from hybrid_memory.selfedit.rewards import Rewarder
+from hybrid_memory.selfedit.sampling import Sample, Sampling
 from hybrid_memory.types import (
     GENERATOR,
     AdapterStatus,
@@ -50,27 +49,6 @@ log = logging.getLogger(__name__)
 NAMED_BY = 40
 """Letters of a lesson's text in its name."""
 NO_WINNER = "no sample taught more than nothing; try more samples, more passages or another reward"
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """One rewarded self-edit."""
-
-    lesson: Lesson
-    proposal: Proposal
-    reward: float
-
-
-@dataclass(slots=True)
-class _Spent:
-    """What a round took so far, what it took before a kill included."""
-
-    tokens: int = 0
-    seconds: float = 0.0
-
-    def on(self, report: RoundReport) -> RoundReport:
-        """Return the report with what was spent."""
-        return replace(report, trained_tokens=self.tokens, seconds=round(self.seconds, 2))
 
 
 class OuterLoop:
@@ -183,27 +161,20 @@ class OuterLoop:
     def _round(
         self, number: int, lessons: Sequence[Lesson], journal: Journal, progress: Progress | None
     ) -> RoundReport:
-        rewarder = Rewarder(self._lm, self._candidates, kind=self._settings.reward, seed=self._seed)
+        sampling = Sampling(
+            self._lm,
+            Rewarder(self._lm, self._candidates, kind=self._settings.reward, seed=self._seed),
+            self._trainer.refuses,
+            settings=self._settings,
+            number=number,
+            journal=journal,
+            progress=progress,
+        )
         training, held_out = self._split(lessons)
         generator = self._serving()
-        spent = _Spent()
-
-        def rewarded(some: Sequence[Lesson], by: AdapterVersion | None, seed: int, what: str) -> list[list[_Sample]]:
-            found = []
-            for done, lesson in enumerate(some, start=1):
-                key = f"{by.id if by else 'base'} {seed} {_content(lesson)}"
-                entry: Any = journal.once(key, partial(self._entry, number, lesson, by, seed, rewarder, journal))
-                if entry["round"] == number:  # what was held out may have been rewarded as the last round's candidate
-                    spent.tokens += entry["tokens"]
-                    spent.seconds += entry["seconds"]
-                found.append([self._sample(lesson, text, value) for text, value in entry["samples"]])
-                if progress is not None:
-                    progress("reward", done, len(some), what)
-            return found
-
-        samples = rewarded(training, generator, self._seed + number, f"round {number}")
-        before = rewarded(held_out, generator, self._seed, "held out, before")
-        best = self._winners(number, samples, journal)
+        samples = sampling.rewarded(training, generator, seed=self._seed + number, what=f"round {number}")
+        before = sampling.rewarded(held_out, generator, seed=self._seed, what="held out, before")
+        best = sampling.winners(samples)
         report = RoundReport(
             round=number,
             version=None,
@@ -219,75 +190,20 @@ class OuterLoop:
             seconds=0.0,
         )
         if not best:
-            return spent.on(report)
+            return _spent(report, sampling)
 
         def measured(candidate: AdapterVersion) -> RoundReport:
-            after = _mean(rewarded(held_out, candidate, self._seed, "held out, after"))
+            after = _mean(sampling.rewarded(held_out, candidate, seed=self._seed, what="held out, after"))
             promoted = after - report.held_out_before > self._settings.min_gain
             moved = f"{report.held_out_before:.3f} to {after:.3f}"
             reason = f"mean reward on {len(held_out)} held-out passages went from {moved}"
             return replace(report, promoted=promoted, reason=reason, held_out_after=after)
 
-        return self._train(journal.run, report, best, measured, spent, progress)
+        return self._train(journal.run, report, best, measured, sampling, progress)
 
     def _split(self, lessons: Sequence[Lesson]) -> tuple[Sequence[Lesson], Sequence[Lesson]]:
         count = min(len(lessons) - 1, max(1, round(len(lessons) * self._settings.held_out)))
         return lessons[:-count], lessons[-count:]
-
-    def _entry(
-        self,
-        number: int,
-        lesson: Lesson,
-        generator: AdapterVersion | None,
-        seed: int,
-        rewarder: Rewarder,
-        journal: Journal,
-    ) -> Json:
-        """Sample and reward one lesson; return it as it stands in the journal."""
-        started, before = time.monotonic(), rewarder.trained_tokens
-        proposals = propose(
-            lesson.text,
-            self._lm,
-            samples=self._settings.samples,
-            seed=seed,
-            temperature=self._settings.temperature,
-            max_new_tokens=self._settings.max_new_tokens,
-            adapters=[generator] if generator else (),
-        )
-        base: Any = journal.once(f"base {_content(lesson)}", lambda: rewarder.base(lesson))
-        rewards = rewarder.reward(lesson, [self._usable(lesson, one) for one in proposals], base=base)
-        return {
-            "round": number,
-            "samples": [[one.text, value] for one, value in zip(proposals, rewards, strict=True)],
-            "tokens": rewarder.trained_tokens - before,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-
-    def _sample(self, lesson: Lesson, text: str, reward: float) -> _Sample:
-        proposal = Proposal(text, tuple(read_pairs(text, lesson.text)))
-        return _Sample(lesson, self._usable(lesson, proposal), reward)
-
-    def _usable(self, lesson: Lesson, proposal: Proposal) -> Proposal:
-        """Return a proposal, without its pairs if the generator could not be trained to write them."""
-        if proposal.items and self._trainer.refuses(demonstration(lesson.text, proposal)):
-            return replace(proposal, items=())
-        return proposal
-
-    def _winners(self, number: int, samples: Sequence[Sequence[_Sample]], journal: Journal) -> list[_Sample]:
-        """Return the best usable sample of each passage, this round's or an earlier one's, if it taught anything."""
-        earlier = _pairs(journal[f"winners {number - 1}"]) if f"winners {number - 1}" in journal else []
-        texts = {row[0].lesson.text: row[0].lesson for row in samples}
-        pool = [one for row in samples for one in row]
-        for joined, value in earlier:
-            text, written = json.loads(joined)
-            pool.append(self._sample(texts[text], written, value))
-        best: dict[str, _Sample] = {}
-        for one in sorted(pool, key=lambda sample: -sample.reward):
-            if one.proposal.items and one.reward > 0:
-                best.setdefault(one.lesson.text, one)
-        kept: list[Json] = [[json.dumps([one.lesson.text, one.proposal.text]), one.reward] for one in best.values()]
-        journal.add(f"winners {number}", kept)
-        return list(best.values())
 
     # ------------------------------------------------------------ the generator
 
@@ -295,9 +211,9 @@ class OuterLoop:
         self,
         run: str,
         report: RoundReport,
-        best: Sequence[_Sample],
+        best: Sequence[Sample],
         measured: Callable[[AdapterVersion], RoundReport],
-        spent: _Spent,
+        sampling: Sampling,
         progress: Progress | None,
     ) -> RoundReport:
         """Train a generator on the winners, measure it on the held-out passages, and promote or reject it."""
@@ -313,9 +229,9 @@ class OuterLoop:
                     items, seed=self._seed, folder=folder, directives=asked, progress=progress
                 )
             except ConsolidationError as error:
-                return spent.on(replace(report, reason=f"the generator's training failed: {error}"))
+                return _spent(replace(report, reason=f"the generator's training failed: {error}"), sampling)
             finally:
-                spent.seconds += time.monotonic() - started
+                sampling.seconds += time.monotonic() - started
             made_from: dict[str, Json] = {
                 **self._provenance,
                 "base": self._lm.fingerprint,
@@ -325,7 +241,7 @@ class OuterLoop:
             }
             candidate = candidate_in(folder, GENERATOR, number, record_ids=(), manifest=made_from)
             try:
-                outcome = spent.on(replace(measured(candidate), version=candidate.id))
+                outcome = _spent(replace(measured(candidate), version=candidate.id), sampling)
             finally:
                 self._lm.release(candidate.id)
             judged = replace(candidate, metrics={"report": outcome.to_json()})
@@ -365,23 +281,18 @@ def serving_generator(ledger: Ledger, store: AdapterStore, *, base: str) -> Adap
     return version
 
 
-def _content(lesson: Lesson) -> str:
-    return hashlib.sha256(json.dumps(lesson.to_json(), sort_keys=True).encode()).hexdigest()[:12]
-
-
 def _named(place: int, lesson: Lesson) -> str:
     text = lesson.text if len(lesson.text) <= NAMED_BY else f"{lesson.text[:NAMED_BY]}…"
     return f"lesson {place + 1} ({text})"
 
 
-def _mean(rows: Sequence[Sequence[_Sample]]) -> float:
+def _mean(rows: Sequence[Sequence[Sample]]) -> float:
     return round(fmean(one.reward for row in rows for one in row), 4)
 
 
-def _pairs(value: Json) -> list[tuple[str, float]]:
-    """Read [[text, number], …] back from the journal."""
-    rows = value if isinstance(value, list) else []
-    return [(str(row[0]), float(row[1])) for row in rows if isinstance(row, list)]
+def _spent(report: RoundReport, sampling: Sampling) -> RoundReport:
+    """Return the report with what the round took."""
+    return replace(report, trained_tokens=sampling.tokens, seconds=round(sampling.seconds, 2))
 
 
 def _read_report(value: Json) -> RoundReport:
