@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -9,10 +10,12 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import all_told, forked
 from tiny_flow import FAST, KEYS, LAMPS, SHIFT, learn, open_memory
 
 from hybrid_memory import archive
@@ -35,7 +38,6 @@ from hybrid_memory.memory import HybridMemory
 from hybrid_memory.testing import WordEncoder, tiny_language_model
 from hybrid_memory.types import Example, Fact, FloatArray, Learning, Preference
 
-HERE = Path(__file__).parent
 MAY = datetime(2025, 5, 1, tzinfo=UTC)
 QUESTION = "When does the night shift at the harbour office start?"
 
@@ -482,15 +484,8 @@ def test_another_encoder_is_refused_until_everything_is_embedded_again(folder: P
 # ---------------------------------------------------------------- other processes, full disks, Ctrl-C
 
 
-def run(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start a script in a process of its own."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
-
-
 HOLDER = """
 import sys
-import tomllib
 from filelock import FileLock
 with FileLock(sys.argv[1]):
     print("READY", flush=True)
@@ -501,7 +496,8 @@ with FileLock(sys.argv[1]):
 def test_a_second_writer_is_told_after_the_timeout_and_readers_go_on(folder: Path) -> None:
     """The message names the lock file and the setting; once the other is done, writing works."""
     with open_memory(folder, ledger={"lock_timeout_s": 0.2}) as memory:
-        with run(HOLDER, folder / "writer.lock") as holder:
+        command = [sys.executable, "-c", HOLDER, str(folder / "writer.lock")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "READY\n"
             with pytest.raises(LockedError, match=r"writer\.lock.*ledger\.lock_timeout_s"):
@@ -514,34 +510,31 @@ def test_a_second_writer_is_told_after_the_timeout_and_readers_go_on(folder: Pat
         assert memory.consolidate().learned == 1
 
 
-FILLER = """
-import resource, sys
-from pathlib import Path
-from tiny_flow import open_memory
-from hybrid_memory.errors import LedgerError
+def limit_files() -> None:
+    """Let this process write no file beyond 400,000 bytes."""
+    import resource
 
-memory = open_memory(Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-number = 0
-try:
-    while number < 1000:
-        number += 1
-        text = f"Crate {number} stands in row {number * 7} of the long hall, " + "beside the others " * 20
-        print(memory.ingest(text, route=sys.argv[2]).record_id, flush=True)
-        if sys.argv[2] == "learn":
-            memory.consolidate()
-except LedgerError as error:
-    print("REFUSED", error, flush=True)
-"""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+
+def fill(tell: Connection, folder: Path, route: str) -> None:
+    memory = open_memory(folder)
+    limit_files()
+    try:
+        for number in range(1, 1000):
+            text = f"Crate {number} stands in row {number * 7} of the long hall, " + "beside the others " * 20
+            tell.send(memory.ingest(text, route=route).record_id)
+            if route == "learn":
+                memory.consolidate()
+    except LedgerError as error:
+        tell.send(f"REFUSED {error}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
 @pytest.mark.parametrize("route", ["retrieve", "learn"])
 def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, route: str) -> None:
     """The write that does not fit is refused; those before it are there, and there is room for more later."""
-    with run(FILLER, tmp_path / "memory", route) as filler:
-        out, _ = filler.communicate(timeout=120)
-    *acknowledged, refusal = out.splitlines()
+    *acknowledged, refusal = all_told(fill, tmp_path / "memory", route)
 
     assert refusal.startswith("REFUSED")
     assert "memory" in refusal
@@ -554,29 +547,22 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, route: 
         assert memory.consolidate().remaining == 0
 
 
-TOO_LARGE = """
-import resource, sys
-from pathlib import Path
-from tiny_flow import open_memory
-from hybrid_memory.errors import LedgerError
-
-with open_memory(Path(sys.argv[1]), training={"lora_rank": 256}) as memory:
-    memory.ingest("Gate four is painted green.", route="learn")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
-    try:
-        memory.consolidate()
-    except LedgerError as error:
-        print("REFUSED", error, flush=True)
-"""
+def learn_too_much(tell: Connection, folder: Path) -> None:
+    with open_memory(folder, training={"lora_rank": 256}) as memory:
+        memory.ingest("Gate four is painted green.", route="learn")
+        limit_files()
+        try:
+            memory.consolidate()
+        except LedgerError as error:
+            tell.send(f"REFUSED {error}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
 def test_an_adapter_that_does_not_fit_on_the_disk_leaves_its_records_waiting(folder: Path) -> None:
     """The old version serves, nothing half-written is left, and the next window learns them."""
-    with run(TOO_LARGE, folder) as learner:
-        out, _ = learner.communicate(timeout=120)
+    (refusal,) = all_told(learn_too_much, folder)
 
-    assert out.startswith("REFUSED the adapter could not be written")
+    assert refusal.startswith("REFUSED the adapter could not be written")
     with open_memory(folder) as memory:
         assert len(memory._ledger.pending()) == 2
         assert memory.query(QUESTION).adapters == ("facts-1-v1",)
@@ -584,31 +570,23 @@ def test_an_adapter_that_does_not_fit_on_the_disk_leaves_its_records_waiting(fol
         assert memory.consolidate().learned == 2
 
 
-LEARNER = """
-import signal
-import sys
-import tomllib
-from pathlib import Path
-from tiny_flow import open_memory
+def learn_for_long(tell: Connection, folder: Path) -> None:
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "train" and done == 3:
+            tell.send("TRAINING")
 
-def tell(stage, done, total, note=""):
-    if stage == "train" and done == 3:
-        print("TRAINING", flush=True)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
-with open_memory(Path(sys.argv[1]), training={"min_steps": 2_000}) as memory:
-    memory.consolidate(progress=tell)
-"""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
+    with open_memory(folder, training={"min_steps": 2_000}) as memory:
+        memory.consolidate(progress=progress)
 
 
 def test_ctrl_c_during_a_window_keeps_the_queue_and_frees_the_leases(folder: Path) -> None:
     """The old version serves, the record waits, no candidate is left, and the next window takes it at once."""
-    with run(LEARNER, folder) as learner:
-        assert learner.stdout is not None
-        assert learner.stdout.readline() == "TRAINING\n"
-        learner.send_signal(signal.SIGINT)
-        learner.communicate(timeout=30)
-    assert learner.returncode != 0
+    learner, told = forked(learn_for_long, folder)
+    assert told.recv() == "TRAINING"
+    os.kill(learner.pid or 0, signal.SIGINT)
+    learner.join(30)
+    assert learner.exitcode == 1
 
     with open_memory(folder) as memory:
         (waiting,) = memory._ledger.pending()

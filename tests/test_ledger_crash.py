@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -14,23 +15,32 @@ from ledger_entries import ANN, open_ledger
 
 from hybrid_memory.types import Scope
 
-WRITER = """
+NURSERY = """
+import os
 import sys
 from pathlib import Path
 from ledger_entries import entry, open_ledger, opening
 from hybrid_memory.types import Route
 
-ledger = open_ledger(Path(sys.argv[1]), url=sys.argv[2])
-number = int(sys.argv[3])
-while True:
-    number += 1
-    receipts = ledger.write([
-        entry(f"note {number}", passages=(f"note {number}", f"again {number}"), route=Route.LEARN),
-        opening(str(number), number / 1000),
-    ])
-    if number % 5 == 0:
-        ledger.forget([receipts[0].record_id])
-    print(*(receipt.record_id for receipt in receipts), flush=True)
+def write(number):
+    ledger = open_ledger(Path(sys.argv[1]), url=sys.argv[2])
+    while True:
+        number += 1
+        receipts = ledger.write([
+            entry(f"note {number}", passages=(f"note {number}", f"again {number}"), route=Route.LEARN),
+            opening(str(number), number / 1000),
+        ])
+        if number % 5 == 0:
+            ledger.forget([receipts[0].record_id])
+        print(*(receipt.record_id for receipt in receipts), flush=True)
+
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        print(os.getpid(), flush=True)
+        write(int(line))
+    os.waitpid(pid, 0)
+    print("KILLED", flush=True)
 """
 
 
@@ -41,21 +51,17 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     chance = random.Random(7)
     acknowledged: list[str] = []
     url = new_ledger_url(tmp_path)
-    for turn in range(15):
-        command = [sys.executable, "-c", WRITER, str(tmp_path), url, str(turn * 1_000)]
-        with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            acknowledged += writer.stdout.readline().split()  # it is at work now
-            time.sleep(chance.uniform(0, 0.15))
-            writer.send_signal(signal.SIGKILL)
-            # A last line that was cut off was never acknowledged.
-            acknowledged += [name for line in writer.stdout if line.endswith("\n") for name in line.split()]
-
-        ledger = open_ledger(tmp_path, url=url)
-        assert ledger.check() == []
-        stored = {event.record_id for event in ledger.events(limit=100_000) if event.name == "ingested"}
-        assert set(acknowledged) <= stored
-        ledger.close()
+    command = [sys.executable, "-c", NURSERY, str(tmp_path), url]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as nursery:
+        for turn in range(15):
+            acknowledged += _killed(nursery, turn * 1_000, chance.uniform(0, 0.15))
+            ledger = open_ledger(tmp_path, url=url)
+            assert ledger.check() == []
+            stored = {event.record_id for event in ledger.events(limit=100_000) if event.name == "ingested"}
+            assert set(acknowledged) <= stored
+            ledger.close()
 
     ledger = open_ledger(tmp_path, url=url)
     records = ledger.find(scope=Scope(), inside=True, all_statuses=True)
@@ -71,3 +77,18 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     ]
     assert len(acknowledged) > 30
     ledger.close()
+
+
+def _killed(nursery: subprocess.Popen[str], number: int, after_s: float) -> list[str]:
+    """Kill a writer some time after its first acknowledgement; return all that it acknowledged."""
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    nursery.stdin.write(f"{number}\n")
+    nursery.stdin.flush()
+    writer = int(nursery.stdout.readline())
+    acknowledged = nursery.stdout.readline().split()  # it is at work now
+    time.sleep(after_s)
+    os.kill(writer, signal.SIGKILL)
+    while not (line := nursery.stdout.readline()).endswith("KILLED\n"):  # on a line that was cut off, too
+        acknowledged += line.split()
+    return acknowledged
