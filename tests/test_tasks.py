@@ -35,10 +35,16 @@ def tell(memory: HybridMemory, task: Task = MIRROR, **scope: str) -> str:
 class Scripted:
     """A language model that answers a chat by the words of its last turn, and remembers what it was shown."""
 
+    window: int | None = None
+
     def __init__(self, says: dict[str, str]) -> None:
         self.says = says
         self.chats: list[Sequence[Turn]] = []
         self.adapters: list[str] = []
+
+    def chat_tokens(self, turns: Sequence[Turn]) -> list[int]:
+        """A token a letter."""
+        return [0 for turn in turns for _ in turn.content]
 
     def generate(self, chats: Sequence[Sequence[Turn]], *, adapters: Sequence[Any], **_: Any) -> list[Generation]:
         self.chats = list(chats)

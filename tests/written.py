@@ -11,6 +11,7 @@ class Writer:
     """A language model that writes what the test wrote down, in order, again and again."""
 
     fingerprint = "writer"
+    window: int | None = None
 
     def __init__(self, answers: Sequence[str] = (), questions: Sequence[str] = ()) -> None:
         self.answers, self.questions = answers, questions
@@ -26,6 +27,10 @@ class Writer:
         """What `score` gives to any response after a turn that begins so: first of all."""
         self.scored: list[str] = []
         """The last turn before each response that was scored."""
+
+    def chat_tokens(self, turns: Sequence[Turn]) -> list[int]:
+        """A token a word."""
+        return [0 for turn in turns for _ in turn.content.split()]
 
     def generate(
         self,

@@ -18,6 +18,7 @@ from hybrid_memory.answering.abstention import abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
+from hybrid_memory.answering.fitting import Room, fit_window, fitted
 from hybrid_memory.answering.likeness import QuestionKinds
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.answering.rivals import trusted_first
@@ -114,11 +115,13 @@ class Answerer:
         seconds: dict[str, float] = {}
         cases = self._prepare(questions, scope, mode, filters, as_of, passages, neighbours, seconds)
         started = time.monotonic()
+        longest = max_new_tokens or self._settings.max_new_tokens
+        fit_window(cases, language_model=self._language_model, max_new_tokens=longest, dated=self._settings.dated)
         written = write(
             cases,
             language_model=self._language_model,
             settings=self._settings,
-            max_new_tokens=max_new_tokens or self._settings.max_new_tokens,
+            max_new_tokens=longest,
             on_text=None if len(cases) > 1 or self._may_abstain(cases[0]) else on_text,
             progress=progress,
         )
@@ -190,18 +193,20 @@ class Answerer:
             return unattributed(answer_id, text, "the model said nothing that could be scored")
         serving = [*adapters.values(), *self._chooser.behaviour(scope)]
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None), serving)
-        hits = [as_hit(record) for record in records]
+        lm, dated = self._language_model(), self._settings.dated
+        room = Room.beside_answer(lm, len(lm.chat_tokens((Turn("assistant", first.text),))))
+        kept = fitted(question, [as_hit(record) for record in records], rules, room, dated=dated)
 
         def chat(shown: Sequence[Hit]) -> tuple[Turn, ...]:
-            return prompt(question, shown, rules, dated=self._settings.dated)
+            return prompt(question, shown, kept.rules, dated=dated)
 
         explained = attribute(
-            self._language_model(),
+            lm,
             first.text,
             answer_id=answer_id,
-            whole=chat(hits),
-            bare=prompt(question, (), (), dated=self._settings.dated),
-            without={one.id: chat([other for other in hits if other is not one]) for one in hits},
+            whole=kept.turns,
+            bare=prompt(question, (), (), dated=dated),
+            without={one.id: chat([other for other in kept.hits if other is not one]) for one in kept.hits},
             adapters=spoke,
             closing=closing,
         )
@@ -305,9 +310,9 @@ class Answerer:
         return hits[0].record.id == choice.record and choice.similarity >= least
 
     def _compose(self, case: Case, rules: Sequence[Record], *, spared: bool) -> None:
-        stated = self._stated(rules, case.choice.adapters)
-        case.turns = prompt(case.question, case.shown, stated, dated=self._settings.dated)
-        case.trace.append(f"{len(case.shown)} passages of evidence, {len(stated)} rules stated")
+        case.rules = tuple(self._stated(rules, case.choice.adapters))
+        case.turns = prompt(case.question, case.shown, case.rules, dated=self._settings.dated)
+        case.trace.append(f"{len(case.shown)} passages of evidence, {len(case.rules)} rules stated")
         if case.choice.masked:
             case.trace.append(f"{', '.join(case.choice.masked)} masked until the next window: some of it is stale")
         if spared:

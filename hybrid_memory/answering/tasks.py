@@ -3,7 +3,7 @@
 A task is answered by its own demonstrations and by nothing else: no evidence, no preference, no other adapter.
 
 Flow:    name of a task, questions -> [tasks] -> Answer
-Imports: errors, types, protocols, config, evidence, grids; the attribution of this stage.
+Imports: errors, types, protocols, config, evidence, grids; attribution and fitting of this stage.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
 
 from ulid import ULID
 
 from hybrid_memory.answering.attribution import as_hit, attribute
+from hybrid_memory.answering.fitting import Room, left_out
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.evidence import ask
@@ -52,6 +53,10 @@ class _Way:
     augmentations: tuple[str, ...]
     """Under which the adapter has studied the task."""
     reason: str
+    left_out: int = 0
+    """How many demonstrations the prompt leaves out, from the first one on."""
+    cut: tuple[str, ...] = ()
+    """Why, for the trace."""
 
     @property
     def in_grids(self) -> bool:
@@ -65,7 +70,7 @@ class _Way:
 
     def chats(self, question: str) -> list[tuple[Turn, ...]]:
         """Return the prompt under each view."""
-        shots = self.task.examples if self.shown else ()
+        shots = self.task.examples[self.left_out :] if self.shown else ()
         asked = bare(question) if self.in_grids else question
         return [ask(view.forward(asked), shots=shots) for view in self.views(question)]
 
@@ -101,13 +106,16 @@ class TaskAnswers:
         """
         started = time.monotonic()
         way = self._way(self._named(name, scope, as_of), mode, present=as_of is None)
-        asked = [way.chats(question) for question in questions]
+        lm = self._language_model()
+        longest = max_new_tokens or max(self._settings.max_new_tokens, _longest(way.task))
+        ways = [_fitted(way, question, Room.beside_answer(lm, longest)) for question in questions]
+        asked = [one.chats(question) for one, question in zip(ways, questions, strict=True)]
         streamed = on_text if len(questions) == 1 and way.adapter is None else None
         chosen = time.monotonic()
-        written = self._language_model().generate(
+        written = lm.generate(
             [chat for chats in asked for chat in chats],
             adapters=[way.adapter] if way.adapter else [],
-            max_new_tokens=max_new_tokens or max(self._settings.max_new_tokens, _longest(way.task)),
+            max_new_tokens=longest,
             on_text=streamed,
         )
         if progress is not None:
@@ -116,8 +124,8 @@ class TaskAnswers:
         share = {stage: spent / len(questions) for stage, spent in seconds.items()}
         rest = iter(written)
         answers = [
-            _answered(way, question, [next(rest) for _ in chats], mode, share)
-            for question, chats in zip(questions, asked, strict=True)
+            _answered(one, question, [next(rest) for _ in chats], mode, share)
+            for one, question, chats in zip(ways, questions, asked, strict=True)
         ]
         if on_text is not None and streamed is None and len(answers) == 1:
             on_text(answers[0].text)
@@ -130,10 +138,12 @@ class TaskAnswers:
 
         The answer is scored under the plain view alone.
         """
-        way = _Way(task, next(iter(adapters), None), shown, (), "")
+        lm = self._language_model()
+        room = Room.beside_answer(lm, len(lm.chat_tokens((Turn("assistant", text),))))
+        way = _fitted(_Way(task, next(iter(adapters), None), shown, (), ""), question, room)
         without = ask(bare(question) if way.in_grids else question)
         return attribute(
-            self._language_model(),
+            lm,
             bare(text) if way.in_grids else text,
             answer_id=answer_id,
             whole=way.chats(question)[0],
@@ -186,6 +196,21 @@ class TaskAnswers:
         return next((one for one in versions if one.id == active and one.record_ids == (task.id,)), None)
 
 
+def _fitted(way: _Way, question: str, room: Room) -> _Way:
+    """Return the way without the demonstrations there is no room for: the last ones stand next to the question."""
+
+    def chat(many: int) -> tuple[Turn, ...]:
+        return max(replace(way, left_out=many).chats(question), key=room.count)
+
+    most = len(way.task.examples) if way.shown else 0
+    count = left_out(most, chat, room)
+    if not count:
+        return way
+    return replace(
+        way, left_out=count, shown=count < most, cut=(f"{count} of {most} demonstrations left out: {room.reason}",)
+    )
+
+
 def _answered(way: _Way, question: str, written: Sequence[Generation], mode: Mode, seconds: dict[str, float]) -> Answer:
     """Return the answer that most views gave, seen from the front again."""
     seen = way.views(question)
@@ -193,7 +218,7 @@ def _answered(way: _Way, question: str, written: Sequence[Generation], mode: Mod
     shares = vote(turned)
     text = next(iter(shares))
     adapters = (way.adapter.id,) if way.adapter else ()
-    trace = [way.reason]
+    trace = [way.reason, *way.cut]
     if len(seen) > 1:
         trace.append(f"{turned.count(text)} of {len(seen)} views agree: {', '.join(view.name for view in seen)}")
     return Answer(

@@ -20,9 +20,9 @@ from hybrid_memory.answering.labels import choose, vote
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import LanguageModel, Progress
-from hybrid_memory.types import EXAMPLES, FACTS, AdapterVersion, Generation, Hit, Kind, Stretch, Turn
+from hybrid_memory.types import EXAMPLES, FACTS, AdapterVersion, Generation, Hit, Kind, Record, Stretch, Turn
 
-__all__ = ["Case", "write"]
+__all__ = ["LAST_WORDS", "Case", "write"]
 
 LAST_WORDS = 32
 """Most tokens that behaviour adds to what a shard of facts has said."""
@@ -39,6 +39,8 @@ class Case:
     trace: list[str] = field(default_factory=list)
     shown: tuple[Hit, ...] = ()
     """The evidence in the prompt."""
+    rules: tuple[Record, ...] = ()
+    """The preferences that the prompt states, newest first."""
     written: tuple[Stretch, ...] = ()
     """The answer as it came about."""
     vote: Mapping[str, float] = field(default_factory=dict)

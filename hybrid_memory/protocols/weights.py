@@ -21,6 +21,15 @@ class LanguageModel(Protocol):
         """Names the base weights; adapters of another base are refused."""
         ...
 
+    @property
+    def window(self) -> int | None:
+        """Tokens that a chat and its answer may have together; None when there is no limit."""
+        ...
+
+    def chat_tokens(self, turns: Sequence[Turn]) -> Sequence[int]:
+        """Return the token ids of a chat, ready for the assistant's words."""
+        ...
+
     def generate(
         self,
         prompts: Sequence[Sequence[Turn]],

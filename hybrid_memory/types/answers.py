@@ -94,7 +94,7 @@ class Answer(Value):
     masked: tuple[str, ...] = ()
     """Adapter versions left out because what they know is stale: behaviour for every question, others for this one."""
     shown: tuple[str, ...] = ()
-    """Ids of those `sources` that stood in the prompt; none when tokens were saved."""
+    """Ids of those `sources` that stood in the prompt; none when tokens were saved, fewer when it was too long."""
     written: tuple[Stretch, ...] = ()
     """The text as it came about, one stretch after the other; none of it when the answer abstained."""
     vote: Mapping[str, float] = field(default_factory=dict)

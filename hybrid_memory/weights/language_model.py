@@ -80,6 +80,12 @@ class LocalLanguageModel:
         return self._fingerprint
 
     @property
+    def window(self) -> int | None:
+        """Tokens that a chat and its answer may have together; None for a model whose config names no limit."""
+        window: int | None = getattr(self.base.config.get_text_config(), "max_position_embeddings", None)
+        return window
+
+    @property
     def layers(self) -> frozenset[str]:
         """Names of the base's modules, whatever layer they are in, such as "down_proj": adapters are put on some."""
         return frozenset(name.rpartition(".")[2] for name, _ in self.base.named_modules())
