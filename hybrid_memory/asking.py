@@ -97,11 +97,7 @@ class Asking:
         """Return one answer per question, and log them for feedback."""
         if isinstance(questions, str):
             raise InputError("query_many takes a list of questions, got one text; query() takes one")
-        if task is not None and not (filters is None and passages is None and neighbours is None):
-            raise InputError(
-                f"task {task!r} is answered by its own demonstrations; leave filters, passages and neighbours out, "
-                "or the task"
-            )
+        named = _named(task, filters, passages, neighbours)
         at_least("passages", passages, 0)
         at_least("max_new_tokens", max_new_tokens, 1)
         count = self._beside(neighbours)
@@ -112,7 +108,7 @@ class Asking:
         answers = self._answered(
             [read_question(question) for question in questions],
             mode=member(Mode, "mode", mode) or Mode.HYBRID,
-            task=None if task is None else read_name("task", task),
+            task=named,
             scope=scope,
             filters=filters,
             as_of=as_of,
@@ -145,24 +141,30 @@ class Asking:
         question: str,
         *,
         mode: Mode | str,
+        task: str | None,
         scope: Scope,
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
         neighbours: int | None,
+        max_tokens: int | None,
     ) -> Context:
         """Return what would be sent to the model."""
+        named = _named(task, filters, passages, neighbours)
         at_least("passages", passages, 0)
+        at_least("max_tokens", max_tokens, 1)
         count = self._beside(neighbours)
         self._ledger.expire(datetime.now(UTC))
         return self._answerer.context(
             read_question(question),
             scope=scope,
             mode=member(Mode, "mode", mode) or Mode.HYBRID,
+            task=named,
             filters=filters,
             as_of=as_of,
             passages=passages,
             neighbours=count,
+            max_tokens=max_tokens,
         )
 
     def _beside(self, neighbours: int | None) -> int:
@@ -186,3 +188,15 @@ class Asking:
             scope=logged.scope,
             mode=logged.mode,
         )
+
+
+def _named(task: str | None, filters: Filters | None, passages: int | None, neighbours: int | None) -> str | None:
+    """Return the name of the task that is asked, None for none; what is said about evidence has no place beside it."""
+    if task is None:
+        return None
+    if not (filters is None and passages is None and neighbours is None):
+        raise InputError(
+            f"task {task!r} is answered by its own demonstrations; leave filters, passages and neighbours out, "
+            "or the task"
+        )
+    return read_name("task", task)

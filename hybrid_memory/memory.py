@@ -435,25 +435,43 @@ class HybridMemory:
         question: str,
         *,
         mode: Mode | str = Mode.HYBRID,
+        task: str | None = None,
         filters: Filters | None = None,
         as_of: datetime | None = None,
         passages: int | None = None,
         neighbours: int | None = None,
+        max_tokens: int | None = None,
         tenant_id: str | None = None,
         user_id: str | None = None,
         agent_id: str | None = None,
         run_id: str | None = None,
     ) -> Context:
-        """Return what `query` would send to the model, without generating: for your own model."""
+        """Return what `query` would send to the model, without generating: for your own model.
+
+        Args:
+            question: as the user asked it.
+            mode: as for `query_many`; likewise filters, as_of, passages, neighbours.
+            task: name of a Task of this scope, whose demonstrations come as chat turns, learned or not: a model of
+                your own has no adapter. In "weights_only" they stay out.
+            max_tokens: most tokens of the messages, as this memory's model counts them. What matters least is left
+                out, by whole pieces, as `trace` says; the question never. None: nothing is left out.
+            tenant_id: scope; likewise user_id, agent_id, run_id.
+
+        Raises:
+            InputError: the question alone is longer than `max_tokens`.
+            NotFoundError: this scope has no task of that name.
+        """
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._parts.asking.context(
             question,
             mode=mode,
+            task=task,
             scope=scope,
             filters=rest,
             as_of=moment("as_of", as_of),
             passages=passages,
             neighbours=neighbours,
+            max_tokens=max_tokens,
         )
 
     def explain(self, answer: Answer | str) -> Explanation:

@@ -28,6 +28,7 @@ from hybrid_memory.schedule import next_time
 from hybrid_memory.types import (
     Answer,
     ConsolidationReport,
+    Context,
     Decision,
     Event,
     Example,
@@ -49,6 +50,7 @@ from hybrid_memory.types import (
     Sensitivity,
     Task,
     Trust,
+    Turn,
 )
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -179,8 +181,8 @@ def commands() -> Iterator[list[str]]:
 def test_all_promised_commands_are_there() -> None:
     """The list that people learn."""
     promised = (
-        "init ingest import route search query chat explain consolidate feedback forget purge list history trace "
-        "doctor export restore "
+        "init ingest import route search query context chat explain consolidate feedback forget purge list history "
+        "trace doctor export restore "
         "audit benchmark seal_train serve "
         "reindex demo adapters_list adapters_promote adapters_rollback adapters_disable models_pull models_list "
         "models_path policy_list policy_show policy_lint policy_diff policy_test policy_fit policy_replay review_list "
@@ -795,6 +797,22 @@ def test_a_query_may_name_a_task(memory: FakeMemory) -> None:
     run("query", "1 2", "--task", "mirror")
 
     assert memory.calls == [("query", ("1 2",), {"mode": Mode.HYBRID, "task": "mirror"})]
+
+
+def test_context_shows_messages_sources_and_what_was_decided(memory: FakeMemory) -> None:
+    """For a model of one's own."""
+    turns = (Turn("system", "Be brief."), Turn("user", "Where?"))
+    memory.found["context"] = Context(
+        messages=turns, sources=ANSWER.sources, adapters=(), masked=(), trace=("1 passages of evidence",)
+    )
+
+    shown = run("context", "Where?", "--task", "mirror", "--max-tokens", "90").stdout
+
+    assert shown == (
+        "system: Be brief.\n\nuser: Where?\n\n"
+        "[1] The office is in Oslo. (wiki, 2026-03-01, r1)\n1 passages of evidence\n"
+    )
+    assert memory.calls == [("context", ("Where?",), {"mode": Mode.HYBRID, "task": "mirror", "max_tokens": 90})]
 
 
 def test_query_with_json_is_the_answer_object(memory: FakeMemory) -> None:

@@ -157,6 +157,19 @@ def test_a_task_is_asked_for_by_its_name(client: TestClient) -> None:
     assert client.post("/v1/query", json={"question": "cow", "task": "whisper"}).status_code == 404
 
 
+def test_a_context_is_given_to_a_model_of_the_callers_own(client: TestClient) -> None:
+    """Of what is known, or of a task."""
+    posted(client, "/v1/records", text=CAFE)
+    posted(client, "/v1/records", task={"name": "shout", "demonstrations": SHOUTED})
+
+    of_facts = posted(client, "/v1/context", question=QUESTION, passages=3, max_tokens=900)
+    of_task = posted(client, "/v1/context", question="cow", task="shout")
+
+    assert CAFE in of_facts["messages"][-1]["content"]
+    assert [turn["role"] for turn in of_task["messages"]] == ["user", "assistant", "user", "assistant", "user"]
+    assert client.post("/v1/context", json={"question": "cow", "task": "whisper"}).status_code == 404
+
+
 def test_a_question_is_answered_and_feedback_is_taken(client: TestClient) -> None:
     """The same answer as in Python, and a correction by its id."""
     posted(client, "/v1/records", text=CAFE)

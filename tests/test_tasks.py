@@ -331,8 +331,40 @@ def test_what_is_said_about_evidence_has_no_place_beside_a_task(memory: HybridMe
     """It would be ignored."""
     tell(memory)
 
-    with pytest.raises(InputError, match="leave filters, passages and neighbours out"):
-        memory.query(QUESTION, task="mirror", **given)
+    for ask in (memory.query, memory.context):
+        with pytest.raises(InputError, match="leave filters, passages and neighbours out"):
+            ask(QUESTION, task="mirror", **given)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_model_of_ones_own_gets_the_demonstrations_learned_or_not(memory: HybridMemory, learned: bool) -> None:
+    """It has no adapter; the one that query would answer with is named."""
+    record_id = tell(memory)
+    if learned:
+        memory.consolidate()
+
+    found = memory.context(QUESTION, task="mirror")
+
+    turns = [turn for one in PAIRS for turn in (Turn("user", one.prompt), Turn("assistant", one.response))]
+    assert found.messages == (*turns, Turn("user", QUESTION))
+    assert (found.adapters, found.shown) == (("tasks-1-v1",) if learned else (), (record_id,))
+    assert found.trace[0] == "3 demonstrations stand in the context"
+
+
+def test_the_context_of_a_task_by_weights_only_is_what_its_adapter_reads(memory: HybridMemory) -> None:
+    """A grid in the one form that it has studied."""
+    tell(memory)
+    memory.consolidate()
+
+    found = memory.context(QUESTION, task="mirror", mode="weights_only")
+
+    assert (found.messages, found.adapters, found.shown) == ((Turn("user", "45\n06"),), ("tasks-1-v1",), ())
+
+
+def test_the_context_of_a_task_that_nobody_told_is_not_found(memory: HybridMemory) -> None:
+    """As its answer."""
+    with pytest.raises(NotFoundError, match="has no task 'mirror'"):
+        memory.context(QUESTION, task="mirror")
 
 
 @pytest.mark.parametrize("task", ["", " ", 3])

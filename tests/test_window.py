@@ -124,6 +124,23 @@ def test_demonstrations_that_do_not_fit_are_left_out_too(memory: HybridMemory) -
     assert answer.prompt_tokens + 8 < WINDOW
 
 
+def test_a_context_is_cut_to_the_tokens_that_the_caller_has(memory: HybridMemory) -> None:
+    """Its own model may read more than this memory's, or cost more; without a limit nothing is left out."""
+    clock(memory)
+
+    whole, short = (memory.context(QUESTION, passages=12, max_tokens=most) for most in (None, 500))
+
+    assert [len(one.sources) for one in (whole, short)] == [12, 12]
+    assert len(whole.shown) == 12
+    assert 0 < len(short.shown) < 4
+    assert short.messages[-1].content.count("Fact: ") == len(short.shown)
+    assert f"{12 - len(short.shown)} of 12 passages left out: max_tokens=500" in short.trace
+    with pytest.raises(InputError, match="too many for max_tokens=20; shorten it, or raise max_tokens"):
+        memory.context(QUESTION, max_tokens=20)
+    with pytest.raises(InputError, match="max_tokens must be a whole number of 1 or more, got 0"):
+        memory.context(QUESTION, max_tokens=0)
+
+
 @pytest.mark.parametrize(("question", "longest"), [("why " * 300, None), ("Why?", 5000)])
 def test_a_question_that_does_not_fit_is_refused(memory: HybridMemory, question: str, longest: int | None) -> None:
     """It is never cut; the message says how long it is, what there is room for, and how to go on."""
@@ -184,6 +201,17 @@ def test_without_room_for_one_demonstration_a_task_says_so(memory: HybridMemory)
 
     assert answer.shown == ()
     assert any("2 of 2 demonstrations left out" in line for line in answer.trace)
+
+
+def test_the_context_of_a_task_is_cut_likewise(memory: HybridMemory) -> None:
+    """From the first demonstration on."""
+    shown = [Example(f"{n} {'high ' * 20}".strip(), f"{n} low") for n in range(9)]
+    memory.ingest(Task("sink", shown), trust="operator")
+
+    found = memory.context("9 high", task="sink", max_tokens=200)
+
+    assert [turn.content for turn in found.messages] == [shown[8].prompt, "8 low", "9 high"]
+    assert "8 of 9 demonstrations left out: max_tokens=200" in found.trace
 
 
 def test_a_question_to_a_task_that_does_not_fit_is_refused(memory: HybridMemory) -> None:

@@ -18,7 +18,7 @@ from hybrid_memory.answering.abstention import abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
-from hybrid_memory.answering.fitting import Room, fit_window, fitted
+from hybrid_memory.answering.fitting import Room, fit, fit_window, fitted
 from hybrid_memory.answering.likeness import QuestionKinds
 from hybrid_memory.answering.prompting import prompt
 from hybrid_memory.answering.rivals import trusted_first
@@ -138,18 +138,27 @@ class Answerer:
         *,
         scope: Scope,
         mode: Mode,
-        filters: Filters | None,
-        as_of: datetime | None,
-        passages: int | None,
+        task: str | None = None,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        passages: int | None = None,
         neighbours: int = 0,
+        max_tokens: int | None = None,
     ) -> Context:
         """Return what would be sent to the model, for the caller's own model."""
+        room = None if max_tokens is None else Room.of(self._language_model(), max_tokens)
+        if task is not None:
+            return self._tasks.context(task, question, scope=scope, mode=mode, as_of=as_of, room=room)
         case = self._prepare([question], scope, mode, filters, as_of, passages, neighbours, {})[0]
+        if room is not None:
+            fit(case, room, dated=self._settings.dated)
         return Context(
             messages=case.turns,
             sources=case.hits,
             adapters=tuple(version.id for version in case.choice.adapters),
             masked=case.choice.masked,
+            trace=tuple(case.trace),
+            shown=tuple(hit.record.id for hit in case.shown),
         )
 
     def explain(

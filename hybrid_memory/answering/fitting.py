@@ -21,7 +21,7 @@ from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.types import Hit, Record, Turn
 
-__all__ = ["Fitted", "Room", "fit_window", "fitted", "left_out"]
+__all__ = ["Fitted", "Room", "fit", "fit_window", "fitted", "left_out"]
 
 Chat = tuple[Turn, ...]
 
@@ -42,6 +42,16 @@ class Room:
     def holds(self, chat: Sequence[Turn]) -> bool:
         """Tell whether a chat fits."""
         return self.tokens is None or self.count(chat) <= self.tokens
+
+    @classmethod
+    def of(cls, language_model: LanguageModel, tokens: int) -> Room:
+        """Return room for so many tokens, as the model counts them."""
+        return cls(
+            tokens=tokens,
+            count=lambda chat: len(language_model.chat_tokens(chat)),
+            reason=f"max_tokens={tokens}",
+            way_on="shorten it, or raise max_tokens",
+        )
 
     @classmethod
     def beside_answer(cls, language_model: LanguageModel, answer: int) -> Room:
@@ -119,14 +129,19 @@ def fit_window(
         labels, choice = vote(case.hits), case.choice
         if not labels:
             room = Room.beside_answer(language_model(), max_new_tokens + (LAST_WORDS if choice.always else 0))
-            kept = fitted(case.question, case.shown, case.rules, room, dated=dated)
-            case.shown, case.rules, case.turns = kept.hits, kept.rules, kept.turns
-            case.trace.extend(kept.trace)
+            fit(case, room, dated=dated)
         elif choice.routed and len(labels) > 1:
             room = Room.beside_answer(language_model(), max_new_tokens)
             if not room.holds(ask(case.question)):
                 case.trace.append(f"{choice.routed[0].id} left out: the question is too long for {room.reason}")
                 case.choice = replace(choice, routed=(), group="")
+
+
+def fit(case: Case, room: Room, *, dated: str) -> None:
+    """Leave out of a prompt what there is no room for; the arguments are those of `fitted`."""
+    kept = fitted(case.question, case.shown, case.rules, room, dated=dated)
+    case.shown, case.rules, case.turns = kept.hits, kept.rules, kept.turns
+    case.trace.extend(kept.trace)
 
 
 def left_out(most: int, chat: Callable[[int], Sequence[Turn]], room: Room) -> int:

@@ -27,6 +27,7 @@ from hybrid_memory.protocols import LanguageModel, Ledger, Progress
 from hybrid_memory.types import (
     AdapterVersion,
     Answer,
+    Context,
     Explanation,
     Generation,
     Kind,
@@ -130,6 +131,30 @@ class TaskAnswers:
         if on_text is not None and streamed is None and len(answers) == 1:
             on_text(answers[0].text)
         return answers
+
+    def context(
+        self, name: str, question: str, *, scope: Scope, mode: Mode, as_of: datetime | None, room: Room | None
+    ) -> Context:
+        """Return the demonstrations before the question, for a model that has no adapter of the task.
+
+        Raises:
+            NotFoundError: the scope has no task of that name; names those it has.
+        """
+        way = self._way(self._named(name, scope, as_of), mode, present=as_of is None)
+        adapters = (way.adapter.id,) if way.adapter else ()
+        if mode is not Mode.WEIGHTS_ONLY:
+            way = replace(way, adapter=None, shown=True)
+        if room is not None:
+            way = _fitted(way, question, room)
+        shown = len(way.task.examples) - way.left_out if way.shown else 0
+        return Context(
+            messages=way.chats(question)[0],
+            sources=(as_hit(way.task),),
+            adapters=adapters,
+            masked=(),
+            trace=(f"{shown} demonstrations stand in the context", way.reason, *way.cut),
+            shown=(way.task.id,) if way.shown else (),
+        )
 
     def explain(
         self, task: Record, question: str, text: str, *, answer_id: str, shown: bool, adapters: Sequence[AdapterVersion]

@@ -1,11 +1,11 @@
-"""Commands that ask: search, query, chat, explain.
+"""Commands that ask: search, query, context, chat, explain.
 
 Imports: errors, types, config, and the modules beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from hybrid_memory.config import MOST_NEIGHBOURS
 from hybrid_memory.errors import HybridMemoryError
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.streaming import AnswerStream
-from hybrid_memory.types import Answer, Mode
+from hybrid_memory.types import Answer, Hit, Mode
 
 __all__ = ["app"]
 
@@ -35,24 +35,33 @@ Neighbours = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a question is answered."""
+class Grounds:
+    """What an answer stands on."""
 
     mode: Annotated[Mode, typer.Option(help="Which halves answer.")] = Mode.HYBRID
     task: Annotated[str | None, typer.Option(metavar="NAME", help="The task whose skill answers.")] = None
     passages: Annotated[int | None, typer.Option(min=0, help="Most evidence passages in the prompt.")] = None
     neighbours: Neighbours = None
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of HybridMemory.query."""
+    def grounds(self) -> dict[str, Any]:
+        """Return the keyword arguments that HybridMemory.query and HybridMemory.context share."""
         return {
             "mode": self.mode,
             "task": self.task,
             "passages": self.passages,
             "neighbours": self.neighbours,
-            "max_new_tokens": self.max_new_tokens,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner(Grounds):
+    """How a question is answered."""
+
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of HybridMemory.query."""
+        return {**self.grounds(), "max_new_tokens": self.max_new_tokens}
 
 
 @command(app)
@@ -108,6 +117,24 @@ def query(
         with here.progress("answering") as progress:
             answer = memory.query(question, progress=progress, **options)
     return Output(answer.to_json(), f"{answer.text}\n\n{_below(answer)}")
+
+
+@command(app)
+def context(
+    here: Session,
+    question: Annotated[str, typer.Argument(help="What is to be asked.")],
+    grounds: Grounds,
+    who: Who,
+    filters: Filter = None,
+    as_of: AsOf = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of the messages.")] = None,
+) -> Output:
+    """Show the messages that a question would be asked with, for a model of your own."""
+    conditions = {"filters": read_filter(filters), "as_of": read_time("--as-of", as_of), **who.given()}
+    with here.open() as memory:
+        found = memory.context(question, max_tokens=max_tokens, **grounds.grounds(), **conditions)
+    turns = [f"{turn.role}: {turn.content}" for turn in found.messages]
+    return Output(found.to_json(), "\n\n".join((*turns, "\n".join((*_sources(found.sources), *found.trace)))))
 
 
 @command(app)
@@ -174,9 +201,13 @@ def _streamed(memory: HybridMemory, question: str, options: dict[str, Any]) -> A
     return stream.answer
 
 
+def _sources(hits: Sequence[Hit]) -> list[str]:
+    return [source_line(number, hit) for number, hit in enumerate(hits, start=1)]
+
+
 def _below(answer: Answer) -> str:
     """Return what stands below an answer: its sources, adapters, cost and id."""
-    lines = [source_line(number, hit) for number, hit in enumerate(answer.sources, start=1)]
+    lines = _sources(answer.sources)
     lines += [f"adapter {adapter}" for adapter in answer.adapters]
     if answer.abstained:
         lines.append("abstained: the memory holds too little about this")

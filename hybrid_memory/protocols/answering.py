@@ -39,12 +39,14 @@ class Answerer(Protocol):
         *,
         scope: Scope,
         mode: Mode,
+        task: str | None,
         filters: Filters | None,
         as_of: datetime | None,
         passages: int | None,
         neighbours: int,
+        max_tokens: int | None,
     ) -> Context:
-        """Return what would be sent to the model."""
+        """Return the merge without generation; the arguments are those of `HybridMemory.context`."""
         ...
 
     def explain(

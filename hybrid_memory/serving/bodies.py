@@ -21,6 +21,7 @@ __all__ = [
     "Feedback",
     "Forgetting",
     "Ingestion",
+    "Prompt",
     "Purge",
     "Query",
     "Rollback",
@@ -116,18 +117,27 @@ class Search(_Scoped):
     neighbours: int | None = None
 
 
-class Query(_Scoped):
-    """The arguments of `HybridMemory.query`; with `stream` the answer comes as server-sent events."""
-
+class _Asked(_Scoped):
     question: str
-    stream: bool = False
     mode: Mode = Mode.HYBRID
     task: str | None = None
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
     passages: int | None = None
     neighbours: int | None = None
+
+
+class Query(_Asked):
+    """The arguments of `HybridMemory.query`; with `stream` the answer comes as server-sent events."""
+
+    stream: bool = False
     max_new_tokens: int | None = None
+
+
+class Prompt(_Asked):
+    """The arguments of `HybridMemory.context`."""
+
+    max_tokens: int | None = None
 
 
 class Feedback(_Scoped):

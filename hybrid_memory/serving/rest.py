@@ -21,6 +21,7 @@ from hybrid_memory.serving.bodies import (
     Feedback,
     Forgetting,
     Ingestion,
+    Prompt,
     Purge,
     Query,
     Rollback,
@@ -55,6 +56,7 @@ class Rest:
             ("GET", "/v1/records/{record_id}/history", self.history),
             ("POST", "/v1/search", self.search),
             ("POST", "/v1/query", self.query),
+            ("POST", "/v1/context", self.context),
             ("POST", "/v1/feedback", self.feedback),
             ("POST", "/v1/consolidate", self.consolidate),
             ("POST", "/v1/forget", self.forget),
@@ -122,6 +124,10 @@ class Rest:
             yield event({"answer": finite(stream.answer.to_json())})
 
         return StreamingResponse(events(), media_type="text/event-stream")
+
+    def context(self, body: Prompt) -> Any:
+        """Return the messages that a question would be asked with, for a model of the caller's own."""
+        return finite(self._memory.context(body.question, **body.options("question")).to_json())
 
     def feedback(self, body: Feedback) -> Any:
         """Accept or correct an answer, or an agent's finished turn."""

@@ -60,8 +60,13 @@ class Context(Value):
     messages: tuple[Turn, ...]
     sources: tuple[Hit, ...]
     adapters: tuple[str, ...]
+    """Adapter versions that `query` would answer with."""
     masked: tuple[str, ...]
     """Adapter versions left out because what they know is stale: behaviour for every question, others for this one."""
+    trace: tuple[str, ...] = ()
+    """What was decided, in sentences."""
+    shown: tuple[str, ...] = ()
+    """Ids of those `sources` that stand in the messages."""
 
 
 @dataclass(frozen=True, slots=True)
