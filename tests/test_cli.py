@@ -815,6 +815,19 @@ def test_context_shows_messages_sources_and_what_was_decided(memory: FakeMemory)
     assert memory.calls == [("context", ("Where?",), {"mode": Mode.HYBRID, "task": "mirror", "max_tokens": 90})]
 
 
+def test_a_source_is_one_short_line(memory: FakeMemory) -> None:
+    """Whatever it holds; the whole text is in the JSON."""
+    long = "# Gates\n\n| gate | opens |\n|---|---|\n" + "The north gate opens early. " * 20
+    memory.found["query"] = replace(ANSWER, sources=(hit("r1", long),))
+
+    _, _, source, *_ = run("query", "Where?").stdout.splitlines()
+
+    assert source.startswith("[1] # Gates | gate | opens | |---|---| The north gate")
+    assert source.endswith("… (wiki, 2026-03-01, r1)")
+    assert 100 < len(source.partition("…")[0]) < 124
+    assert data(run("query", "Where?", "--json"))["sources"][0]["record"]["text"] == long
+
+
 def test_query_with_json_is_the_answer_object(memory: FakeMemory) -> None:
     """The same fields as in Python."""
     memory.found["query"] = ANSWER

@@ -14,6 +14,9 @@ from hybrid_memory.types import Hit
 
 __all__ = ["pairs", "source_line", "table"]
 
+LONGEST_LINE = 120
+"""Characters of a source's text that are shown below an answer."""
+
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """Return a plain table; the first column never wraps, so that ids can be copied."""
@@ -36,5 +39,8 @@ def pairs(title: str, values: Mapping[str, object]) -> Table:
 
 
 def source_line(number: int, hit: Hit) -> str:
-    """Return one source as a line: number, text, where it comes from and since when it holds."""
-    return f"[{number}] {hit.text} ({hit.record.source}, {hit.record.valid_from:%Y-%m-%d}, {hit.id})"
+    """Return one source as a line: number, beginning of its text, where it comes from and since when it holds."""
+    text = " ".join(hit.text.split())
+    if len(text) > LONGEST_LINE:
+        text = f"{text[: LONGEST_LINE - 1].rstrip()}…"
+    return f"[{number}] {text} ({hit.record.source}, {hit.record.valid_from:%Y-%m-%d}, {hit.id})"
