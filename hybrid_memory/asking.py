@@ -134,7 +134,8 @@ class Asking:
                 raise
             log.warning("answered from retrieval: %s", error)
             answers = self._answerer.answer(questions, mode=Mode.RETRIEVAL_ONLY, **options)
-            return [replace(one, mode=mode, trace=(*one.trace, f"weights left out: {error}")) for one in answers]
+            why = f"weights left out: {error}"
+            return [replace(one, mode=mode, trace=(*one.trace, why), no_adapter=why) for one in answers]
 
     def context(
         self,

@@ -815,6 +815,15 @@ def test_context_shows_messages_sources_and_what_was_decided(memory: FakeMemory)
     assert memory.calls == [("context", ("Where?",), {"mode": Mode.HYBRID, "task": "mirror", "max_tokens": 90})]
 
 
+def test_an_answer_without_an_adapter_says_why(memory: FakeMemory) -> None:
+    """Who has told something wants to know why it is not learned."""
+    memory.found["query"] = replace(ANSWER, adapters=(), no_adapter="the best evidence waits for the next window")
+
+    shown = run("query", "Where?").stdout
+
+    assert "\nno adapter: the best evidence waits for the next window\n" in shown
+
+
 def test_a_source_is_one_short_line(memory: FakeMemory) -> None:
     """Whatever it holds; the whole text is in the JSON."""
     long = "# Gates\n\n| gate | opens |\n|---|---|\n" + "The north gate opens early. " * 20

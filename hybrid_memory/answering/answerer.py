@@ -15,7 +15,7 @@ from datetime import datetime
 from ulid import ULID
 
 from hybrid_memory.answering.abstention import abstains
-from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
+from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice, not_serving
 from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
 from hybrid_memory.answering.fitting import Room, fit, fit_window, fitted
@@ -262,6 +262,7 @@ class Answerer:
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
         for case, look in zip(cases, looks, strict=True):
             case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
+            case.choice = _with_reason(case.choice, case.hits, mode, present=as_of is None)
             spared = not look and self._knows(case.choice, case.hits)
             case.shown = () if spared else case.hits
             if neighbours and case.shown:
@@ -372,7 +373,31 @@ class Answerer:
             shown=tuple(hit.record.id for hit in case.shown),
             written=() if silent else case.written,
             vote=case.vote,
+            no_adapter=_no_adapter(case),
         )
+
+
+def _with_reason(choice: Choice, hits: Sequence[Hit], mode: Mode, *, present: bool) -> Choice:
+    """Return the choice with all that tells why nothing serves, when nothing does."""
+    if choice.adapters:
+        return choice
+    if mode is Mode.RETRIEVAL_ONLY:
+        return replace(choice, reason="weights are left out: the mode is retrieval_only")
+    if not present:
+        return replace(choice, reason="weights are left out: as_of asks for the past, and they know only the present")
+    if not hits:
+        return choice
+    return replace(choice, reason=f"{choice.reason}; the best evidence {not_serving(hits[0].record)}")
+
+
+def _no_adapter(case: Case) -> str:
+    """Say why no adapter had a part in an answer; "" when one had."""
+    if case.spoke:
+        return ""
+    if case.vote and case.choice.routed:
+        why = "agree" if len(case.vote) == 1 else "are not what it has learned"
+        return f"{case.choice.routed[0].id} was not asked for the label: the nearest examples {why}"
+    return case.choice.reason
 
 
 def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit], looks: Looks) -> Choice:

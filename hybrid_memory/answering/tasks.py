@@ -3,7 +3,7 @@
 A task is answered by its own demonstrations and by nothing else: no evidence, no preference, no other adapter.
 
 Flow:    name of a task, questions -> [tasks] -> Answer
-Imports: errors, types, protocols, config, evidence, grids; attribution and fitting of this stage.
+Imports: errors, types, protocols, config, evidence, grids; the other modules of this stage.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from statistics import fmean
 
 from ulid import ULID
 
+from hybrid_memory.answering.adapter_choice import not_serving
 from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.fitting import Room, left_out
 from hybrid_memory.config import AnswerSettings
@@ -202,11 +203,7 @@ class TaskAnswers:
             edits = self._ledger.self_edits([task.id])
             augmentations = tuple(name for edit in edits for name in edit.directives.augmentations or ())
             return _Way(task, adapter, False, augmentations, f"task {name!r}: {adapter.id} learned it")
-        why = {
-            Learning.QUEUED: "it waits for the next window",
-            Learning.DECLINED: f"it was declined ({task.learning_detail})",
-            Learning.NONE: "it is not to be learned",
-        }.get(task.learning, "its adapter does not serve")
+        why = f"it {not_serving(task)}"
         if mode is Mode.WEIGHTS_ONLY:
             return _Way(task, None, False, (), f"task {name!r}: the bare model, for {why}")
         return _Way(task, None, True, (), f"task {name!r}: its demonstrations in context, for {why}")
@@ -264,6 +261,7 @@ def _answered(way: _Way, question: str, written: Sequence[Generation], mode: Mod
         shown=(way.task.id,) if way.shown else (),
         written=(Stretch(text, adapters),),
         vote=shares if len(seen) > 1 else {},
+        no_adapter="" if adapters else way.reason,
     )
 
 

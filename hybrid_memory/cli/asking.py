@@ -209,6 +209,7 @@ def _below(answer: Answer) -> str:
     """Return what stands below an answer: its sources, adapters, cost and id."""
     lines = _sources(answer.sources)
     lines += [f"adapter {adapter}" for adapter in answer.adapters]
+    lines += [f"no adapter: {answer.no_adapter}"] if answer.no_adapter else []
     if answer.abstained:
         lines.append("abstained: the memory holds too little about this")
     tokens = answer.prompt_tokens + answer.completion_tokens

@@ -87,7 +87,7 @@ class Answer(Value):
     mode: Mode
     sources: tuple[Hit, ...]
     adapters: tuple[str, ...]
-    """Adapter versions that had a part in the text, in the order in which they spoke."""
+    """Adapter versions that had a part in the text, in the order in which they spoke; see `no_adapter`."""
     abstained: bool
     trace: tuple[str, ...]
     prompt_tokens: int
@@ -105,6 +105,8 @@ class Answer(Value):
     vote: Mapping[str, float] = field(default_factory=dict)
     """label -> its share among the nearest examples, when the text is a label that was chosen and not written; answer
     -> its share among the views of a task."""
+    no_adapter: str = ""
+    """Why no adapter had a part in the text; empty when one had."""
 
     def __str__(self) -> str:
         """Return the answer's text."""
