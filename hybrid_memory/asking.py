@@ -68,6 +68,7 @@ class Asking:
         explain: bool,
     ) -> list[Hit]:
         """Return the passages closest to the query; no language model is loaded."""
+        at_least("top_k", top_k, 1)
         count = self._beside(neighbours)
         self._ledger.expire(datetime.now(UTC))
         vector = question_vectors(self._encoder, [read_question(query)])

@@ -80,6 +80,23 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "an example without answer": (lambda m: m.ingest(Example("Who?", "")), InputError, "response"),
     "a rule of spaces": (lambda m: m.ingest(Preference("  ")), InputError, "empty"),
     "a fact without value": (lambda m: m.ingest(Fact("ticket", "price", "")), InputError, "value"),
+    "a price as a number": (
+        lambda m: m.ingest(Fact("ticket", "price", 24)),
+        InputError,
+        "the fact's value must be text, got 24",
+    ),
+    "a fact's sentence as a number": (
+        lambda m: m.ingest(Fact("ticket", "price", "24", text=24)),
+        InputError,
+        "the fact's text must be text, got 24",
+    ),
+    "an answer as a number": (lambda m: m.ingest(Example("Who?", 4)), InputError, "response must be text, got 4"),
+    "a rule as a number": (lambda m: m.ingest(Preference(4)), InputError, "the rule must be text, got 4"),
+    "a rule shown by text": (
+        lambda m: m.ingest(Preference("Be brief.", "Why? So.")),
+        InputError,
+        r"the rule is shown by a list of Example\(prompt, response\), got Why\? So\.",
+    ),
     "naive time": (lambda m: m.ingest("x", observed_at=datetime(2025, 5, 1)), InputError, "no time zone"),
     "time of another type": (lambda m: m.ingest("x", valid_from=[]), InputError, "valid_from must be a datetime"),
     "end before begin": (
@@ -112,7 +129,13 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "unknown mode": (lambda m: m.query("who?", mode="both"), InputError, "mode must be one of hybrid"),
     "negative passages": (lambda m: m.query("who?", passages=-1), InputError, "passages must be a whole number"),
     "no new tokens": (lambda m: m.query("who?", max_new_tokens=0), InputError, "max_new_tokens must be"),
-    "no hits wanted": (lambda m: m.search("who?", top_k=0), InputError, "top_k must be 1 or more"),
+    "no hits wanted": (
+        lambda m: m.search("who?", top_k=0),
+        InputError,
+        "top_k must be a whole number of 1 or more, got 0",
+    ),
+    "hits wanted in words": (lambda m: m.search("who?", top_k="3"), InputError, "top_k must be .* 1 or more, got '3'"),
+    "half a hit wanted": (lambda m: m.search("who?", top_k=2.5), InputError, "top_k must be .* 1 or more, got 2.5"),
     "naive as_of": (lambda m: m.query("who?", as_of=datetime(2025, 5, 1)), InputError, "as_of .* has no time zone"),
     "as_of in words": (lambda m: m.search("who?", as_of="May"), InputError, "as_of is no time: 'May'; write ISO 8601"),
     "as_of a day": (lambda m: m.list(as_of=MAY.date()), InputError, "as_of must be a datetime, got datetime.date"),
@@ -171,6 +194,13 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "update to nothing": (lambda m: m.update(record_id(m), " "), InputError, "empty"),
     "trace of nothing": (lambda m: m.trace("nobody"), NotFoundError, "no record 'nobody'"),
     "feedback without a verdict": (lambda m: m.feedback("a"), InputError, "give either correction="),
+    "a correction as a number": (
+        lambda m: m.feedback(
+            [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}], correction=4
+        ),
+        InputError,
+        "must be text, got 4",
+    ),
     "feedback on nothing": (lambda m: m.feedback("a", accepted=True), NotFoundError, "no recent answer 'a'"),
     "forget everything": (lambda m: m.forget(), InputError, "name what to forget"),
     "forget by empty filter": (lambda m: m.forget(filters={}), InputError, "name what to forget"),

@@ -72,8 +72,9 @@ def read_preference(preference: Preference, *, max_chars: int) -> Content:
     """Return a rule with its demonstrations.
 
     Raises:
-        InputError: the rule or a part of an example is empty or too long.
+        InputError: the rule or a part of an example is empty or too long, or the examples are none.
     """
+    _require_examples("the rule", preference.examples)
     return Content(
         text=normalise(preference.rule, what="the rule", max_chars=max_chars),
         kind=Kind.PREFERENCE,
@@ -110,8 +111,7 @@ def read_task(task: Task, *, max_chars: int) -> Content:
 
 def _demonstrations(what: str, given: Sequence[Example], most: int) -> tuple[Example, ...]:
     """Return the demonstrations, each once."""
-    if not isinstance(given, list | tuple) or not all(isinstance(one, Example) for one in given):
-        raise InputError(f"{what} is shown by a list of Example(prompt, response), got {str(given)[:80]}")
+    _require_examples(what, given)
     shown = tuple(dict.fromkeys(given))
     answers: dict[str, str] = {}
     for number, one in enumerate(shown):
@@ -131,6 +131,11 @@ def _demonstrations(what: str, given: Sequence[Example], most: int) -> tuple[Exa
             "the model's context; give fewer or shorter ones"
         )
     return shown
+
+
+def _require_examples(what: str, given: object) -> None:
+    if not isinstance(given, list | tuple) or not all(isinstance(one, Example) for one in given):
+        raise InputError(f"{what} is shown by a list of Example(prompt, response), got {str(given)[:80]}")
 
 
 def _require_seen(text: object, what: str) -> None:

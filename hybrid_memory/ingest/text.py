@@ -40,11 +40,13 @@ def normalise(text: str, *, what: str = "the text", max_chars: int) -> str:
         max_chars: longest accepted text; a longer one is refused, not cut.
 
     Raises:
-        InputError: nothing is left, or the text is too long.
+        InputError: it is no text, nothing is left, or the text is too long.
 
     >>> normalise("cafe\u0301  au\tlait \r\n", max_chars=100)
     'café au lait'
     """
+    if not isinstance(text, str):
+        raise InputError(f"{what} must be text, got {text!r}")
     if len(text) > max_chars:
         raise InputError(
             f"{what} has {len(text)} characters, accepted are up to {max_chars}; cut it into several documents "
