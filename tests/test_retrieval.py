@@ -352,6 +352,32 @@ def test_a_removed_vector_is_gone_from_results_and_from_the_bytes(
     assert vectors[7].tobytes() in bytes_on_disk
 
 
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+def test_a_file_is_wiped_in_place_also_under_those_who_have_it_mapped(
+    rng: np.random.Generator, kind: IndexKind, tmp_path: Path
+) -> None:
+    """The vector's bytes alone become zeros, and whoever reads the file takes its id out, then adds to the rest."""
+    vectors = unit_rows(rng.normal(size=(300, 8)).astype(np.float32))
+    path = tmp_path / "index"
+    VectorIndex.build(kind, np.arange(1, 301), vectors[:300]).write(path)
+    before, mapped = path.read_bytes(), VectorIndex.read(path)
+
+    VectorIndex.wipe(path, [7, 900])
+
+    assert path.read_bytes() == before.replace(vectors[6].tobytes(), bytes(32))
+    assert not mapped.vectors([7]).any()
+    mapped.remove([7, 8])
+    allowed = [number for number in range(1, 50) if number not in (7, 8)]
+    found = mapped.search(vectors[6], selection=Selection(np.arange(1, 50)), top_k=5)
+    assert [number for number, _ in found] == cosine_ranking(vectors, vectors[6], allowed, 5)
+    everything = mapped.search(vectors[6], selection=Selection(mapped.ids), top_k=5)
+    assert not {number for number, _ in everything} & {7, 8, -1}
+    mapped.add([301], vectors[6:7])
+    assert mapped.search(vectors[6], selection=Selection(np.arange(1, 302)), top_k=1)[0][0] == 301
+    mapped.write(tmp_path / "later")
+    assert vectors[7].tobytes() not in (tmp_path / "later").read_bytes()
+
+
 @pytest.mark.parametrize("ids", [[3, 4], [5, 5], [6, 5]])
 def test_ids_must_be_new_and_ascending(ids: list[int]) -> None:
     """The same passage twice in the index would be found twice."""
@@ -538,7 +564,7 @@ def test_saving_twice_leaves_one_snapshot(tmp_path: Path) -> None:
 
     names = sorted(path.name for path in (store.folder / store.encoder.fingerprint).iterdir())
 
-    assert sorted(name.rpartition(".")[2] for name in names) == ["index", "json"]
+    assert sorted(name.rpartition(".")[2] for name in names) == ["index", "json", "lock"]
 
 
 def test_forgetting_before_a_restart_reaches_the_loaded_snapshot(tmp_path: Path) -> None:
@@ -553,6 +579,76 @@ def test_forgetting_before_a_restart_reaches_the_loaded_snapshot(tmp_path: Path)
 
     assert [hit.text for hit in store.ask("red")] == ["green"]
     assert store.retriever.check() == []
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf"])
+def test_forgetting_a_few_wipes_them_in_the_file_and_writes_no_new_one(
+    tmp_path: Path, rng: np.random.Generator, kind: IndexKind
+) -> None:
+    """At a million vectors a file of 1.5 GB stays where it is; the next start takes it, without what was forgotten."""
+    names = [f"p{i}" for i in range(1, 61)]
+    vectors = unit_rows(rng.normal(size=(60, 8)).astype(np.float32))
+    table = dict(zip(names, vectors.tolist(), strict=True))
+    store = bench(tmp_path, table, large_from=50, large=kind, **MEANING)
+    store.ledger.put(*names)
+    store.retriever.catch_up()
+    store.retriever.save()
+    folder = store.folder / store.encoder.fingerprint
+    (path,) = folder.glob("*.index")
+    rows = [row.tobytes() for row in VectorIndex.read(path).vectors([3, 60, 4])]
+
+    for number in (3, 60):
+        store.ledger.remove(number)
+        store.retriever = store.reopened()
+        store.retriever.catch_up()
+        store.retriever.save()
+
+    assert [*folder.glob("*.index")] == [path]
+    assert [row in path.read_bytes() for row in rows] == [False, False, True]
+    store.retriever = store.reopened()
+    allowed = [number for number in range(1, 61) if number not in (3, 60)]
+    assert [hit.passage.id for hit in store.ask("p3", top_k=5)] == cosine_ranking(vectors, vectors[2], allowed, 5)
+    assert store.retriever.check() == []
+
+
+def test_a_file_that_is_mostly_wiped_is_written_anew(tmp_path: Path) -> None:
+    """So that it does not keep the room of all that was ever forgotten."""
+    store = bench(tmp_path, COLOURS, **MEANING)
+    store.ledger.put("red", "green", "blue")
+    store.retriever.catch_up()
+    store.retriever.save()
+    folder = store.folder / store.encoder.fingerprint
+    (path,) = folder.glob("*.index")
+
+    store.ledger.remove(1)
+    store.retriever.catch_up()
+    store.retriever.save()
+
+    (after,) = folder.glob("*.index")
+    assert after != path
+    assert VectorIndex.read(after).ids.tolist() == [2, 3]
+
+
+def test_two_processes_that_forget_in_turn_leave_a_whole_file(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Each wipes in the file what was forgotten since it was written, by whomever."""
+    names = [f"p{i}" for i in range(1, 61)]
+    vectors = unit_rows(rng.normal(size=(60, 8)).astype(np.float32))
+    store = bench(tmp_path, dict(zip(names, vectors.tolist(), strict=True)), **MEANING)
+    store.ledger.put(*names)
+    one, other = store.retriever, store.reopened()
+    for retriever in (one, other):
+        retriever.catch_up()
+        retriever.save()
+    (path,) = (store.folder / store.encoder.fingerprint).glob("*.index")
+    rows = [row.tobytes() for row in VectorIndex.read(path).vectors([2, 3, 4, 5, 6])]
+
+    for number, retriever in ((3, one), (4, other), (5, one)):
+        store.ledger.remove(number)
+        retriever.catch_up()
+        retriever.save()
+
+    assert [row in path.read_bytes() for row in rows] == [True, False, False, False, True]
+    assert store.reopened().check() == []
 
 
 def break_bytes(folder: Path) -> None:

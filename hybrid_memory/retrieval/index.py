@@ -9,7 +9,8 @@ exact. A graph (HNSW) or lists (IVF) answer wide selections of large indexes, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -38,10 +39,16 @@ LISTS_PER_ROOT = 4
 PROBED = 1 / 16
 """Share of the lists that a wide search reads; see benchmarks/retrieval_speed.py for what that finds."""
 TRAINING_ROUNDS = 10
+LEARNED_FROM = 64
+"""Vectors per list from which the centroids are learned."""
+BLOCK = 65_536
+"""Vectors added at a time: 100 MB at 384 numbers."""
 NARROW = 0.2
 """Selections below this share of the index are scanned: there the scan is as fast as the graph, and exact."""
 FEW: dict[Kind, float] = {"flat": 0.005, "hnsw": 0.005, "ivf": 0.03}
 """Selections below this share are read out and compared one by one: looking through the index for them takes longer."""
+PASSED_OVER = 100
+"""Removed rows that a search of everything may meet; of more a selector keeps it away."""
 GONE = -1
 """Id of a removed row in a graph or a list; also what FAISS pads short results with."""
 
@@ -67,35 +74,46 @@ class VectorIndex:
             ids: ascending passage ids.
             vectors: shape (len(ids), dim); at least one row for "ivf".
         """
-        index = cls(vectors.shape[1])
+        return cls._made(kind, ids, lambda places: vectors[places], vectors.shape[1])
+
+    @classmethod
+    def _made(cls, kind: Kind, ids: IdArray, read: Callable[[IdArray], FloatArray], dim: int) -> VectorIndex:
+        """Return an index of the vectors that `read` gives for places among the ids: a block at a time, for memory."""
+        index = cls(dim)
         if kind == "hnsw":
-            inner = faiss.IndexHNSWFlat(index.dim, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+            inner = faiss.IndexHNSWFlat(dim, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
             inner.hnsw.efConstruction = BREADTH_BUILD
             index._hold(faiss.IndexIDMap2(inner))
         elif kind == "ivf":
-            index._hold(faiss.IndexIDMap2(_trained(unit_rows(vectors))))
-        index.add(ids.tolist(), vectors)
+            index._hold(faiss.IndexIDMap2(_trained(ids.size, read)))
+        for start in range(0, ids.size, BLOCK):
+            places = np.arange(start, min(start + BLOCK, ids.size))
+            index.add(ids[places], read(places))
         return index
 
     @classmethod
     def read(cls, path: Path) -> VectorIndex:
-        """Return the index in a file. A plain table is mapped, not read, until it changes: processes share it.
+        """Return the index in a file. Its vectors are mapped, not read, until one is added: processes share them.
 
         Raises:
             IndexMismatchError: the file is damaged, or none this class wrote.
         """
-        try:
-            loaded = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-            if not isinstance(loaded, faiss.IndexIDMap2):
-                raise IndexMismatchError(f"{path} holds a faiss {type(loaded).__name__}, expected an IndexIDMap2")
-            index = cls.__new__(cls)
-            index._hold(loaded)
-            index._mapped = index.kind == "flat"
-            if not index._mapped:
-                index._hold(faiss.read_index(str(path)))
-        except RuntimeError as error:
-            raise IndexMismatchError(f"{path} is no faiss index: {error}") from error
-        return index
+        return cls._map(path, mmap.ACCESS_COPY)
+
+    @classmethod
+    def wipe(cls, path: Path, ids: Sequence[int]) -> None:
+        """Overwrite the vectors of ids in a file with zeros, in place: the rest of it is not written again.
+
+        The file still has the ids, so whoever reads it removes them.
+
+        Raises:
+            IndexMismatchError: the file is damaged, or none this class wrote.
+            OSError: the disk does not take it.
+        """
+        index = cls._map(path, mmap.ACCESS_WRITE)
+        index._blank(np.flatnonzero(np.isin(index._rows, index._held(ids))))
+        if index._file is not None:
+            index._file.flush()
 
     def write(self, path: Path) -> None:
         """Write the index to a file.
@@ -130,7 +148,7 @@ class VectorIndex:
     def __len__(self) -> int:
         return int(self._present.size)
 
-    def add(self, ids: Sequence[int], vectors: FloatArray) -> None:
+    def add(self, ids: Sequence[int] | IdArray, vectors: FloatArray) -> None:
         """Add vectors of shape (len(ids), dim); they need not be unit length.
 
         Raises:
@@ -155,11 +173,10 @@ class VectorIndex:
         present = self._held(ids)
         if present.size == 0:
             return 0
-        self._own()
-        if self.kind == "flat":
+        if self.kind == "flat" and self._file is None:
             self._faiss.remove_ids(faiss.IDSelectorBatch(present))
         else:
-            self._wipe(present)
+            self._unset(present)
         self._read_rows()
         return int(present.size)
 
@@ -186,7 +203,7 @@ class VectorIndex:
         scores, ids = self._nearest(query, selection, wanted)
         # FAISS pads a short result with id -1, which Python would read as "the last passage".
         pairs = [(int(i), float(s)) for i, s in zip(ids[0], scores[0], strict=True) if i != GONE]
-        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:wanted]
 
     def similarities(self, vector: FloatArray, ids: Sequence[int]) -> dict[int, float]:
         """Return the cosine of those of the ids that are in here."""
@@ -196,7 +213,7 @@ class VectorIndex:
         cosines = self.vectors(there.tolist()) @ unit_rows(np.asarray(vector, dtype=np.float32).reshape(1, -1))[0]
         return dict(zip(there.tolist(), cosines.tolist(), strict=True))
 
-    def vectors(self, ids: Sequence[int]) -> FloatArray:
+    def vectors(self, ids: Sequence[int] | IdArray) -> FloatArray:
         """Return the unit vectors of ids that are all in here; shape (len(ids), dim)."""
         found: FloatArray = self._faiss.reconstruct_batch(np.asarray(ids, dtype=np.int64))
         return found
@@ -204,11 +221,11 @@ class VectorIndex:
     def copy(self, kind: Kind) -> VectorIndex:
         """Return a new index of a kind with the same vectors, without the rows that were removed."""
         ids = self.ids
-        return VectorIndex.build(kind, ids, self.vectors(ids.tolist())) if ids.size else VectorIndex(self.dim)
+        return VectorIndex._made(kind if ids.size else "flat", ids, lambda places: self.vectors(ids[places]), self.dim)
 
     @property
     def removed_share(self) -> float:
-        """Share of the rows that are removed but still take space, in [0, 1]; 0 for a plain table."""
+        """Share of the rows that are removed but still take space, in [0, 1]."""
         return 1 - len(self) / self._rows.size if self._rows.size else 0.0
 
     @property
@@ -220,9 +237,24 @@ class VectorIndex:
 
     # ------------------------------------------------------------ inside
 
-    def _hold(self, index: Any) -> None:
-        self._faiss = index
-        self._mapped = False
+    @classmethod
+    def _map(cls, path: Path, access: int) -> VectorIndex:
+        """Return the index in a file over its own bytes; what is changed in those goes to the file, or nowhere."""
+        try:
+            with path.open("r+b" if access == mmap.ACCESS_WRITE else "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=access)
+            content = np.frombuffer(mapped, dtype=np.uint8)
+            loaded = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size))
+        except (ValueError, RuntimeError) as error:  # an empty file; no index of faiss
+            raise IndexMismatchError(f"{path} is no faiss index: {error}") from error
+        if not isinstance(loaded, faiss.IndexIDMap2):
+            raise IndexMismatchError(f"{path} holds a faiss {type(loaded).__name__}, expected an IndexIDMap2")
+        index = cls.__new__(cls)
+        index._hold(loaded, file=mapped)
+        return index
+
+    def _hold(self, index: Any, file: mmap.mmap | None = None) -> None:
+        self._faiss, self._file = index, file
         self._inner = faiss.downcast_index(index.index)
         self._read_rows()
 
@@ -243,19 +275,28 @@ class VectorIndex:
         self._counted: tuple[Selection, int] | None = None
 
     def _own(self) -> None:
-        """Copy vectors that lie in a mapped file into memory: FAISS aborts the process when it must grow those."""
-        if self._mapped:
-            self._hold(self.copy("flat")._faiss)
+        """Read what lies in a mapped file into memory: FAISS aborts the process when it must grow that."""
+        if self._file is None:
+            return
+        rows = self._rows
+        self._file.seek(0)
+        owned = faiss.read_index(faiss.PyCallbackIOReader(self._file.read))
+        faiss.copy_array_to_vector(rows, owned.id_map)  # some may have been removed since
+        owned.construct_rev_map()
+        self._hold(owned)
 
     def _nearest(self, query: FloatArray, selection: Selection, top_k: int) -> tuple[FloatArray, IdArray]:
         inside = self._inside(selection)
         if inside < FEW[self.kind] * len(self):
             return self._compared(query, selection, top_k)
-        everything = inside == self._rows.size
-        chosen = None if everything else faiss.IDSelectorBitmap(selection.packed)
+        gone = self._rows.size - len(self)
+        chosen = None
+        if inside == len(self) and gone <= PASSED_OVER:
+            top_k += gone  # without a selector FAISS takes its fast path; removed rows are passed over behind it
+        else:
+            chosen = faiss.IDSelectorBitmap(selection.packed)
         narrow = inside < NARROW * len(self)
         if self.kind == "flat":
-            # Without a selector FAISS takes its fast path.
             return self._searched(query, top_k, faiss.SearchParameters(sel=chosen) if chosen is not None else None)
         if self.kind == "ivf":
             lists = int(self._inner.nlist)
@@ -288,29 +329,41 @@ class VectorIndex:
         scores, ids = self._faiss.search(query, top_k, params=params)
         return scores, ids
 
-    def _wipe(self, present: IdArray) -> None:
+    def _unset(self, present: IdArray) -> None:
         # A graph cannot lose a node (FAISS: remove_ids is not implemented for HNSW), and lists do not renumber their
         # rows as the map of ids expects. The vector's bytes are zeroed and its id is unset, so neither a search nor
         # a file on disk can give it back.
         rows = self._rows.copy()
         places = np.flatnonzero(np.isin(rows, present))
-        if self.kind == "ivf":
-            self._inner.update_vectors(places, np.zeros((places.size, self.dim), dtype=np.float32))
-        else:
-            storage = faiss.downcast_index(self._inner.storage)
-            table = faiss.rev_swig_ptr(storage.get_xb(), rows.size * self.dim).reshape(rows.size, self.dim)
-            table[places] = 0
+        self._blank(places)
         rows[places] = GONE
         faiss.copy_array_to_vector(rows, self._faiss.id_map)
         self._faiss.construct_rev_map()
 
+    def _blank(self, places: IdArray) -> None:
+        """Overwrite the vectors of some rows with zeros, where they lie."""
+        if self.kind != "ivf":
+            table = self._inner if self.kind == "flat" else faiss.downcast_index(self._inner.storage)
+            self._bytes(table.get_xb(), self._rows.size)[places] = 0
+            return
+        lists = self._inner.invlists
+        where = faiss.vector_to_array(self._inner.direct_map.array)
+        for number, place in (divmod(int(one), 1 << 32) for one in where[places]):
+            self._bytes(lists.get_codes(number), lists.list_size(number))[place] = 0
 
-def _trained(vectors: FloatArray) -> Any:
+    def _bytes(self, start: Any, count: int) -> Any:
+        """Return the vectors that lie one behind the other from an address on: shape (count, dim)."""
+        return faiss.rev_swig_ptr(faiss.cast_integer_to_float_ptr(int(start)), count * self.dim).reshape(count, -1)
+
+
+def _trained(count: int, read: Callable[[IdArray], FloatArray]) -> Any:
     """Return empty lists around centroids of the vectors (spherical k-means, at most 64 vectors a centroid)."""
-    count, dim = vectors.shape
     lists = max(1, min(round(LISTS_PER_ROOT * count**0.5), count // 39))
+    chosen = np.sort(np.random.default_rng(0).permutation(count)[: LEARNED_FROM * lists])
+    vectors = unit_rows(read(chosen))
+    dim = vectors.shape[1]
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.niter, index.cp.spherical, index.cp.max_points_per_centroid = TRAINING_ROUNDS, True, 64
+    index.cp.niter, index.cp.spherical, index.cp.max_points_per_centroid = TRAINING_ROUNDS, True, LEARNED_FROM
     index.train(vectors)
     index.set_direct_map_type(faiss.DirectMap.Array)  # rows can be read back and overwritten
     return index

@@ -66,7 +66,7 @@ class Mirror:
         self._removals = 0
         self._loaded = False
         self._removed = False
-        self._written = 0
+        self._file: snapshot.Snapshot | None = None
         if ledger.meta(ENCODER) is None:
             ledger.set_meta(ENCODER, encoder)
 
@@ -119,7 +119,7 @@ class Mirror:
             self._removals, stay = store_vectors(self._ledger, ids, vectors, encoder=encoder, since=since)
             self._encoder = encoder
             self._index = VectorIndex.build(self._kind(int(stay.sum())), ids[stay], vectors[stay])
-            self._loaded, self._written, self._removed = True, 0, True
+            self._loaded, self._file, self._removed = True, None, True
             self.save()
         for other in self._folder.glob("*"):
             if other.is_dir() and other.name != encoder:
@@ -144,17 +144,47 @@ class Mirror:
                 self.catch_up()  # somebody may have forgotten something, and saved, while this was written
 
     def _worth_writing(self) -> bool:
-        new = 0 if self._index is None else len(self._index) - self._written
-        return self._index is not None and (self._removed or new > WORTH_WRITING * self._written)
+        return self._index is not None and (self._removed or self._since_written()[0] > WORTH_WRITING)
+
+    def _since_written(self) -> tuple[float, float]:
+        """Return how much is new and how much was removed since the file was written, as shares of what it has."""
+        index, file = self._index, self._file
+        if index is None or file is None:
+            return (float(len(index)) if index else 0.0), 0.0
+        there = int(np.searchsorted(index.ids, file.last_passage, side="right"))
+        return (len(index) - there) / max(file.count, 1), 1 - there / max(file.count, 1)
 
     def _write(self) -> None:
+        if not self._wiped():
+            self._write_whole()
+        self._removed = False
+
+    def _wiped(self) -> bool:
+        """Wipe what was removed in the file itself, unless much else would be written too; return whether it is done.
+
+        At a million vectors the file has 1.5 GB.
+        """
+        new, removed = self._since_written()
+        if self._file is None or new > WORTH_WRITING or removed > WORTH_COPYING:
+            return False
+        try:
+            return snapshot.wipe(self._folder / self._encoder, self._wipe, encoder=self._encoder)
+        except IndexMismatchError:  # damaged since it was read
+            return False
+
+    def _wipe(self, path: Path, file: snapshot.Snapshot) -> int:
+        newest, gone = self._ledger.removals_after(max(file.removals, file.wiped))
+        VectorIndex.wipe(path, gone)
+        return newest
+
+    def _write_whole(self) -> None:
         index = self._index
         if index is not None:
             # A graph takes minutes to build, lists take seconds: so the change from a table waits for a save.
             kind = self._kind(len(index))
             if kind != index.kind or index.removed_share > WORTH_COPYING or index.crowding > CROWDED:
                 index = self._index = index.copy(kind)
-            snapshot.save(
+            self._file = snapshot.save(
                 self._folder / self._encoder,
                 index.write,
                 encoder=self._encoder,
@@ -162,7 +192,6 @@ class Mirror:
                 last_passage=index.last_id,
                 removals=self._removals,
             )
-            self._written, self._removed = len(index), False
 
     def check(self) -> list[str]:
         """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""
@@ -188,7 +217,7 @@ class Mirror:
                 self._accept(VectorIndex.read(found[0]), found[1])
         except IndexMismatchError as error:
             log.warning("%s; the index is built again from the ledger", error)
-            self._index, self._removals, self._written = None, 0, 0
+            self._index, self._removals, self._file = None, 0, None
         self._loaded = True
 
     def _accept(self, index: VectorIndex, facts: snapshot.Snapshot) -> None:
@@ -200,13 +229,14 @@ class Mirror:
         newest, gone = self._ledger.removals_after(facts.removals)
         if newest < facts.removals:
             raise IndexMismatchError(f"the snapshot has seen removal {facts.removals}, the ledger only {newest}")
-        self._removed = index.remove(gone) > 0
+        self._removed = index.remove(self._ledger.removals_after(max(facts.removals, facts.wiped))[1]) > 0
+        index.remove(gone)
         if len(index):
             last = index.last_id
             ids, vectors = self._ledger.vectors_after(last - 1, limit=1)
             if ids != [last] or not _alike(vectors, index.vectors([last])):
                 raise IndexMismatchError(f"passage {last} of the snapshot is another one in the ledger")
-        self._index, self._removals, self._written = index, newest, facts.count
+        self._index, self._removals, self._file = index, newest, facts
 
     def _take_new(self) -> int:
         count = 0

@@ -4,26 +4,29 @@ Flow:    index or words -> [snapshot] -> index or words at the next start
 Imports: errors, types, durable.
 
 The index is written under a new name and flushed before `snapshot.json` is replaced, so the JSON always names a
-whole file. A snapshot is a cache: whatever is wrong with it, the ledger has vectors and texts, and the owner builds
-the index again.
+whole file. What is forgotten may be wiped in the file itself. A snapshot is a cache: whatever is wrong with it, the
+ledger has vectors and texts, and the owner builds the index again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock
 from safetensors import SafetensorError
 
 from hybrid_memory import durable
 from hybrid_memory.errors import IndexMismatchError, LedgerError
 from hybrid_memory.types import Value
 
-__all__ = ["Snapshot", "find", "save"]
+__all__ = ["Snapshot", "find", "save", "wipe"]
 
 POINTER = "snapshot.json"
+LOCK = ".lock"
+"""Held while the folder is written to: one process wipes no file that another one replaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Snapshot(Value):
     last_passage: int
     removals: int
     """Number of the last removal in the ledger that the index has followed."""
+    wiped: int = 0
+    """Number of the last removal whose content was overwritten in the file since; its ids are still there."""
 
 
 def save(
@@ -50,31 +55,67 @@ def save(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / ".snapshot.part"
-        write(part)
-        digest = durable.sha256(part)
-        final = folder / f"snapshot-{digest[:16]}.index"
-        part.replace(final)
-        durable.sync(folder)
-        snapshot = Snapshot(
-            file=final.name,
-            sha256=digest,
-            encoder=encoder,
-            count=count,
-            last_passage=last_passage,
-            removals=removals,
-        )
-        durable.write_text(folder / POINTER, json.dumps(snapshot.to_json(), indent=2) + "\n")
-        durable.sync(folder)
-        for other in folder.glob("snapshot-*"):
-            if other.name != final.name:
-                other.unlink(missing_ok=True)
+        with FileLock(folder / LOCK):
+            part = folder / ".snapshot.part"
+            write(part)
+            digest = durable.sha256(part)
+            final = folder / f"snapshot-{digest[:16]}.index"
+            part.replace(final)
+            snapshot = Snapshot(
+                file=final.name,
+                sha256=digest,
+                encoder=encoder,
+                count=count,
+                last_passage=last_passage,
+                removals=removals,
+            )
+            _point(folder, snapshot)
+            for other in folder.glob("snapshot-*"):
+                if other.name != final.name:
+                    other.unlink(missing_ok=True)
     except (OSError, RuntimeError, SafetensorError) as error:  # faiss reports a full disk as RuntimeError
-        raise LedgerError(
-            f"the index snapshot could not be written to {folder}: {error}; free some space and save again. "
-            "Nothing is lost: the ledger has every vector"
-        ) from error
+        raise _not_written(folder, error) from error
     return snapshot
+
+
+def wipe(folder: Path, change: Callable[[Path, Snapshot], int], *, encoder: str) -> bool:
+    """Let `change` overwrite what was forgotten in the index file, in place; return whether there was a file.
+
+    A crash in between leaves a file that differs from its description: it is made again from the ledger.
+
+    Args:
+        folder: where the snapshot lies.
+        change: gets file and description; returns the number of the last removal that it has followed.
+        encoder: as for `find`.
+
+    Raises:
+        LedgerError: the folder cannot be written.
+        IndexMismatchError: what is there is damaged, incomplete or of another encoder.
+    """
+    try:
+        with FileLock(folder / LOCK):
+            found = find(folder, encoder=encoder)
+            if found is None:
+                return False
+            path, snapshot = found
+            wiped = change(path, snapshot)
+            _point(folder, replace(snapshot, wiped=wiped, sha256=durable.sha256(path)))
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    return True
+
+
+def _point(folder: Path, snapshot: Snapshot) -> None:
+    durable.sync(folder)
+    durable.write_text(folder / POINTER, json.dumps(snapshot.to_json(), indent=2) + "\n")
+    durable.sync(folder)
+
+
+def _not_written(folder: Path, error: Exception) -> LedgerError:
+    return LedgerError(
+        f"the index snapshot could not be written to {folder}: {error}; free some space and save again. "
+        "Nothing is lost: the ledger has every vector"
+    )
 
 
 def find(folder: Path, *, encoder: str) -> tuple[Path, Snapshot] | None:
