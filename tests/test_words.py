@@ -127,6 +127,28 @@ def test_removed_words_are_found_no_more_and_leave_the_file(tmp_path: Path) -> N
     assert len(WordIndex.read(tmp_path / "words")) == 4
 
 
+def test_an_index_that_was_packed_in_between_is_that_of_what_is_left(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Whatever was added, removed and packed: byte for byte the file of an index that was told the rest at once."""
+    words = [f"w{number}" for number in range(40)]
+    index, left = WordIndex(), {}
+    for first in range(1, 400, 20):
+        ids = list(range(first, first + 20))
+        texts = [" ".join(rng.choice(words[: first % 37 + 3], size=rng.integers(1, 6))) for _ in ids]
+        index.add(ids, texts)
+        left |= dict(zip(ids, texts, strict=True))
+        gone = rng.choice(sorted(left), size=rng.integers(0, 9), replace=False).tolist()
+        index.remove(gone)
+        left = {key: text for key, text in left.items() if key not in gone}
+        if rng.random() < 0.7:
+            index.pack()
+    index.write(tmp_path / "packed")
+    fresh = WordIndex()
+    fresh.add(list(left), list(left.values()))
+    fresh.write(tmp_path / "fresh")
+
+    assert (tmp_path / "packed").read_bytes() == (tmp_path / "fresh").read_bytes()
+
+
 def test_scores_of_given_passages_come_with_the_best() -> None:
     """Behind them, in their order; one that shares no word has no score."""
     index = index_of(TEXTS)

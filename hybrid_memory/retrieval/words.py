@@ -14,10 +14,11 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -194,22 +195,17 @@ class WordIndex:
         """Move everything into plain arrays, and leave out what was removed."""
         if not self._recent and not self._removed:
             return
+        terms, ends, postings = self._merged()
         stays = np.ones(self._size, dtype=bool)
         stays[list(self._removed)] = False
+        kept = stays[postings[0]]
+        ends = _ends(kept)[ends]
+        said = np.diff(ends) > 0
         moved = np.cumsum(stays, dtype=np.int32) - 1
-        parts: list[npt.NDArray[np.int32]] = []
-        ends, terms = [0], []
-        for term in sorted({*self._numbers, *self._recent}):
-            postings = self._of(term)
-            postings = postings[:, stays[postings[0]]]
-            if postings.shape[1]:
-                parts.append(np.stack([moved[postings[0]], postings[1]]))
-                ends.append(ends[-1] + postings.shape[1])
-                terms.append(term)
-        postings = np.concatenate(parts, axis=1) if parts else np.zeros((2, 0), np.int32)
+        postings = np.stack([moved[postings[0][kept]], postings[1][kept]])
         ids, lengths = self._ids[: self._size][stays], self._lengths[: self._size][stays]
         self._order.keep(np.repeat(stays, self._lengths[: self._size]))
-        self._take(ids, lengths, terms, np.asarray(ends, dtype=np.int64), postings)
+        self._take(ids, lengths, list(itertools.compress(terms, said)), ends[np.append(True, said)], postings)
 
     # ------------------------------------------------------------ inside
 
@@ -220,6 +216,26 @@ class WordIndex:
         self._recent: defaultdict[str, tuple[array[int], array[int]]] = defaultdict(lambda: (array("i"), array("i")))
         self._removed: set[int] = set()
         self._prepared: _Prepared | None = None
+
+    def _merged(self) -> tuple[list[str], IdArray, Rows]:
+        """Return terms, ends and postings with what was added since they were packed.
+
+        Only the terms that were added are gone through one by one: a million passages have hundreds of thousands.
+        """
+        terms, ends = list(self._numbers), self._ends
+        if not self._recent:
+            return terms, ends, self._postings
+        added = sorted(self._recent)
+        sizes = np.asarray([len(self._recent[term][0]) for term in added])
+        known = np.asarray([term in self._numbers for term in added])
+        place = np.asarray([bisect_left(terms, term) for term in added])
+        recent = [self._recent[term] for term in added]
+        fresh = [np.concatenate([np.frombuffer(one[part], np.int32) for one in recent]) for part in (0, 1)]
+        postings = np.insert(self._postings, np.repeat(ends[place + known], sizes), fresh, axis=1)
+        counts = np.diff(ends)
+        counts[place[known]] += sizes[known]
+        counts = np.insert(counts, place[~known], sizes[~known])
+        return sorted({*terms, *added}), _ends(counts), postings
 
     def _grow(self, count: int) -> None:
         """Make room by doubling: a passage at a time must not copy everything each time."""
@@ -322,3 +338,8 @@ class WordIndex:
         rare = [(postings, weight) for postings, weight in found if postings.shape[1] <= COMMON * self._size]
         asked = rare if rare and self._size >= LARGE else found
         return sorted(asked, key=lambda pair: -pair[1])[:MOST_TERMS]
+
+
+def _ends(counts: npt.NDArray[Any]) -> IdArray:
+    """Return where each of some runs ends, behind a 0."""
+    return np.append(0, np.cumsum(counts, dtype=np.int64))
