@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from hybrid_memory import durable
 from hybrid_memory.errors import IndexMismatchError
@@ -24,7 +23,7 @@ from hybrid_memory.retrieval import snapshot
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.index import Kind, VectorIndex
 from hybrid_memory.retrieval.selection import Selection
-from hybrid_memory.types import FloatArray, IdArray
+from hybrid_memory.types import FloatArray
 
 __all__ = ["ENCODER", "UNFINISHED", "Mirror", "pages", "require_encoder", "require_same_encoder", "store_vectors"]
 
@@ -106,25 +105,24 @@ class Mirror:
                 self._removed = self._index.remove(gone) > 0 or self._removed
             return self._take_new()
 
-    def replace(self, ids: IdArray, vectors: FloatArray, *, encoder: str, since: int) -> int:
+    def replace(self, vectors: Iterable[tuple[list[int], FloatArray]], *, encoder: str) -> int:
         """Store the vectors of another encoder in the ledger, and serve from them; return how many.
 
         Args:
-            ids: ascending passage ids.
-            vectors: shape (len(ids), dim), as the encoder gave them.
+            vectors: pages of ascending passage ids and their vectors, shape (n, dim), as the encoder gave them.
             encoder: fingerprint of their encoder.
-            since: number of the last removal before the passages were read.
         """
         with self._lock:
-            self._removals, stay = store_vectors(self._ledger, ids, vectors, encoder=encoder, since=since)
+            store_vectors(self._ledger, vectors, encoder=encoder)
             self._encoder = encoder
-            self._index = VectorIndex.build(self._kind(int(stay.sum())), ids[stay], vectors[stay])
-            self._loaded, self._file, self._removed = True, None, True
+            self._index, self._removals, self._file = None, 0, None
+            self._loaded = self._removed = True
+            count = self.catch_up()
             self.save()
         for other in self._folder.glob("*"):
             if other.is_dir() and other.name != encoder:
                 durable.remove(other)
-        return int(stay.sum())
+        return count
 
     def save(self) -> None:
         """Write a snapshot when it is worth it: something was removed, or much is new since the last one.
@@ -292,20 +290,12 @@ def require_encoder(stored: str | None, encoder: str) -> None:
     )
 
 
-def store_vectors(
-    ledger: Ledger, ids: IdArray, vectors: FloatArray, *, encoder: str, since: int
-) -> tuple[int, npt.NDArray[np.bool_]]:
-    """Put another encoder's vectors into the ledger; a crash inside leaves it marked as unfinished.
-
-    Returns:
-        The newest removal number, and which of the ids are still there.
-    """
+def store_vectors(ledger: Ledger, vectors: Iterable[tuple[list[int], FloatArray]], *, encoder: str) -> None:
+    """Put another encoder's vectors into the ledger, a page at a time; a crash inside leaves it marked unfinished."""
     ledger.set_meta(ENCODER, UNFINISHED + encoder)
-    removals, gone = ledger.removals_after(since)
-    stay = ~np.isin(ids, gone)
-    ledger.set_vectors(ids[stay].tolist(), vectors[stay], encoder)
+    for ids, page in vectors:
+        ledger.set_vectors(ids, page, encoder)
     ledger.set_meta(ENCODER, encoder)
-    return removals, stay
 
 
 def pages(ledger: Ledger, *, after: int = 0) -> Iterator[tuple[list[int], FloatArray]]:

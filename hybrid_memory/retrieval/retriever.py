@@ -19,10 +19,11 @@ import numpy as np
 from hybrid_memory.errors import InputError
 from hybrid_memory.protocols import Encoder, Filters, Ledger, Progress
 from hybrid_memory.retrieval.beside import numbers, runs
+from hybrid_memory.retrieval.embedded import Embedded, forget_embedded
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.fusion import normalised, weighted_sum
 from hybrid_memory.retrieval.index import Kind
-from hybrid_memory.retrieval.mirror import ENCODER, UNFINISHED, Mirror, pages, require_encoder
+from hybrid_memory.retrieval.mirror import ENCODER, UNFINISHED, Mirror, require_encoder
 from hybrid_memory.retrieval.ranking import Ranking, most_different
 from hybrid_memory.retrieval.rerank import Reranker
 from hybrid_memory.retrieval.selection import Selection, Selections
@@ -49,8 +50,6 @@ FADING = 1.25
 """Power of the scaled BM25 scores: what says only some of what the best passage says was mostly found by chance. At 1,
 1.25, 1.5, 2, nDCG@10 of the same: the company 0.738, 0.762, 0.763, 0.792, LoCoMo 0.573, 0.579, 0.585, 0.585, FeedbackQA
 0.698, 0.688, 0.688, 0.677, and 2,931 passages of SciFact 0.875, 0.877, 0.871, 0.864."""
-BATCH = 512
-"""Passages embedded at a time, so that progress is seen and lengths can be sorted."""
 
 
 class HybridRetriever:
@@ -222,37 +221,23 @@ class HybridRetriever:
     def reindex(self, encoder: Encoder, progress: Progress | None = None) -> int:
         """Embed every passage again with `encoder` and swap the index; return how many.
 
-        Searches are answered from the old index until the new one is complete. The new vectors
-        are kept in memory (1.5 kB per passage at 384 dimensions) and stored in one ledger write;
-        a crash inside that write leaves a memory that opens again after another `reindex`.
+        Until all is embedded, other processes search and write as before, with the encoder they have. A process that
+        is killed leaves what it has embedded on disk; the next call goes on from there. While the ledger then takes
+        the vectors over, a page at a time, searches and writes are refused; a crash inside that leaves a memory that
+        opens again after another `reindex`.
         """
-        since, _ = self._ledger.removals_after(0)
-        ids, vectors = self._embedded(encoder, after=0, progress=progress)
-        # The ledger refuses vectors of the former encoder from here on; what came in until now is still to be embedded.
-        self._ledger.set_meta(ENCODER, UNFINISHED + encoder.fingerprint)
-        late, late_vectors = self._embedded(encoder, after=max(ids, default=0), progress=progress)
-        return self._dense.replace(
-            np.asarray(ids + late, dtype=np.int64),
-            np.concatenate([vectors, late_vectors]),
-            encoder=encoder.fingerprint,
-            since=since,
-        )
-
-    def _embedded(self, encoder: Encoder, *, after: int, progress: Progress | None) -> tuple[list[int], FloatArray]:
-        """Return the ids of the passages after an id, and their vectors by `encoder`."""
-        ids: list[int] = []
-        parts = [np.zeros((0, encoder.dim), dtype=np.float32)]
-        # Once more from the last one, until nothing has arrived in the meantime.
-        while new := [one for page, _ in pages(self._ledger, after=after) for one in page]:
-            after = new[-1]
-            for start in range(0, len(new), BATCH):
-                passages = [passage for passage, _ in self._ledger.passages(new[start : start + BATCH])]
-                ids.extend(passage.id for passage in passages)
-                if passages:
-                    parts.append(encoder.encode([passage.text for passage in passages]))
-                if progress is not None:
-                    progress("reindex", min(start + BATCH, len(new)), len(new))
-        return ids, np.concatenate(parts)
+        embedded = Embedded(self._folder, encoder)
+        try:
+            embedded.fill(self._ledger, progress)
+            # The ledger refuses vectors of the former encoder from here on; what came in until now is still to do.
+            self._ledger.set_meta(ENCODER, UNFINISHED + encoder.fingerprint)
+            embedded.fill(self._ledger, progress)
+            count = self._dense.replace(embedded.pages(), encoder=encoder.fingerprint)
+        except BaseException:
+            embedded.close()
+            raise
+        embedded.close(delete=True)
+        return count
 
     def save(self) -> None:
         """Write the snapshot aside and rename it into place; does nothing when little is new and nothing removed.
@@ -266,6 +251,7 @@ class HybridRetriever:
         """
         self._dense.save()
         self._words.save()
+        forget_embedded(self._folder, self._ledger)
 
     def check(self) -> list[str]:
         """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,27 +128,24 @@ class VectorStoreMirror:
                 self._write(removals=removals)
                 return self._take_new()
 
-    def replace(self, ids: IdArray, vectors: FloatArray, *, encoder: str, since: int) -> int:
+    def replace(self, vectors: Iterable[tuple[list[int], FloatArray]], *, encoder: str) -> int:
         """Store the vectors of another encoder in the ledger and in the store; return how many.
 
         A store made for vectors of another length refuses them with an error of its own: open the memory with a
         fresh collection or table before `reindex`.
 
         Args:
-            ids: ascending passage ids.
-            vectors: shape (len(ids), dim), unit rows.
+            vectors: pages of ascending passage ids and their vectors, shape (n, dim), unit rows.
             encoder: fingerprint of their encoder.
-            since: number of the last removal before the passages were read.
         """
         with self._lock, self._between_processes:
             if not self._loaded:
                 self._load()
-            removals, stay = store_vectors(self._ledger, ids, vectors, encoder=encoder, since=since)
+            store_vectors(self._ledger, vectors, encoder=encoder)
             self._encoder = encoder
             self._begin_anew(delete=self._held.tolist())
-            self._write(removals=removals)
-            self._take_new()
-        return int(stay.sum())
+            self._write(removals=self._ledger.removals_after(0)[0])
+            return self._take_new()
 
     def save(self) -> None:
         """Do nothing: the store keeps itself, and what it holds is written down with every change."""
