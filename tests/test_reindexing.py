@@ -110,6 +110,23 @@ def stored(ids, vectors, encoder):
 ledger.set_vectors = stored
 retriever.reindex(new)
 """
+DIES_WHEN_THE_LEDGER_HAS_ALL = """
+import os, signal, sys
+from pathlib import Path
+from test_reindexing import Hashes, opened
+
+new = Hashes("new")
+ledger, retriever = opened(Path(sys.argv[1]), new, for_reindex=True)
+mark = ledger.set_meta
+
+def marked(key, value):
+    mark(key, value)
+    if value == "new":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ledger.set_meta = marked
+retriever.reindex(new)
+"""
 
 
 @pytest.fixture
@@ -180,7 +197,7 @@ def test_a_reindex_that_was_killed_while_the_ledger_took_the_vectors_embeds_noth
 ) -> None:
     """Kill -9 between two pages: the memory says what is the matter, and is whole after the next call."""
     old, new = Hashes("old"), Hashes("new")
-    texts = [f"text {number}" for number in range(1, 5001)]
+    texts = [f"text {number}" for number in range(1, 4201)]
     ledger, _ = opened(tmp_path, old)
     ledger.write([entry(text, old) for text in texts])
     ledger.close()
@@ -190,10 +207,32 @@ def test_a_reindex_that_was_killed_while_the_ledger_took_the_vectors_embeds_noth
 
     ledger, retriever = opened(tmp_path, new, for_reindex=True)
 
-    assert retriever.reindex(new) == 5000
+    assert retriever.reindex(new) == 4200
     assert new.embedded == []
     assert retriever.check() == ledger.check() == []
-    assert best(retriever, new, "text 5000") == "text 5000"
+    assert best(retriever, new, "text 4200") == "text 4200"
+    ledger.close()
+
+
+def test_a_reindex_that_was_killed_at_its_end_leaves_nothing_behind(
+    tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    """Kill -9 when the ledger has all: no file stays in which nobody would wipe what is forgotten."""
+    old, new = Hashes("old"), Hashes("new")
+    ledger, retriever = opened(tmp_path, old)
+    ledger.write([entry(f"text {number}", old) for number in range(1, 21)])
+    retriever.catch_up()
+    retriever.save()
+    ledger.close()
+    assert run(DIES_WHEN_THE_LEDGER_HAS_ALL, tmp_path, started).wait() == -9
+    assert {path.name for path in (tmp_path / "index").iterdir()} >= {"old", "reindex-new.sqlite"}
+
+    ledger, retriever = opened(tmp_path, new)
+
+    assert best(retriever, new, "text 20") == "text 20"
+    retriever.save()
+    assert [path.name for path in (tmp_path / "index").iterdir()] == ["new"]
+    assert retriever.check() == []
     ledger.close()
 
 

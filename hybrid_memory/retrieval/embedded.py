@@ -101,9 +101,15 @@ class Embedded:
             raise _not_written(self._file, error) from error
 
 
-def forget_embedded(folder: Path, ledger: Ledger) -> None:
-    """Delete what the ledger has removed from the files of a reindex that is under way, or was interrupted."""
+def forget_embedded(folder: Path, ledger: Ledger, *, served: str) -> None:
+    """Delete what the ledger has removed from the files of a reindex that is under way, or was interrupted.
+
+    The file of the encoder whose vectors the ledger has already, `served`, goes as a whole.
+    """
     for file in folder.glob(FILES):
+        if file.name == FILES.replace("*", served):
+            _delete(file)
+            continue
         database = _opened(file)
         _drop(database, ledger.removals_after(0)[1])
         database.close()

@@ -118,10 +118,8 @@ class Mirror:
             self._index, self._removals, self._file = None, 0, None
             self._loaded = self._removed = True
             count = self.catch_up()
+            self._drop_others()
             self.save()
-        for other in self._folder.glob("*"):
-            if other.is_dir() and other.name != encoder:
-                durable.remove(other)
         return count
 
     def save(self) -> None:
@@ -208,7 +206,14 @@ class Mirror:
     def _kind(self, count: int) -> Kind:
         return self._large if count >= self._large_from else "flat"
 
+    def _drop_others(self) -> None:
+        """Delete the snapshots of former encoders: nobody would wipe there what is forgotten."""
+        for other in self._folder.glob("*"):
+            if other.is_dir() and other.name != self._encoder:
+                durable.remove(other)
+
     def _load(self) -> None:
+        self._drop_others()  # of a reindex that was killed at its very end
         try:
             found = snapshot.find(self._folder / self._encoder, encoder=self._encoder)
             if found is not None:

@@ -251,7 +251,7 @@ class HybridRetriever:
         """
         self._dense.save()
         self._words.save()
-        forget_embedded(self._folder, self._ledger)
+        forget_embedded(self._folder, self._ledger, served=self._ledger.meta(ENCODER) or "")
 
     def check(self) -> list[str]:
         """Return what is wrong with index and snapshot, one sentence each; reads every stored vector."""
