@@ -9,7 +9,8 @@ rare words. So what an approximate index finds among them says how it does on su
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.retrieval.retriever import HybridRetriever
 from hybrid_memory.types import Decision, Draft, Entry, FloatArray, Kind, Route, Scope, Sensitivity, Trust
 
-__all__ = ["DIM", "EVERYONE", "SHARES", "Given", "entries", "made_up", "opened"]
+__all__ = ["DIM", "EVERYONE", "SHARES", "Given", "entries", "made_up", "opened", "timed"]
 
 DIM = 384
 EVERYONE = Scope()
@@ -91,3 +92,10 @@ def opened(folder: Path, encoder: Any, **options: Any) -> tuple[SqlLedger, Hybri
     """Return ledger and retriever over a folder."""
     ledger = SqlLedger.open(f"sqlite:///{folder}/ledger.sqlite", lock_path=folder / "lock", lock_timeout_s=60)
     return ledger, HybridRetriever(ledger, encoder, folder / "index", **options)
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return the seconds of processor time a call took: what it takes by the clock on an idle machine, one thread."""
+    started = time.process_time()
+    call()
+    return time.process_time() - started
