@@ -252,6 +252,41 @@ def test_a_mistake_is_answered_with_its_reason(
     assert error["kind"].endswith("Error")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status", "says"),
+    [
+        ("POST", "/v1/search", "{bad", 400, "the body is no JSON: Expecting property name"),
+        ("POST", "/v1/search", "[]", 400, "the body must be a JSON object, sent as application/json"),
+        ("POST", "/v1/search", "", 400, "the body must be a JSON object, sent as application/json"),
+        ("GET", "/v1/serach", None, 404, "Not Found: GET /v1/serach; /docs shows what there is"),
+        ("DELETE", "/v1/records/a", None, 405, "Method Not Allowed: DELETE /v1/records/a; /docs"),
+        ("GET", "/v1/records?usr_id=ann", None, 400, "usr_id: Extra inputs are not permitted"),
+        ("GET", "/v1/records?limit=many", None, 400, "limit: Input should be a valid integer"),
+    ],
+)
+def test_what_is_no_request_of_ours_is_answered_in_the_same_shape(
+    client: TestClient, method: str, path: str, content: str | None, status: int, says: str
+) -> None:
+    """A misspelt scope of a list, above all, must not show everybody's records."""
+    response = client.request(method, path, content=content, headers={"content-type": "application/json"})
+
+    assert response.status_code == status
+    assert says in response.json()["error"]["message"]
+    assert response.json()["error"]["kind"].endswith("Error")
+
+
+def test_a_search_explains_its_scores(client: TestClient) -> None:
+    """As in Python."""
+    posted(client, "/v1/records", text=CAFE)
+
+    plain, explained = (
+        posted(client, "/v1/search", query=QUESTION, explain=wanted)["hits"] for wanted in (False, True)
+    )
+
+    assert plain[0]["explanation"] == []
+    assert explained[0]["explanation"]
+
+
 def test_without_the_key_nothing_is_served_but_health(memory: HybridMemory) -> None:
     """Neither reading nor writing nor the list of paths."""
     locked = TestClient(create_app(memory, api_key="s3cret"))

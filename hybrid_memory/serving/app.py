@@ -7,7 +7,7 @@ Imports: errors, memory, types, and the modules beside it. fastapi and starlette
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -27,6 +27,7 @@ try:
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
 except ImportError as error:
     raise MissingExtraError("the server needs fastapi: pip install 'hybrid-memory-sdk[server]'") from error
 
@@ -62,6 +63,7 @@ def create_app(memory: HybridMemory, *, api_key: str | None = None, remember: bo
         app.add_api_route(path, handler, methods=[method], response_model=None)
     app.add_exception_handler(HybridMemoryError, _refused)
     app.add_exception_handler(RequestValidationError, _misread)
+    app.add_exception_handler(HTTPException, _misplaced)
     if api_key is not None:
         app.middleware("http")(_locked(api_key))
     return app
@@ -85,8 +87,21 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _misread(_request: Request, error: RequestValidationError) -> JSONResponse:
-    places = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
-    return JSONResponse(_error("InputError", "; ".join(places)), 400)
+    return JSONResponse(_error("InputError", "; ".join(_mistake(one) for one in error.errors())), 400)
+
+
+def _mistake(found: Mapping[str, Any]) -> str:
+    """Say what pydantic found wrong, and where: its place begins with "body" or "query"."""
+    if found["type"] == "json_invalid":
+        return f"the body is no JSON: {found['ctx']['error']}"
+    place = ".".join(str(part) for part in found["loc"][1:])
+    return f"{place}: {found['msg']}" if place else "the body must be a JSON object, sent as application/json"
+
+
+async def _misplaced(request: Request, error: HTTPException) -> JSONResponse:
+    what = f"{error.detail}: {request.method} {request.url.path}; /docs shows what there is"
+    kind = "NotFoundError" if error.status_code == 404 else "InputError"
+    return JSONResponse(_error(kind, what), error.status_code, headers=error.headers)
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

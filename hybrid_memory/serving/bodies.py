@@ -21,6 +21,7 @@ __all__ = [
     "Feedback",
     "Forgetting",
     "Ingestion",
+    "Listing",
     "Prompt",
     "Purge",
     "Query",
@@ -107,6 +108,15 @@ class Update(_Said):
     metadata: dict[str, Any] | None = None
 
 
+class Listing(_Scoped):
+    """The arguments of `HybridMemory.list`, as query parameters: `filters` is the text of a JSON object."""
+
+    filters: str | None = None
+    as_of: datetime | None = None
+    limit: int = 50
+    after: str | None = None
+
+
 class Search(_Scoped):
     """The arguments of `HybridMemory.search`."""
 
@@ -115,6 +125,7 @@ class Search(_Scoped):
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
     neighbours: int | None = None
+    explain: bool = False
 
 
 class _Asked(_Scoped):

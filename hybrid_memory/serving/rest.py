@@ -9,9 +9,9 @@ Handlers are plain functions: FastAPI runs them in threads, and the event loop s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
+from fastapi import Query as InQuery
 from fastapi.responses import StreamingResponse
 
 from hybrid_memory.errors import InputError
@@ -21,6 +21,7 @@ from hybrid_memory.serving.bodies import (
     Feedback,
     Forgetting,
     Ingestion,
+    Listing,
     Prompt,
     Purge,
     Query,
@@ -77,21 +78,10 @@ class Rest:
         x, options = body.read()
         return finite(self._memory.ingest(x, **options).to_json())
 
-    def records(
-        self,
-        user_id: str | None = None,
-        agent_id: str | None = None,
-        run_id: str | None = None,
-        tenant_id: str | None = None,
-        filters: str | None = None,
-        as_of: datetime | None = None,
-        limit: int = 50,
-        after: str | None = None,
-    ) -> Any:
+    def records(self, listing: Annotated[Listing, InQuery()]) -> Any:
         """List the records a question in this scope sees; `filters` is a JSON object, page with `after`."""
-        scope: dict[str, Any] = {"user_id": user_id, "agent_id": agent_id, "run_id": run_id, "tenant_id": tenant_id}
-        found = self._memory.list(filters=read_filters(filters), as_of=as_of, limit=limit, after=after, **scope)
-        return {"records": [finite(record.to_json()) for record in found]}
+        options = {**listing.options(), "filters": read_filters(listing.filters), "limit": listing.limit}
+        return {"records": [finite(record.to_json()) for record in self._memory.list(**options)]}
 
     def record(self, record_id: str) -> Any:
         """Return one record."""
