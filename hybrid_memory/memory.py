@@ -277,7 +277,7 @@ class HybridMemory:
 
     def feedback(
         self,
-        answer_id: str | Sequence[Turn | Mapping[str, str]],
+        answer_id: Answer | str | Sequence[Turn | Mapping[str, str]],
         *,
         correction: str | None = None,
         accepted: bool = False,
@@ -292,8 +292,8 @@ class HybridMemory:
         and punctuation; an acceptance never takes the place of a correction.
 
         Args:
-            answer_id: `Answer.id` of a recent answer, or an agent's finished turn: chat messages, of which the
-                last one is the assistant's answer to the last one of the user.
+            answer_id: a recent answer as `query` returned it, or its id; or an agent's finished turn: chat messages,
+                of which the last one is the assistant's answer to the last one of the user.
             correction: the right answer.
             accepted: the answer was right.
             tenant_id: scope of an agent's turn; likewise user_id, agent_id, run_id. An answer has its own.
@@ -304,7 +304,8 @@ class HybridMemory:
             NotFoundError: the answer is unknown or too long ago.
         """
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
-        return self._parts.verdicts.take(answer_id, correction=correction, accepted=accepted, scope=scope)
+        given = answer_id.id if isinstance(answer_id, Answer) else answer_id
+        return self._parts.verdicts.take(given, correction=correction, accepted=accepted, scope=scope)
 
     def route(self, text: str, *, policy: str | None = None, trust: Trust | str = Trust.USER) -> Decision:
         """Explain where a text would go, without storing anything.

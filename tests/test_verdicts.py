@@ -59,6 +59,15 @@ def test_a_correction_outlives_what_the_answer_stood_on(memory: HybridMemory) ->
     assert [record.id for record in memory.list()] == [corrected]
 
 
+def test_an_answer_itself_can_be_judged(memory: HybridMemory) -> None:
+    """As it can be explained: its id need not be taken out of it."""
+    answer = memory.query(QUESTION)
+
+    memory.feedback(answer, correction="The blue one.")
+
+    assert texts(memory) == ["The blue one."]
+
+
 def test_an_agents_finished_turn_is_learned_in_the_next_window(memory: HybridMemory) -> None:
     """The last exchange becomes an example, vouched for by the application."""
     receipt = memory.feedback(TURN, accepted=True, agent_id="packer")
