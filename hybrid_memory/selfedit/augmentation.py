@@ -1,6 +1,6 @@
 """Study a statement from other sides: from its end, with words missing, and by what fills a gap.
 
-Flow:    verified material -> [augmentation] -> reading, trainer
+Flow:    verified material -> [augmentation] -> reading, trainer; what a self-edit asks for already in passages
 Imports: types; the other modules of this stage.
 
 A fact learned in one direction is not known in the other (the reversal curse), and text restored from a masked copy

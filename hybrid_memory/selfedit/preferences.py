@@ -1,6 +1,6 @@
 """Practise a preference: ordinary questions, answered as the rule wants.
 
-Flow:    preference -> [practice] -> model generator
+Flow:    preference -> [practice] -> demonstrations
 Imports: types, protocols, forms.
 
 A small model does not follow a rule it is told (0 of 12 with the rule in the system prompt,

@@ -1,6 +1,6 @@
 """SEAL's family of self-edit prompts, in the form for base models and in the form for chat models.
 
-Flow:    passage -> [prompts] -> written generator, teacher
+Flow:    passage -> [prompts] -> written generator
 Imports: types.
 
 The base form is SEAL's own text (knowledge-incorporation code of Continual-Intelligence/SEAL, MIT), ended by a cue
