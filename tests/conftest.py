@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from new_ledger import lay_ledger
 from postgres_server import new_schema, running_server
 
 # Before anything loads torch: tests are many and small, and threads cost them more than they give.
@@ -64,7 +65,7 @@ def postgres_server() -> Iterator[str]:
 def new_ledger_url(request: pytest.FixtureRequest) -> Callable[[Path], str]:
     """Gives the URL of an empty ledger for a folder: in each database in turn, so each test that asks runs on both."""
     if request.param == "sqlite":
-        return lambda folder: f"sqlite:///{folder / 'ledger.sqlite'}"
+        return lambda folder: f"sqlite:///{lay_ledger(folder)}"
     server: str = request.getfixturevalue("postgres_server")
     return lambda _folder: new_schema(server)
 

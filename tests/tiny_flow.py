@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from new_ledger import lay_ledger
+
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.testing import OPEN_GATE, open_tiny_memory
 
@@ -29,6 +31,8 @@ FACTS = (SHIFT, LAMPS, PARCELS, KEYS)
 
 def open_memory(folder: Path, *, teacher: object | None = None, **groups: Mapping[str, Any]) -> HybridMemory:
     """Open the fast memory; groups of settings win over FAST name by name."""
+    if "ledger" not in groups:
+        lay_ledger(folder)
     merged = {name: {**FAST.get(name, {}), **groups.get(name, {})} for name in {*FAST, *groups}}
     return open_tiny_memory(folder, teacher=teacher, **merged)
 
