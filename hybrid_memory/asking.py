@@ -29,6 +29,16 @@ __all__ = ["Asking"]
 log = logging.getLogger(__name__)
 
 
+def _read_mode(mode: Mode | str, known_at: datetime | None) -> Mode:
+    read = member(Mode, "mode", mode) or Mode.HYBRID
+    if read is Mode.WEIGHTS_ONLY and known_at is not None:
+        raise InputError(
+            "known_at is answered from evidence alone: the weights know only the present. Take mode='retrieval_only', "
+            "or 'hybrid', which leaves them out"
+        )
+    return read
+
+
 class Asking:
     """Carries out `memory.search`, `query_many`, `context` and `explain`; the arguments are theirs."""
 
@@ -64,6 +74,7 @@ class Asking:
         top_k: int,
         filters: Filters | None,
         as_of: datetime | None,
+        known_at: datetime | None,
         neighbours: int | None,
         explain: bool,
     ) -> list[Hit]:
@@ -73,11 +84,20 @@ class Asking:
         self._ledger.expire(datetime.now(UTC))
         vector = question_vectors(self._encoder, [read_question(query)])
         hits = self._retriever.search(
-            query, vector=vector, scope=scope, top_k=top_k, filters=filters, as_of=as_of, explain=explain
+            query,
+            vector=vector,
+            scope=scope,
+            top_k=top_k,
+            filters=filters,
+            as_of=as_of,
+            known_at=known_at,
+            explain=explain,
         )
         if not count:
             return hits
-        stretches = self._retriever.around(hits, count=count, scope=scope, filters=filters, as_of=as_of)
+        stretches = self._retriever.around(
+            hits, count=count, scope=scope, filters=filters, as_of=as_of, known_at=known_at
+        )
         return [hit for stretch in stretches for hit in stretch]
 
     def answer(
@@ -89,6 +109,7 @@ class Asking:
         scope: Scope,
         filters: Filters | None,
         as_of: datetime | None,
+        known_at: datetime | None,
         passages: int | None,
         neighbours: int | None,
         max_new_tokens: int | None,
@@ -108,11 +129,12 @@ class Asking:
         before = self._ledger.clock()
         answers = self._answered(
             [read_question(question) for question in questions],
-            mode=member(Mode, "mode", mode) or Mode.HYBRID,
+            mode=_read_mode(mode, known_at),
             task=named,
             scope=scope,
             filters=filters,
             as_of=as_of,
+            known_at=known_at,
             passages=passages,
             neighbours=count,
             max_new_tokens=max_new_tokens,
@@ -147,6 +169,7 @@ class Asking:
         scope: Scope,
         filters: Filters | None,
         as_of: datetime | None,
+        known_at: datetime | None,
         passages: int | None,
         neighbours: int | None,
         max_tokens: int | None,
@@ -160,10 +183,11 @@ class Asking:
         return self._answerer.context(
             read_question(question),
             scope=scope,
-            mode=member(Mode, "mode", mode) or Mode.HYBRID,
+            mode=_read_mode(mode, known_at),
             task=named,
             filters=filters,
             as_of=as_of,
+            known_at=known_at,
             passages=passages,
             neighbours=count,
             max_tokens=max_tokens,

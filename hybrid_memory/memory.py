@@ -265,6 +265,7 @@ class HybridMemory:
         """Replace a record's metadata in place, or its content by a new record that supersedes it.
 
         The new record fills the slot of the old one, unless it names another, and ends when that would have ended.
+        What was replaced stays, for `known_at`, until the record is forgotten.
 
         Returns:
             The record that now holds: the same one, or its successor.
@@ -346,6 +347,7 @@ class HybridMemory:
         task: str | None = None,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         passages: int | None = None,
         neighbours: int | None = None,
         max_new_tokens: int | None = None,
@@ -365,6 +367,8 @@ class HybridMemory:
                 was studied, or else its demonstrations as chat turns. Evidence, preferences and filters have no part.
             filters: conditions on the evidence; never widen the scope.
             as_of: evidence as things stood then; adapters, which know only the present, stay out.
+            known_at: evidence that the memory had then, as it had it then: what came or changed later has no part. As
+                of that time too, unless `as_of` says another. Adapters stay out; what is forgotten stays forgotten.
             passages: most evidence passages per question; None takes answer.passages.
             neighbours: parts before and after each passage of a document that come along as evidence, 0 to 3, beyond
                 `passages`; None takes retrieval.neighbours.
@@ -384,6 +388,7 @@ class HybridMemory:
             scope=scope,
             filters=rest,
             as_of=moment("as_of", as_of),
+            known_at=moment("known_at", known_at),
             passages=passages,
             neighbours=neighbours,
             max_new_tokens=max_new_tokens,
@@ -398,6 +403,7 @@ class HybridMemory:
         top_k: int = 10,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         neighbours: int | None = None,
         explain: bool = False,
         tenant_id: str | None = None,
@@ -414,6 +420,7 @@ class HybridMemory:
             top_k: how many at most, neighbours apart.
             filters: conditions on the records; never widen the scope.
             as_of: as things stood then; None is now.
+            known_at: by what the memory had recorded then; None is now.
             neighbours: parts before and after each hit of a document that come along, 0 to 3; None takes
                 retrieval.neighbours. They stand around their hit in the document's order, name it in `beside`, and
                 are of those that this call may see.
@@ -427,6 +434,7 @@ class HybridMemory:
             top_k=top_k,
             filters=rest,
             as_of=moment("as_of", as_of),
+            known_at=moment("known_at", known_at),
             neighbours=neighbours,
             explain=explain,
         )
@@ -439,6 +447,7 @@ class HybridMemory:
         task: str | None = None,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         passages: int | None = None,
         neighbours: int | None = None,
         max_tokens: int | None = None,
@@ -470,6 +479,7 @@ class HybridMemory:
             scope=scope,
             filters=rest,
             as_of=moment("as_of", as_of),
+            known_at=moment("known_at", known_at),
             passages=passages,
             neighbours=neighbours,
             max_tokens=max_tokens,
@@ -617,6 +627,7 @@ class HybridMemory:
         *,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         all_statuses: bool = False,
         limit: int | None = None,
         after: str | None = None,
@@ -625,10 +636,19 @@ class HybridMemory:
         agent_id: str | None = None,
         run_id: str | None = None,
     ) -> list[Record]:
-        """Return the records a query in this scope sees, in order of recording; page with `after`."""
+        """Return the records a query in this scope sees, in order of recording; page with `after`.
+
+        With `known_at` they are those that this call returned then, as they stood then, without what is forgotten.
+        """
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._ledger.find(
-            scope=scope, filters=rest, as_of=moment("as_of", as_of), all_statuses=all_statuses, limit=limit, after=after
+            scope=scope,
+            filters=rest,
+            as_of=moment("as_of", as_of),
+            known_at=moment("known_at", known_at),
+            all_statuses=all_statuses,
+            limit=limit,
+            after=after,
         )
 
     def where(self, record_id: str) -> Mapping[str, Json]:

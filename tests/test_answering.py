@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class Bench:
         )
 
     def ask(self, *questions: str, mode: Mode = Mode.HYBRID, scope: Scope = ANN, **given: Any) -> list[Answer]:
-        asked = {name: given.pop(name) for name in ("as_of", "on_text", "filters", "passages") if name in given}
+        options = ("as_of", "known_at", "on_text", "filters", "passages")
+        asked = {name: given.pop(name) for name in options if name in given}
         return self.answerer(**given).answer(questions, scope=scope, mode=mode, **asked)
 
 
@@ -332,6 +334,22 @@ def test_the_past_is_answered_from_evidence_alone(bench: Bench) -> None:
     assert [turn.role for turn in bench.lm.chats[0]] == ["user"]
     assert bench.ask("Where is the ferry?", as_of=day(40))
     assert [turn.role for turn in bench.lm.chats[1]] == ["system", "user"]
+
+
+def test_what_was_known_then_is_answered_from_evidence_alone(bench: Bench) -> None:
+    """Adapters came later, rules and facts are those that had been recorded, and the trace says so."""
+    ferry = bench.write(FERRY)
+    then = datetime.now(UTC)
+    bench.learn(ferry)
+    bench.write(RULE, kind=Kind.PREFERENCE)
+    bench.write(LAMP)
+
+    found = bench.ask("Where is the ferry?", known_at=then)[0]
+
+    assert (found.adapters, [hit.record.id for hit in found.sources]) == ((), [ferry])
+    assert [hit.record.learning for hit in found.sources] == [Learning.QUEUED]  # not learned yet
+    assert "weights are left out" in found.trace
+    assert [turn.role for turn in bench.lm.chats[0]] == ["user"]
 
 
 def test_a_rule_is_stated_until_an_adapter_that_serves_has_learned_it(bench: Bench) -> None:

@@ -139,6 +139,17 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "naive as_of": (lambda m: m.query("who?", as_of=datetime(2025, 5, 1)), InputError, "as_of .* has no time zone"),
     "as_of in words": (lambda m: m.search("who?", as_of="May"), InputError, "as_of is no time: 'May'; write ISO 8601"),
     "as_of a day": (lambda m: m.list(as_of=MAY.date()), InputError, "as_of must be a datetime, got datetime.date"),
+    "naive known_at": (lambda m: m.list(known_at=datetime(2025, 5, 1)), InputError, "known_at .* has no time zone"),
+    "known_at to come": (
+        lambda m: m.search("who?", known_at=datetime(2999, 5, 1, tzinfo=UTC)),
+        InputError,
+        "known_at 2999-05-01 .* is still to come; leave it out",
+    ),
+    "the weights of a time": (
+        lambda m: m.query("who?", mode="weights_only", known_at=MAY),
+        InputError,
+        "known_at is answered from evidence alone.*mode='retrieval_only'",
+    ),
     "surrogate in metadata": (
         lambda m: m.ingest("x", metadata={"a": [BROKEN]}),
         InputError,

@@ -719,10 +719,11 @@ def test_search_writes_json_that_every_parser_reads(memory: FakeMemory) -> None:
     """JSON has no nan: a passage that only the words found has similarity null."""
     memory.found["search"] = [hit("r1", "x", similarity=float("nan"))]
 
-    result = run("search", "x", "--json", "-k", "3", "--as-of", "2026-03-01T12:00:00Z")
+    when = "2026-03-01T12:00:00Z"
+    result = run("search", "x", "--json", "-k", "3", "--as-of", when, "--known-at", when)
 
     assert data(result)["hits"][0]["similarity"] is None
-    assert memory.calls == [("search", ("x",), {"top_k": 3, "as_of": NOON, "explain": False})]
+    assert memory.calls == [("search", ("x",), {"top_k": 3, "as_of": NOON, "known_at": NOON, "explain": False})]
 
 
 def test_search_shows_what_a_neighbour_stands_beside(memory: FakeMemory) -> None:

@@ -45,6 +45,8 @@ def test_scope_filters_and_k_are_kept(memory: HybridMemory) -> None:
     assert len(retriever.invoke("open close")) == 2
     assert len(retriever.invoke("open close", k=1)) == 1
     assert [one.page_content for one in filtered.invoke("open close")] == [CAFE]
+    then = HybridMemoryRetriever(memory=memory, scope={"user_id": "ann"}, known_at=memory.list()[0].recorded_at)
+    assert [one.page_content for one in then.invoke("open close")] == [CAFE]
 
 
 def test_neighbouring_parts_name_what_they_stand_beside(memory: HybridMemory) -> None:

@@ -1221,7 +1221,7 @@ def test_stored_material_of_examples_acts_everywhere_from_now_on(tmp_path: Path)
         assert [edit.directives.acts_on for edit in ledger.self_edits(["1", "2"])] == ["all", None]
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"])
 def test_a_ledger_of_an_earlier_schema_is_read_on(tmp_path: Path, revision: str) -> None:
     """All it held is there, learning states and tombstones too; near-duplicates are joined from now on."""
     packed = Path(__file__).parent / "data" / "ledger-0001.sqlite.gz"

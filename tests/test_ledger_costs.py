@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_entries import ANN, day, entry, open_ledger
+from ledger_entries import ANN, SHARD, day, entry, open_ledger
 from sqlalchemy import event
 
 from hybrid_memory.ledger.ledger import SqlLedger
@@ -27,8 +28,17 @@ def number(place: int) -> dict[str, Any]:
 
 def filled(folder: Path, count: int) -> SqlLedger:
     ledger = open_ledger(folder)
-    ledger.write([entry(f"Ferry {place} leaves.", route=Route.LEARN, **number(place)) for place in range(count)])
+    receipts = ledger.write(
+        [entry(f"Ferry {place} leaves.", route=Route.LEARN, **number(place)) for place in range(count)]
+    )
+    for start in range(0, count, 10):  # each has stood otherwise before
+        ids = [str(receipt.record_id) for receipt in receipts[start : start + 10]]
+        ledger.assign(ids, shard=replace(SHARD, id=f"facts-{start}"))
     return ledger
+
+
+def written(ledger: SqlLedger) -> datetime:
+    return ledger.events(limit=1)[0].at
 
 
 def steps(ledger: SqlLedger, call: Callable[[SqlLedger], object]) -> int:
@@ -50,6 +60,10 @@ def steps(ledger: SqlLedger, call: Callable[[SqlLedger], object]) -> int:
 READS_ALL: dict[str, Callable[[SqlLedger], object]] = {
     "what is evidence now": lambda ledger: ledger.visible(scope=ANN),
     "what was evidence then": lambda ledger: ledger.visible(scope=ANN, as_of=NOW),
+    "what was known then": lambda ledger: ledger.visible(scope=ANN, known_at=written(ledger)),
+    "what was known then of an earlier time": lambda ledger: ledger.find(
+        scope=ANN, known_at=written(ledger), as_of=NOW, filters={"kind": "fact"}
+    ),
     "filtered": lambda ledger: ledger.visible(scope=ANN, filters={"kind": "fact"}),
     "listed": lambda ledger: ledger.find(scope=ANN),
     "listed with all statuses": lambda ledger: ledger.find(scope=ANN, all_statuses=True, as_of=NOW),
@@ -61,6 +75,7 @@ READS_ONE: dict[str, Callable[[SqlLedger], object]] = {
     "one more text": lambda ledger: ledger.write([entry("The pier is wet.")]),
     "one more value of a slot": lambda ledger: ledger.write([entry("Pier 9.", **number(1) | {"value": "pier 9"})]),
     "the history of a value": lambda ledger: ledger.history(first(ledger)),
+    "one record changed": lambda ledger: ledger.update(first(ledger), metadata={"page": 1}),
     "one record forgotten": lambda ledger: ledger.forget([first(ledger)]),
     "what has ended": lambda ledger: ledger.expire(NOW),
 }

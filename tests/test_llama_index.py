@@ -53,6 +53,7 @@ def test_the_retriever_keeps_to_its_scope_filters_and_time(memory: HybridMemory)
     assert texts() == [CAFE]
     assert texts(user_id="ann") == [CAFE, MUSEUM]
     assert texts(user_id="ann", filters={"metadata.city": {"exists": False}}) == [MUSEUM]
+    assert texts(user_id="ann", known_at=memory.list()[0].recorded_at) == [CAFE]
 
 
 def test_the_retriever_can_be_awaited(memory: HybridMemory) -> None:

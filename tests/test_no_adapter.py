@@ -73,7 +73,7 @@ def test_who_leaves_the_weights_out_is_told_so(memory: HybridMemory) -> None:
     past = memory.query(QUESTION, as_of="2026-01-01T00:00:00Z")
 
     assert control.no_adapter == "weights are left out: the mode is retrieval_only"
-    assert past.no_adapter.startswith("weights are left out: as_of asks for the past")
+    assert past.no_adapter.startswith("weights are left out: the past is asked for")
 
 
 def test_examples_that_agree_ask_no_adapter(memory: HybridMemory) -> None:

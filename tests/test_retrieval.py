@@ -137,7 +137,8 @@ class ShelfLedger:
         ids = [number for number in sorted(self.rows) if number > passage_id][:limit]
         return ids, [self.rows[number][0].text for number in ids]
 
-    def passages(self, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
+    def passages(self, ids: Sequence[int], *, known_at: datetime | None = None) -> list[tuple[Passage, Record]]:
+        assert known_at is None
         return [self.rows[number][:2] for number in ids if number in self.rows]
 
     def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,12 @@ def test_records_are_filtered_looked_up_in_the_past_updated_and_purged(client: T
         return [one["value"] for one in listed["records"]]
 
     assert (values(), values(as_of="2023-05-01T00:00:00+00:00")) == (["24"], ["21"])
+    before = client.get("/v1/records", params={"filters": '{"value": "24"}'}).json()["records"][0]["recorded_at"]
+    then = (datetime.fromisoformat(before) - timedelta(microseconds=1)).isoformat()
+    assert values(known_at=then) == ["21"]
+    assert [hit["record"]["value"] for hit in posted(client, "/v1/search", query="price", known_at=then)["hits"]] == [
+        "21"
+    ]
     path = f"/v1/records/{new['record_id']}"
     assert client.patch(path, json={"metadata": {"checked": True}}).json()["metadata"] == {"checked": True}
     assert client.patch(path, json={"fact": {**price, "value": "25"}}).json()["value"] == "25"

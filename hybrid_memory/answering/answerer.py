@@ -89,6 +89,7 @@ class Answerer:
         task: str | None = None,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         passages: int | None = None,
         neighbours: int = 0,
         max_new_tokens: int | None = None,
@@ -108,12 +109,13 @@ class Answerer:
                 scope=scope,
                 mode=mode,
                 as_of=as_of,
+                known_at=known_at,
                 max_new_tokens=max_new_tokens,
                 on_text=on_text,
                 progress=progress,
             )
         seconds: dict[str, float] = {}
-        cases = self._prepare(questions, scope, mode, filters, as_of, passages, neighbours, seconds)
+        cases = self._prepare(questions, scope, mode, filters, as_of, known_at, passages, neighbours, seconds)
         started = time.monotonic()
         longest = max_new_tokens or self._settings.max_new_tokens
         fit_window(cases, language_model=self._language_model, max_new_tokens=longest, dated=self._settings.dated)
@@ -141,6 +143,7 @@ class Answerer:
         task: str | None = None,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         passages: int | None = None,
         neighbours: int = 0,
         max_tokens: int | None = None,
@@ -148,8 +151,10 @@ class Answerer:
         """Return what would be sent to the model, for the caller's own model."""
         room = None if max_tokens is None else Room.of(self._language_model(), max_tokens)
         if task is not None:
-            return self._tasks.context(task, question, scope=scope, mode=mode, as_of=as_of, room=room)
-        case = self._prepare([question], scope, mode, filters, as_of, passages, neighbours, {})[0]
+            return self._tasks.context(
+                task, question, scope=scope, mode=mode, as_of=as_of, known_at=known_at, room=room
+            )
+        case = self._prepare([question], scope, mode, filters, as_of, known_at, passages, neighbours, {})[0]
         if room is not None:
             fit(case, room, dated=self._settings.dated)
         return Context(
@@ -201,7 +206,7 @@ class Answerer:
         if not first.text:
             return unattributed(answer_id, text, "the model said nothing that could be scored")
         serving = [*adapters.values(), *self._chooser.behaviour(scope)]
-        rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None), serving)
+        rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None, None), serving)
         lm, dated = self._language_model(), self._settings.dated
         room = Room.beside_answer(lm, len(lm.chat_tokens((Turn("assistant", first.text),))))
         kept = fitted(question, [as_hit(record) for record in records], rules, room, dated=dated)
@@ -228,6 +233,7 @@ class Answerer:
         mode: Mode,
         filters: Filters | None,
         as_of: datetime | None,
+        known_at: datetime | None,
         passages: int | None,
         neighbours: int,
         seconds: dict[str, float],
@@ -241,11 +247,12 @@ class Answerer:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
                 within = of_kind(filters, {"ne": Kind.EXAMPLE.value}) if EXAMPLES in groups else filters
                 case.hits = self._evidence.find(
-                    case.question, vector, scope, filters=within, as_of=as_of, wanted=wanted
+                    case.question, vector, scope, filters=within, as_of=as_of, known_at=known_at, wanted=wanted
                 )
         seconds["retrieve"] = time.monotonic() - started
         started = time.monotonic()
-        by_weights = mode is not Mode.RETRIEVAL_ONLY and as_of is None  # the weights know only the present
+        present = as_of is None and known_at is None  # the weights know nothing else
+        by_weights = mode is not Mode.RETRIEVAL_ONLY and present
         count = self._settings.second_look
         learned = self._chooser.nearest_facts(vectors, scope, unlike, count) if by_weights else [[] for _ in cases]
         looks = self._look_again(cases, learned)
@@ -259,16 +266,19 @@ class Answerer:
                     self._pin(
                         case, self._evidence.correction(case.question, vector, scope, filters, stale=choice.stale)
                     )
-        rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of)
+        rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of, known_at)
         for case, look in zip(cases, looks, strict=True):
             case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
-            case.choice = _with_reason(case.choice, case.hits, mode, present=as_of is None)
+            case.choice = _with_reason(case.choice, case.hits, mode, present=present)
             spared = not look and self._knows(case.choice, case.hits)
             case.shown = () if spared else case.hits
             if neighbours and case.shown:
                 # only now, when adapter and evidence are chosen: what stands beside evidence has no say in that
                 self._add_neighbours(
-                    case, self._evidence.around(case.hits, scope, count=neighbours, filters=filters, as_of=as_of)
+                    case,
+                    self._evidence.around(
+                        case.hits, scope, count=neighbours, filters=filters, as_of=as_of, known_at=known_at
+                    ),
                 )
             self._compose(case, rules, spared=spared)
         seconds["choose"] = time.monotonic() - started
@@ -307,9 +317,10 @@ class Answerer:
         case.trace.append(f"{correction.record.id} is pinned: it replaced what was learned")
         case.hits = (correction, *(hit for hit in case.hits if hit.record.id != correction.record.id))
 
-    def _rules(self, scope: Scope, as_of: datetime | None) -> list[Record]:
+    def _rules(self, scope: Scope, as_of: datetime | None, known_at: datetime | None) -> list[Record]:
         """Return the preferences to state outright, newest first: those no serving adapter has learned."""
-        found = self._ledger.find(scope=scope, filters={"kind": Kind.PREFERENCE.value}, as_of=as_of)
+        filters = {"kind": Kind.PREFERENCE.value}
+        found = self._ledger.find(scope=scope, filters=filters, as_of=as_of, known_at=known_at)
         return [record for record in reversed(found) if shapes_behaviour(record)][: self._settings.rules]
 
     def _knows(self, choice: Choice, hits: Sequence[Hit]) -> bool:
@@ -384,7 +395,7 @@ def _with_reason(choice: Choice, hits: Sequence[Hit], mode: Mode, *, present: bo
     if mode is Mode.RETRIEVAL_ONLY:
         return replace(choice, reason="weights are left out: the mode is retrieval_only")
     if not present:
-        return replace(choice, reason="weights are left out: as_of asks for the past, and they know only the present")
+        return replace(choice, reason="weights are left out: the past is asked for, and they know only the present")
     if not hits:
         return choice
     return replace(choice, reason=f"{choice.reason}; the best evidence {not_serving(hits[0].record)}")

@@ -40,6 +40,7 @@ class EvidenceChooser:
         *,
         filters: Filters | None,
         as_of: datetime | None,
+        known_at: datetime | None,
         wanted: int,
     ) -> tuple[Hit, ...]:
         """Return the nearest examples if the question looks like one, or else facts, best first; more than are shown.
@@ -50,6 +51,7 @@ class EvidenceChooser:
             scope: who asks.
             filters: further conditions on the records.
             as_of: as things stood then; None is now.
+            known_at: by what had been recorded then; None is now.
             wanted: facts that will be shown; 0 finds nothing.
         """
         if wanted == 0:
@@ -57,7 +59,7 @@ class EvidenceChooser:
 
         def near(top_k: int, within: Filters | None) -> list[Hit]:
             hits = self._retriever.search(
-                question, vector=vector, scope=scope, top_k=top_k, filters=within, as_of=as_of
+                question, vector=vector, scope=scope, top_k=top_k, filters=within, as_of=as_of, known_at=known_at
             )
             near_enough = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
             return with_rivals(question, near_enough, hits)
@@ -70,10 +72,19 @@ class EvidenceChooser:
         return tuple(hit for hit in found if _is_fact(hit.record))
 
     def around(
-        self, hits: Sequence[Hit], scope: Scope, *, count: int, filters: Filters | None, as_of: datetime | None
+        self,
+        hits: Sequence[Hit],
+        scope: Scope,
+        *,
+        count: int,
+        filters: Filters | None,
+        as_of: datetime | None,
+        known_at: datetime | None,
     ) -> list[tuple[Hit, ...]]:
         """Return facts with those beside them in their documents, as stretches; see `protocols.Retriever.around`."""
-        stretches = self._retriever.around(hits, count=count, scope=scope, filters=filters, as_of=as_of)
+        stretches = self._retriever.around(
+            hits, count=count, scope=scope, filters=filters, as_of=as_of, known_at=known_at
+        )
         return [tuple(hit for hit in one if hit.beside is None or _is_fact(hit.record)) for one in stretches]
 
     def correction(

@@ -97,6 +97,7 @@ class TaskAnswers:
         scope: Scope,
         mode: Mode,
         as_of: datetime | None,
+        known_at: datetime | None = None,
         max_new_tokens: int | None,
         on_text: Callable[[str], None] | None,
         progress: Progress | None,
@@ -107,7 +108,8 @@ class TaskAnswers:
             NotFoundError: the scope has no task of that name; names those it has.
         """
         started = time.monotonic()
-        way = self._way(self._named(name, scope, as_of), mode, present=as_of is None)
+        present = as_of is None and known_at is None
+        way = self._way(self._named(name, scope, as_of, known_at), mode, present=present)
         lm = self._language_model()
         longest = max_new_tokens or max(self._settings.max_new_tokens, _longest(way.task))
         ways = [_fitted(way, question, Room.beside_answer(lm, longest)) for question in questions]
@@ -134,14 +136,23 @@ class TaskAnswers:
         return answers
 
     def context(
-        self, name: str, question: str, *, scope: Scope, mode: Mode, as_of: datetime | None, room: Room | None
+        self,
+        name: str,
+        question: str,
+        *,
+        scope: Scope,
+        mode: Mode,
+        as_of: datetime | None,
+        known_at: datetime | None,
+        room: Room | None,
     ) -> Context:
         """Return the demonstrations before the question, for a model that has no adapter of the task.
 
         Raises:
             NotFoundError: the scope has no task of that name; names those it has.
         """
-        way = self._way(self._named(name, scope, as_of), mode, present=as_of is None)
+        present = as_of is None and known_at is None
+        way = self._way(self._named(name, scope, as_of, known_at), mode, present=present)
         adapters = (way.adapter.id,) if way.adapter else ()
         if mode is not Mode.WEIGHTS_ONLY:
             way = replace(way, adapter=None, shown=True)
@@ -180,9 +191,9 @@ class TaskAnswers:
 
     # ------------------------------------------------------------ which task, and how
 
-    def _named(self, name: str, scope: Scope, as_of: datetime | None) -> Record:
+    def _named(self, name: str, scope: Scope, as_of: datetime | None, known_at: datetime | None) -> Record:
         """Return the task of that name that is nearest to who asks: a user's own before the organisation's."""
-        found = self._ledger.find(scope=scope, filters={"kind": Kind.TASK.value}, as_of=as_of)
+        found = self._ledger.find(scope=scope, filters={"kind": Kind.TASK.value}, as_of=as_of, known_at=known_at)
         wanted = Slot(name, "").key
         called = {_name(record): record for record in sorted(found, key=_nearness)}
         same = [record for known, record in called.items() if Slot(known, "").key == wanted]

@@ -18,7 +18,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.stamp import as_time
 from hybrid_memory.types import Json
 
-__all__ = ["AsOf", "Filter", "Who", "read_duration", "read_filter", "read_metadata", "read_time"]
+__all__ = ["AsOf", "Filter", "KnownAt", "Who", "read_duration", "read_filter", "read_metadata", "read_time"]
 
 PANEL = "Whose knowledge"
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -46,6 +46,9 @@ class Who:
 
 Filter = Annotated[str | None, typer.Option("--filter", metavar="JSON", help='Such as \'{"source": "wiki"}\'.')]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="As things stood then, ISO 8601 with zone.")]
+KnownAt = Annotated[
+    str | None, typer.Option("--known-at", metavar="TIME", help="By what the memory knew then, ISO 8601 with zone.")
+]
 
 
 def read_filter(text: str | None) -> dict[str, Json] | None:

@@ -39,6 +39,7 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
     k: int = Field(default=10, ge=1)
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
+    known_at: datetime | None = None
     neighbours: int | None = None
     """Parts before and after each that is found, beyond `k`; None takes the memory's setting."""
     scope: dict[str, Any] = Field(default_factory=dict)
@@ -50,6 +51,7 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
             top_k=self.k if k is None else k,
             filters=self.filters,
             as_of=self.as_of,
+            known_at=self.known_at,
             neighbours=self.neighbours,
             **self.scope,
         )

@@ -39,6 +39,7 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
         top_k: how many nodes at most, neighbours apart.
         filters: conditions on the records.
         as_of: as things stood then; None is now.
+        known_at: by what the memory had recorded then; None is now.
         neighbours: parts before and after each that is found; None takes the memory's setting. Their score is 0.
         scope: `user_id=…` and the other scopes of every call.
     """
@@ -50,6 +51,7 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
         top_k: int = 10,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         neighbours: int | None = None,
         **scope: Any,
     ) -> None:
@@ -59,6 +61,7 @@ class HybridMemoryRetriever(BaseRetriever):  # type: ignore[misc]
             "top_k": top_k,
             "filters": filters,
             "as_of": as_of,
+            "known_at": known_at,
             "neighbours": neighbours,
             **scope,
         }

@@ -1,7 +1,7 @@
 """Change what was written: metadata, route, and what time does by itself.
 
 Flow:    SqlLedger.update, set_route, withdraw, expire.
-Imports: errors, types, and forgetting, reading, slots, standing, tables of the ledger.
+Imports: errors, types, and forgetting, former, reading, slots, standing, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, upd
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.forgetting import remove_passages
+from hybrid_memory.ledger.former import keep
 from hybrid_memory.ledger.reading import get
 from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.slots import displaced, placed
 from hybrid_memory.ledger.standing import Change, Standing, add_events, event_row, load, retired, save
-from hybrid_memory.ledger.tables import passages, records, sources
+from hybrid_memory.ledger.tables import former, passages, records, sources
 from hybrid_memory.types import OWN_WORDS, Decision, Json, Learning, Record, Route, Status, Trust
 
 __all__ = ["anything_over", "expire", "set_metadata", "set_route", "withdraw"]
@@ -33,6 +34,7 @@ def set_metadata(connection: Connection, record_id: str, metadata: Mapping[str, 
     """
     record = _remembered(connection, record_id)
     plain = replace(record, metadata=metadata).to_json()["metadata"]
+    keep(connection, [record_id], now=now)
     connection.execute(update(records).where(records.c.id == record_id).values({"metadata": plain}))
     add_events(connection, [event_row("updated", record_id, now=now, fields=["metadata"])])
     return get(connection, record_id)
@@ -65,7 +67,7 @@ def withdraw(connection: Connection, record_ids: Sequence[str], gone: Collection
     """Take the sources in `gone` from records that others said too; return the ids of those records, in their order.
 
     The first that vouched for it, or else the first of the rest, becomes the record's source. Metadata goes: it was
-    the former source's; so do the words in which that one said it, where a model stated them anew.
+    the former source's, at any time; so do the words in which that one said it, where a model stated them anew.
     """
     voices: defaultdict[str, list[tuple[bool, int, str]]] = defaultdict(list)
     for part in in_parts(record_ids):
@@ -75,11 +77,12 @@ def withdraw(connection: Connection, record_ids: Sequence[str], gone: Collection
     spared = [record_id for record_id in record_ids if record_id in voices]
     for record_id in spared:
         stranger, _, source = min(voices[record_id])
-        trust = {"trust": Trust.EXTERNAL.value} if stranger else {}
+        left = {"source": source, "metadata": {}} | ({"trust": Trust.EXTERNAL.value} if stranger else {})
         of_record = records.c.id == record_id
         if OWN_WORDS in get(connection, record_id).metadata:
             remove_passages(connection, and_(passages.c.record_id == record_id, passages.c.position > 0))
-        connection.execute(update(records).where(of_record).values(source=source, metadata={}, **trust))
+        connection.execute(update(records).where(of_record).values(left))
+        connection.execute(update(former).where(former.c.record_id == record_id).values(left))
         connection.execute(delete(sources).where(sources.c.record_id == record_id, sources.c.source.in_(list(gone))))
     add_events(connection, [event_row("withdrawn", record_id, now=now) for record_id in spared])
     return spared

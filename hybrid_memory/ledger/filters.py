@@ -17,9 +17,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, and_, false, func, literal, not_, or_, true
+from sqlalchemy import Column, ColumnElement, FromClause, and_, false, func, literal, not_, or_, true
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from hybrid_memory.errors import FilterError, InputError
 from hybrid_memory.ledger.clock import to_micros
@@ -68,13 +70,21 @@ _MAX_LIST = 10_000
 _LARGEST = 2**63 - 1
 
 
-def compiled(filters: Filters) -> Condition:
-    """Return the SQL condition of a filter dict; an empty dict holds for every record.
+def compiled(filters: Filters, table: FromClause = records) -> Condition:
+    """Return the SQL condition of a filter dict on a table with the columns of `records`; an empty dict always holds.
 
     Raises:
         FilterError: an unknown field or operator (the message proposes the nearest), or a value of the wrong type.
     """
-    return _all(filters, depth=0)
+    condition = _all(filters, depth=0)
+    if table is records:
+        return condition
+    # Written for `records` first: every function between here and a column would have to hand the table on.
+    return replacement_traverse(condition, {}, partial(_moved, table=table))
+
+
+def _moved(element: object, *, table: FromClause, **_: Any) -> ColumnElement[Any] | None:
+    return table.c[element.name] if isinstance(element, Column) and element.table is records else None
 
 
 def _all(filters: object, *, depth: int) -> Condition:

@@ -23,6 +23,7 @@ from hybrid_memory.ledger.standing import Standing, add_events, event_row
 from hybrid_memory.ledger.tables import (
     adapter_records,
     adapters,
+    former,
     meta,
     passages,
     queue,
@@ -64,7 +65,7 @@ def forget(connection: Connection, record_ids: Sequence[str], *, now: int, may_r
         seen |= _adapters_that_saw(connection, part)
         _strip_manifests(connection, part)
         gone["passages"] += remove_passages(connection, passages.c.record_id.in_(part))
-        for table in (self_edits, queue, sources):
+        for table in (self_edits, queue, sources, former):
             gone[table.name] += connection.execute(delete(table).where(table.c.record_id.in_(part))).rowcount
         connection.execute(update(records).where(records.c.id.in_(part)).values(_EMPTY))
         add_events(connection, [event_row("forgotten", record_id, now=now) for record_id in part])

@@ -12,8 +12,8 @@ from sqlalchemy import Column, Connection, Table, and_, bindparam, exists, func,
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.dialects import dialect_of
-from hybrid_memory.ledger.tables import adapters, events, meta, passages, queue, records, self_edits, shards
-from hybrid_memory.types import AdapterStatus, Json, Learning
+from hybrid_memory.ledger.tables import adapters, events, former, meta, passages, queue, records, self_edits, shards
+from hybrid_memory.types import AdapterStatus, Json, Learning, Status
 
 __all__ = ["check", "clock", "counts", "moment", "read_meta", "require_encoder", "set_meta"]
 
@@ -78,8 +78,10 @@ def check(connection: Connection) -> list[str]:
     told = exists().where(and_(events.c.record_id == records.c.id, events.c.name == "ingested"))
     owned = exists().where(records.c.id == passages.c.record_id)
     serving = exists().where(and_(adapters.c.id == shards.c.active, adapters.c.status == AdapterStatus.ACTIVE))
+    gone = exists().where(and_(records.c.id == former.c.record_id, records.c.status == Status.FORGOTTEN))
     rules = (
         (passages, ~owned, "passages belong to no record"),
+        (former, gone, "former standings are of forgotten records"),
         (records, ~told, "records have no event of their arrival"),
         (records, and_(records.c.learning == Learning.QUEUED, ~queued), "queued records are not in the queue"),
         (records, and_(records.c.learning != Learning.QUEUED, queued), "queue entries are of records that do not wait"),

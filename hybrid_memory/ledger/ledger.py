@@ -165,6 +165,7 @@ class SqlLedger:
         inside: bool = False,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         all_statuses: bool = False,
         limit: int | None = None,
         after: str | None = None,
@@ -177,6 +178,7 @@ class SqlLedger:
                 inside=inside,
                 filters=filters,
                 as_of=as_of,
+                known_at=known_at,
                 all_statuses=all_statuses,
                 limit=limit,
                 after=after,
@@ -194,10 +196,17 @@ class SqlLedger:
 
     # --- passages
 
-    def visible(self, *, scope: Scope, filters: Filters | None = None, as_of: datetime | None = None) -> IdArray:
+    def visible(
+        self,
+        *,
+        scope: Scope,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> IdArray:
         """Return the ids of the passages a query may see: shape (n,), int64, ascending."""
         with self._database.reading() as connection:
-            return searching.visible(connection, scope=scope, filters=filters, as_of=as_of)
+            return searching.visible(connection, scope=scope, filters=filters, as_of=as_of, known_at=known_at)
 
     def visible_since(
         self, *, scope: Scope, filters: Filters | None = None, event: int, after: datetime
@@ -224,10 +233,10 @@ class SqlLedger:
         with self._database.reading() as connection:
             return searching.texts_after(connection, passage_id, limit=limit)
 
-    def passages(self, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
+    def passages(self, ids: Sequence[int], *, known_at: datetime | None = None) -> list[tuple[Passage, Record]]:
         """Return passages with their records, in the order of `ids`; forgotten ones are left out."""
         with self._database.reading() as connection:
-            return searching.read_passages(connection, [int(key) for key in ids])
+            return searching.read_passages(connection, [int(key) for key in ids], known_at=known_at)
 
     def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:
         """Return ids and vectors, shape (n, dim), of the passages after an id; stops where dim changes."""

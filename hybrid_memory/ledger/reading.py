@@ -1,7 +1,7 @@
 """Read records and their history.
 
 Flow:    SqlLedger.get, current, find, history, events, confirmations.
-Imports: errors, types, and content, rows, selection, tables of the ledger.
+Imports: errors, types, and content, former, rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tru
 
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.ledger.content import same_content
+from hybrid_memory.ledger.former import known
 from hybrid_memory.ledger.rows import read_event, read_record
 from hybrid_memory.ledger.selection import in_parts, scope_key, seen_by, selected, within
 from hybrid_memory.ledger.tables import events, records, sources
@@ -57,18 +58,21 @@ def find(
     inside: bool = False,
     filters: Filters | None = None,
     as_of: datetime | None = None,
+    known_at: datetime | None = None,
     all_statuses: bool = False,
     limit: int | None = None,
     after: str | None = None,
 ) -> list[Record]:
     """Return records in id order; see `protocols.Ledger.find`. Forgotten ones are never among them."""
+    table = known(connection, known_at)
     visible: ColumnElement[bool] = true()
     if scope is not None:
-        visible = within(scope) if inside else seen_by(scope)
-    query = select(records).where(visible, selected(filters=filters, as_of=as_of, all_statuses=all_statuses))
+        visible = within(scope, table=table) if inside else seen_by(scope, table=table)
+    chosen = selected(filters=filters, as_of=as_of, known_at=known_at, all_statuses=all_statuses, table=table)
+    query = select(table).where(visible, chosen)
     if after is not None:
-        query = query.where(records.c.id > after)
-    rows = connection.execute(query.order_by(records.c.id).limit(limit)).mappings()
+        query = query.where(table.c.id > after)
+    rows = connection.execute(query.order_by(table.c.id).limit(limit)).mappings()
     return [read_record(row) for row in rows]
 
 

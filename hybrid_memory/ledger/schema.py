@@ -17,7 +17,7 @@ from hybrid_memory.ledger.database import Database
 
 __all__ = ["HEAD", "prepare"]
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision in migrations/versions; a test compares the two."""
 
 

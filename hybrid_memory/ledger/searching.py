@@ -2,7 +2,7 @@
 
 Flow:    SqlLedger.visible, passages, vectors_after, vectors, set_vectors,
          record_vectors, removals_after.
-Imports: errors, types, and rows, selection, tables of the ledger.
+Imports: errors, types, and former, rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, bindparam, func, select, union, update
+from sqlalchemy import Connection, FromClause, Row, Select, and_, bindparam, func, select, union, update
 
 from hybrid_memory.errors import IndexMismatchError
+from hybrid_memory.ledger.former import known
 from hybrid_memory.ledger.rows import read_passage, read_record, read_vectors, vector_bytes
 from hybrid_memory.ledger.selection import in_parts, searched, seen_by
 from hybrid_memory.ledger.tables import events, passages, records, removals
@@ -33,12 +35,15 @@ __all__ = [
     "visible_since",
 ]
 
+
+def _with_records(table: FromClause) -> Select[Any]:
+    passage = (passages.c.id.label("passage_id"), passages.c.position, passages.c.text.label("passage_text"))
+    both = table.join(passages, passages.c.record_id == table.c.id)
+    return select(table, *passage).select_from(both).where(passages.c.id.in_(bindparam("ids", expanding=True)))
+
+
 # Made once: building a query takes longer than SQLite needs to answer it.
-_WITH_RECORDS = (
-    select(records, passages.c.id.label("passage_id"), passages.c.position, passages.c.text.label("passage_text"))
-    .join(records, records.c.id == passages.c.record_id)
-    .where(passages.c.id.in_(bindparam("ids", expanding=True)))
-)
+_NOW = _with_records(records)
 _TEXTS, _VECTORS = (
     select(passages.c.id, column)
     .where(passages.c.id > bindparam("after"))
@@ -50,12 +55,21 @@ _NEWEST_REMOVAL = select(func.coalesce(func.max(removals.c.sequence), 0))
 _REMOVED = select(removals.c.passage_id).where(removals.c.sequence > bindparam("after")).order_by(removals.c.sequence)
 
 
-def visible(connection: Connection, *, scope: Scope, filters: Filters | None, as_of: datetime | None) -> IdArray:
+def visible(
+    connection: Connection,
+    *,
+    scope: Scope,
+    filters: Filters | None,
+    as_of: datetime | None,
+    known_at: datetime | None,
+) -> IdArray:
     """Return the ids of the passages a query may see: shape (n,), int64, ascending."""
+    table = known(connection, known_at)
+    # The records come first: SQLite reads the right side of a join as a whole when it is a query itself.
     query = (
         select(passages.c.id)
-        .join(records, records.c.id == passages.c.record_id)
-        .where(searched(scope=scope, filters=filters, as_of=as_of))
+        .select_from(table.join(passages, passages.c.record_id == table.c.id))
+        .where(searched(scope=scope, filters=filters, as_of=as_of, known_at=known_at, table=table))
     )
     ids = np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
     ids.sort()
@@ -123,11 +137,14 @@ def texts_after(connection: Connection, passage_id: int, *, limit: int) -> tuple
     return [row.id for row in rows], [row.text for row in rows]
 
 
-def read_passages(connection: Connection, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
+def read_passages(
+    connection: Connection, ids: Sequence[int], *, known_at: datetime | None
+) -> list[tuple[Passage, Record]]:
     """Return passages with their records in the order of `ids`; those forgotten meanwhile are left out."""
+    query = _NOW if known_at is None else _with_records(known(connection, known_at))
     found = {}
     for part in in_parts(ids):
-        for row in connection.execute(_WITH_RECORDS, {"ids": part}).mappings():
+        for row in connection.execute(query, {"ids": part}).mappings():
             passage = read_passage(row)
             found[passage.id] = (passage, read_record(row))
     return [found[key] for key in ids if key in found]

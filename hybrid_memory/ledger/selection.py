@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, Table, and_, exists, or_, true
+from sqlalchemy import ColumnElement, FromClause, and_, exists, or_, true
 
 from hybrid_memory.ledger.clock import now_micros, to_micros
 from hybrid_memory.ledger.filters import compiled
@@ -39,44 +39,60 @@ def scope_key(scope: Scope) -> str:
     return json.dumps(scope.values(), ensure_ascii=False)
 
 
-def seen_by(scope: Scope, *, table: Table = records) -> ColumnElement[bool]:
+def seen_by(scope: Scope, *, table: FromClause = records) -> ColumnElement[bool]:
     """Return the condition that a query in `scope` sees a row: `Scope.sees`, as a list of at most 16 keys."""
     choices = [(None,) if value is None else (None, value) for value in scope.values()]
     return table.c.scope_key.in_([scope_key(Scope(*values)) for values in itertools.product(*choices)])
 
 
-def within(scope: Scope, *, table: Table = records) -> ColumnElement[bool]:
+def within(scope: Scope, *, table: FromClause = records) -> ColumnElement[bool]:
     """Return the condition that a row lies inside `scope`: `Scope.covers`."""
     given = [(name, value) for name, value in zip(scope.keys(), scope.values(), strict=True) if value is not None]
     return and_(true(), *(table.c[name] == value for name, value in given))
 
 
 def selected(
-    *, filters: Filters | None = None, as_of: datetime | None = None, all_statuses: bool = False
+    *,
+    filters: Filters | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+    all_statuses: bool = False,
+    table: FromClause = records,
 ) -> ColumnElement[bool]:
     """Return the condition on time, status and filters; without arguments: what is evidence now.
 
     Args:
         filters: further conditions, see `filters.py`.
-        as_of: what was valid at that time, by all that is known today.
+        as_of: what was valid at that time, by all that is in the table.
+        known_at: the present of the table, when it is one of the past.
         all_statuses: every status but FORGOTTEN, and with no `as_of` at any time.
+        table: the records, or what `former.known` gives for `known_at`.
     """
     if all_statuses:
-        base = records.c.status != Status.FORGOTTEN
-        base = base if as_of is None else and_(base, _valid_at(records, to_micros(as_of, "as_of")))
+        base = table.c.status != Status.FORGOTTEN
+        base = base if as_of is None else and_(base, _valid_at(table, to_micros(as_of, "as_of")))
     elif as_of is None:
-        base = _evidence_at(now_micros(), among=(Status.ACTIVE,))
+        now = now_micros() if known_at is None else to_micros(known_at, "known_at")
+        base = _evidence_at(table, now, among=(Status.ACTIVE,))
     else:
-        base = _evidence_at(to_micros(as_of, "as_of"), among=_WAS_EVIDENCE)
-    return base if filters is None else and_(base, compiled(filters))
+        base = _evidence_at(table, to_micros(as_of, "as_of"), among=_WAS_EVIDENCE)
+    return base if filters is None else and_(base, compiled(filters, table))
 
 
-def searched(*, scope: Scope, filters: Filters | None = None, as_of: datetime | None = None) -> ColumnElement[bool]:
+def searched(
+    *,
+    scope: Scope,
+    filters: Filters | None = None,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+    table: FromClause = records,
+) -> ColumnElement[bool]:
     """Return the condition that a search in `scope` may find a record: what is evidence there, but never a task.
 
     A task is asked for by its name. Its demonstrations look like many a question, and are evidence for none.
     """
-    return and_(seen_by(scope), selected(filters=filters, as_of=as_of), records.c.kind != Kind.TASK)
+    evidence = selected(filters=filters, as_of=as_of, known_at=known_at, table=table)
+    return and_(seen_by(scope, table=table), evidence, table.c.kind != Kind.TASK)
 
 
 def in_parts(items: Iterable[_T]) -> Iterator[Sequence[_T]]:
@@ -86,24 +102,24 @@ def in_parts(items: Iterable[_T]) -> Iterator[Sequence[_T]]:
         yield part
 
 
-def _evidence_at(time: int, *, among: Sequence[Status]) -> ColumnElement[bool]:
+def _evidence_at(table: FromClause, time: int, *, among: Sequence[Status]) -> ColumnElement[bool]:
     """Return the condition that a record was valid, and that no other value interrupted it.
 
     A value that was stated again later spans the values in between, and a value without an end spans those with one:
     the latest to begin was the current one.
     """
-    other = records.alias("other")
+    other = table.alias("other")
     interrupted = exists().where(
-        other.c.slot_key == records.c.slot_key,
-        other.c.scope_key == records.c.scope_key,
+        other.c.slot_key == table.c.slot_key,
+        other.c.scope_key == table.c.scope_key,
         other.c.status.in_(among),
         or_(
-            other.c.valid_from > records.c.valid_from,
-            and_(other.c.valid_from == records.c.valid_from, other.c.version > records.c.version),
+            other.c.valid_from > table.c.valid_from,
+            and_(other.c.valid_from == table.c.valid_from, other.c.version > table.c.version),
         ),
         _valid_at(other, time),
     )
-    return and_(records.c.status.in_(among), _valid_at(records, time), ~interrupted)
+    return and_(table.c.status.in_(among), _valid_at(table, time), ~interrupted)
 
 
 def _valid_at(table: FromClause, time: int) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 Flow:    writing, changes and forgetting turn one `Standing` into another; `save` then writes the difference:
          the row, the queue, the shard's dirty flag and the events, so that these can never disagree.
-Imports: types, and bulk, freshness, selection, tables of the ledger.
+Imports: types, and bulk, former, freshness, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
 from hybrid_memory.ledger.bulk import insert_rows
+from hybrid_memory.ledger.former import keep
 from hybrid_memory.ledger.freshness import mark_dirty, refresh
 from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.tables import events, queue, records
@@ -95,6 +96,7 @@ def save(connection: Connection, changes: Iterable[Change], *, now: int) -> None
     """Write changed standings of stored records, and all that follows from them."""
     changed = [change for change in changes if change[0] != change[1]]
     if changed:
+        keep(connection, [before.id for before, _ in changed], now=now)
         names = [name for name in _COLUMNS if name not in _FIXED]
         connection.execute(
             update(records)

@@ -32,6 +32,7 @@ __all__ = [
     "adapter_records",
     "adapters",
     "events",
+    "former",
     "meta",
     "metadata",
     "passages",
@@ -120,6 +121,32 @@ records = Table(
     _of_those_with("valid_to", "ix_records_valid_to", "status", "valid_to"),
     _of_those_with("expires_at", "ix_records_expires_at", "status", "expires_at"),
 )
+
+_CHANGING = (
+    "source",
+    "trust",
+    "kind",
+    "valid_from",
+    "valid_to",
+    "expires_at",
+    "status",
+    "superseded_by",
+    "route",
+    "decision",
+    "learning",
+    "learning_detail",
+    "shard_id",
+    "metadata",
+)
+
+former = Table(
+    "former",
+    metadata,
+    Column("record_id", ForeignKey("records.id"), primary_key=True),
+    Column("until", BigInteger, primary_key=True),  # when the change was recorded: not the end of a validity
+    *(Column(name, records.c[name].type, nullable=records.c[name].nullable) for name in _CHANGING),
+)
+"""How a record stood before each change of it; what never changes is in `records` alone."""
 
 sources = Table(
     "sources",

@@ -77,6 +77,7 @@ class Ledger(Protocol):
         inside: bool = False,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         all_statuses: bool = False,
         limit: int | None = None,
         after: str | None = None,
@@ -88,6 +89,7 @@ class Ledger(Protocol):
             inside: those that lie inside the scope instead (forgetting, export).
             filters: further conditions; never widen the scope.
             as_of: as things stood then.
+            known_at: by what had been recorded then, as it was listed then; with `as_of` None, its own present.
             all_statuses: also superseded, expired, quarantined ones.
             limit: how many at most.
             after: only ids greater than this one (keyset pagination).
@@ -107,7 +109,14 @@ class Ledger(Protocol):
 
     # --- passages
 
-    def visible(self, *, scope: Scope, filters: Filters | None = None, as_of: datetime | None = None) -> IdArray:
+    def visible(
+        self,
+        *,
+        scope: Scope,
+        filters: Filters | None = None,
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> IdArray:
         """Return the ids (int64, sorted) of the passages a query may see."""
         ...
 
@@ -125,8 +134,8 @@ class Ledger(Protocol):
         """Return ids and texts of the passages after an id, in id order."""
         ...
 
-    def passages(self, ids: Sequence[int]) -> list[tuple[Passage, Record]]:
-        """Return passages with their records, in the order of `ids`."""
+    def passages(self, ids: Sequence[int], *, known_at: datetime | None = None) -> list[tuple[Passage, Record]]:
+        """Return passages with their records, as these stood then, in the order of `ids`."""
         ...
 
     def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:

@@ -56,9 +56,10 @@ class Retriever(Protocol):
         top_k: int,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         explain: bool = False,
     ) -> list[Hit]:
-        """Return the best `top_k` current hits for the question, best first."""
+        """Return the best `top_k` hits for the question, best first: current ones, or those of the times given."""
         ...
 
     def around(
@@ -69,6 +70,7 @@ class Retriever(Protocol):
         scope: Scope,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
     ) -> list[tuple[Hit, ...]]:
         """Return the hits with up to `count` parts of their documents before and after each, stretch by stretch."""
         ...

@@ -122,6 +122,7 @@ class HybridRetriever:
         top_k: int,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
         explain: bool = False,
     ) -> list[Hit]:
         """Return the best `top_k` hits that the question may see, best first; one passage per record.
@@ -133,6 +134,7 @@ class HybridRetriever:
             top_k: how many at most, 1 or more.
             filters: further conditions on the records.
             as_of: as things stood then; None is now.
+            known_at: by what had been recorded then; None is now.
             explain: say in each hit's `explanation` where its score came from.
 
         Raises:
@@ -142,7 +144,7 @@ class HybridRetriever:
         if top_k < 1:
             raise InputError(f"top_k must be 1 or more, got {top_k}")
         with self._ledger.one_moment():
-            return self._search(question, vector, scope, top_k, filters, as_of, explain=explain)
+            return self._search(question, vector, scope, top_k, filters, as_of, known_at, explain=explain)
 
     def _search(
         self,
@@ -152,13 +154,16 @@ class HybridRetriever:
         top_k: int,
         filters: Filters | None,
         as_of: datetime | None,
+        known_at: datetime | None,
         *,
         explain: bool,
     ) -> list[Hit]:
         clock, stored = self._ledger.moment(ENCODER)
         require_encoder(stored, self._dense.encoder)
         # The selection comes before the index catches up: whatever it names is then in the index.
-        selection, clock = self._selections.get(scope=scope, filters=filters, as_of=as_of, clock=clock)
+        selection, clock = self._selections.get(
+            scope=scope, filters=filters, as_of=as_of, known_at=known_at, clock=clock
+        )
         self._follow(clock)
         if selection.size == 0:
             return []
@@ -166,11 +171,11 @@ class HybridRetriever:
         parts = self._parts(question, similarity, words)
         if self._ranking.needs_records:
             ids = list(weighted_sum(parts))
-            records = {passage.id: record for passage, record in self._ledger.passages(ids)}
-            parts |= self._ranking.parts(question, records, now=as_of or datetime.now(UTC))
+            records = {passage.id: record for passage, record in self._ledger.passages(ids, known_at=known_at)}
+            parts |= self._ranking.parts(question, records, now=as_of or known_at or datetime.now(UTC))
         if self._reranker is not None:
             parts["rerank"] = self._read_again(question, parts, self._reranker)
-        hits = self._hits(parts, similarity, self._ordered(parts), top_k)
+        hits = self._hits(parts, similarity, self._ordered(parts), top_k, known_at)
         if not explain:
             return hits
         return [replace(hit, explanation=_explained(hit, words.get(hit.passage.id, 0.0))) for hit in hits]
@@ -183,6 +188,7 @@ class HybridRetriever:
         scope: Scope,
         filters: Filters | None = None,
         as_of: datetime | None = None,
+        known_at: datetime | None = None,
     ) -> list[tuple[Hit, ...]]:
         """Return the hits with the parts of their documents before and after them, of those the question may see.
 
@@ -194,6 +200,7 @@ class HybridRetriever:
             scope: who asks; likewise filters and as_of, as for `search`.
             filters: further conditions, which neighbours meet too.
             as_of: as things stood then; None is now.
+            known_at: by what had been recorded then; None is now.
 
         Returns:
             Stretches of documents, that of the best hit first, each in the order of its document. A hit without
@@ -203,8 +210,10 @@ class HybridRetriever:
         if not ids.size:
             return runs(hits, (), count)
         with self._ledger.one_moment():
-            selection, _ = self._selections.get(scope=scope, filters=filters, as_of=as_of, clock=self._ledger.clock())
-            near = self._ledger.passages(ids[selection.holds(ids)].tolist())
+            selection, _ = self._selections.get(
+                scope=scope, filters=filters, as_of=as_of, known_at=known_at, clock=self._ledger.clock()
+            )
+            near = self._ledger.passages(ids[selection.holds(ids)].tolist(), known_at=known_at)
         return runs(hits, near, count)
 
     def require_same_encoder(self) -> None:
@@ -318,11 +327,12 @@ class HybridRetriever:
         similarity: Mapping[int, float],
         fused: Mapping[int, float],
         top_k: int,
+        known_at: datetime | None,
     ) -> list[Hit]:
         ids = list(fused)
         hits: dict[str, Hit] = {}
         for start in range(0, len(ids), top_k):
-            for passage, record in self._ledger.passages(ids[start : start + top_k]):
+            for passage, record in self._ledger.passages(ids[start : start + top_k], known_at=known_at):
                 hit = Hit(
                     record=record,
                     passage=passage,

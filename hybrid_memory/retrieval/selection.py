@@ -89,7 +89,13 @@ class Selections:
         self._lock = threading.Lock()
 
     def get(
-        self, *, scope: Scope, filters: Filters | None, as_of: datetime | None, clock: int
+        self,
+        *,
+        scope: Scope,
+        filters: Filters | None,
+        as_of: datetime | None,
+        known_at: datetime | None = None,
+        clock: int,
     ) -> tuple[Selection, int]:
         """Return what a query may see now, or could as of a time, and the ledger's clock of that answer.
 
@@ -99,8 +105,12 @@ class Selections:
             scope: who asks.
             filters: further conditions.
             as_of: None is now.
+            known_at: by what was recorded then; not remembered, such questions are few.
             clock: the ledger's, read by the caller just now.
         """
+        if known_at is not None:
+            ids = self._ledger.visible(scope=scope, filters=filters, as_of=as_of, known_at=known_at)
+            return Selection(ids), clock
         # In UTC: two times of one zone are equal by the clock on the wall, though an hour lies between them in autumn.
         time = None if as_of is None else as_of.astimezone(UTC)
         key = (scope, json.dumps(filters, sort_keys=True, default=str), time)

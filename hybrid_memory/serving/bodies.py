@@ -113,6 +113,7 @@ class Listing(_Scoped):
 
     filters: str | None = None
     as_of: datetime | None = None
+    known_at: datetime | None = None
     limit: int = 50
     after: str | None = None
 
@@ -124,6 +125,7 @@ class Search(_Scoped):
     top_k: int = 10
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
+    known_at: datetime | None = None
     neighbours: int | None = None
     explain: bool = False
 
@@ -134,6 +136,7 @@ class _Asked(_Scoped):
     task: str | None = None
     filters: dict[str, Any] | None = None
     as_of: datetime | None = None
+    known_at: datetime | None = None
     passages: int | None = None
     neighbours: int | None = None
 
