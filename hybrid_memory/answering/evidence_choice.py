@@ -61,8 +61,7 @@ class EvidenceChooser:
             hits = self._retriever.search(
                 question, vector=vector, scope=scope, top_k=top_k, filters=within, as_of=as_of, known_at=known_at
             )
-            near_enough = [hit for hit in hits if not hit.similarity < self._settings.min_similarity]
-            return with_rivals(question, near_enough, hits)
+            return with_rivals(question, [hit for hit in hits if self._near_enough(hit)], hits)
 
         found = near(max(wanted, FOUND), filters)
         # words alone make no example near: the meaning decides what kind of evidence the question wants
@@ -70,6 +69,10 @@ class EvidenceChooser:
         if nearest is not None and nearest.record.kind is Kind.EXAMPLE and self._settings.demonstrations:
             return tuple(near(self._settings.demonstrations, of_kind(filters, {"eq": Kind.EXAMPLE.value})))
         return tuple(hit for hit in found if _is_fact(hit.record))
+
+    def _near_enough(self, hit: Hit) -> bool:
+        said = hit.scores.get("lexical", 0.0) >= self._settings.min_words
+        return said or not hit.similarity < self._settings.min_similarity
 
     def around(
         self,

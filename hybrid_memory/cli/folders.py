@@ -46,7 +46,8 @@ SETTINGS_TEXT = """\
 [answer]
 # passages = {default.answer.passages}  # evidence passages in the prompt; larger models read more
 # max_new_tokens = {default.answer.max_new_tokens}
-# min_similarity = {default.answer.min_similarity}  # evidence less similar to the question is left out
+# min_similarity = {default.answer.min_similarity}  # evidence less similar to the question is left out,
+# min_words = {default.answer.min_words}  # unless words give it this much of its score
 
 [self_edit]
 # generator = "{default.self_edit.generator}"  # who writes the study material: "model", "compiled" or both

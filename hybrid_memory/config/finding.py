@@ -99,7 +99,10 @@ class AnswerSettings(Group):
     """Evidence passages in the prompt; one reads best for a 135M model (design, section 10)."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
-    """Evidence less similar to the question than this is left out."""
+    """Evidence less similar to the question than this is left out, unless it says the question's words."""
+    min_words: Annotated[float, Field(ge=0)] = 0.75
+    """What words must give to a passage's score (`Hit.scores["lexical"]`, at most retrieval.lexical_weight) to make it
+    evidence whatever its similarity: a page about several things has a meaning near to no question."""
     demonstrations: Annotated[int, Field(ge=0)] = 8
     """Most nearest examples that vote when their responses are labels, or else are shown as chat turns."""
     label_trust: Annotated[float, Field(ge=0)] = 1.0
