@@ -156,7 +156,7 @@ def interval(one: Sequence[float], other: Sequence[float], groups: Sequence[int]
     drawn = rng.integers(0, len(names), (10_000, len(names)))
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return [float(difference.mean()), float(low), float(high)]
+    return [round(float(value), 9) + 0.0 for value in (difference.mean(), low, high)]  # no -0.0
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
