@@ -134,7 +134,8 @@ def speed(
 ) -> dict[str, Any]:
     """Train and score the same candidates of one passage in both ways; CPU seconds, tokens, losses."""
     candidates = [_written_by_rule(lesson.text, options.seed + number) for number in range(CANDIDATES)]
-    settings = TrainingSettings(batch_size=batch, epochs=1, min_steps=options.speed_steps)
+    # candidates that lie side by side act on the whole text, so those that are alone do
+    settings = TrainingSettings(batch_size=batch, epochs=1, min_steps=options.speed_steps, acts_on="all")
     pairs = [(ask(one.prompt), one.response) for one in lesson.questions]
     started = time.process_time()
     stack = StackedTrainer(language_model, settings).train(candidates, seed=options.seed)
