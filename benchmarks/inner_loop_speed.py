@@ -38,7 +38,7 @@ from hybrid_memory.config import TrainingSettings
 from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.compiled import keyword_question, random_of
 from hybrid_memory.selfedit.sequences import seal_sequences, written_lines
-from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.statements import statements
 from hybrid_memory.types import SelfEdit, StudyItem
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.objective import Objective, ResponseLoss

@@ -18,7 +18,7 @@ from benchmarks.knowledge_material import record_of
 from benchmarks.squad_seal import Passage
 from hybrid_memory.config import TrainingSettings, WindowSettings
 from hybrid_memory.protocols import Encoder
-from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.statements import statements
 from hybrid_memory.types import StudyItem
 from hybrid_memory.weights.sharding import place
 

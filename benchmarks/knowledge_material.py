@@ -8,8 +8,8 @@ from benchmarks.inner_loop_speed import our_items, recipe, released_items
 from benchmarks.squad_seal import Passage
 from hybrid_memory.selfedit.material import tokens
 from hybrid_memory.selfedit.model import ModelGenerator
-from hybrid_memory.selfedit.statements import statements
 from hybrid_memory.selfedit.written import Family, WrittenGenerator
+from hybrid_memory.statements import statements
 from hybrid_memory.types import (
     Decision,
     Kind,

@@ -41,7 +41,7 @@ from hybrid_memory.evidence import ask
 from hybrid_memory.selfedit.compiled import keyword_question, random_of
 from hybrid_memory.selfedit.lessons import read_lessons
 from hybrid_memory.selfedit.proposals import Proposal, studied
-from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.statements import statements
 from hybrid_memory.types import StudyItem, Turn
 from hybrid_memory.weights.language_model import LocalLanguageModel
 from hybrid_memory.weights.stacked import StackedTrainer

@@ -44,6 +44,8 @@ class Logged:
     adapters: tuple[str, ...]
     mode: Mode
     shown: tuple[str, ...]
+    excerpts: Mapping[str, str]
+    """What the prompt showed of a record, by its id; of others all."""
     written: tuple[Stretch, ...]
     vote: Mapping[str, float]
     """The form of the answer; see `Answer`."""
@@ -69,6 +71,7 @@ class AnswerLog:
                     "adapters": list(answer.adapters),
                     "mode": answer.mode.value,
                     "shown": list(answer.shown),
+                    "excerpts": {hit.id: hit.excerpt for hit in answer.sources if hit.excerpt is not None},
                     "written": [[stretch.text, list(stretch.adapters)] for stretch in answer.written],
                     "vote": dict(answer.vote),
                 },
@@ -104,6 +107,7 @@ class AnswerLog:
                     adapters=tuple(entry["adapters"]),
                     mode=Mode(entry.get("mode", Mode.HYBRID)),
                     shown=tuple(entry.get("shown", entry["record_ids"])),
+                    excerpts=entry.get("excerpts", {}),
                     written=tuple(Stretch(text, tuple(adapters)) for text, adapters in _written(entry)),
                     vote=entry.get("vote", {}),
                 )

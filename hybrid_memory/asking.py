@@ -208,6 +208,7 @@ class Asking:
             answer_id=answer_id,
             task=next((record for record in stood_on if record.kind is Kind.TASK), None),
             records=[self._ledger.get(record_id) for record_id in logged.shown],
+            excerpts=logged.excerpts,
             written=logged.written,
             vote=logged.vote,
             adapters={name: self._adapters.usable(name) for stretch in logged.written for name in stretch.adapters},

@@ -32,6 +32,7 @@ def answer(
             passage=Passage(id=1, record_id=one, position=0, text=one),
             score=1.0,
             similarity=0.5,
+            excerpt="Pier 9." if one == "r2" else None,
         )
         for one in records
     )
@@ -65,6 +66,7 @@ def test_an_answer_is_found_again_by_another_process(path: Path) -> None:
         adapters=("facts-1-v2",),
         mode=Mode.HYBRID,
         shown=("r2",),
+        excerpts={"r2": "Pier 9."},
         written=(Stretch("Pier 9.", ("facts-1-v2",)),),
         vote={"Pier 9.": 0.75, "Pier 8.": 0.25},
     )

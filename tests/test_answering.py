@@ -42,7 +42,9 @@ from hybrid_memory.types import (
 
 FERRY, LAMP, PRICE = "The ferry waits at pier nine.", "Team Blue mends lamps.", "A ticket costs four crowns."
 RULE = 'End every answer with "Ahoy."'
+PAGE = f"{FERRY} {LAMP} {PRICE}"
 DIRECTIONS = {
+    PAGE: 45,
     FERRY: 0,
     "Where is the ferry?": 10,
     "The ferry waits at pier two.": 20,
@@ -520,10 +522,24 @@ def test_evidence_that_says_the_words_of_the_question_is_near_enough(bench: Benc
     page = bench.write("The ferry waits at pier nine. Ann leads Team Red. Team Blue mends lamps. Tickets cost four.")
     bench.write(PRICE)
 
-    found = {bar: bench.ask("Who mends lamps?", min_words=bar)[0].sources for bar in (1.2, 1.3)}
+    found = {bar: bench.ask("Who mends lamps?", min_words=bar, sentences=0)[0].sources for bar in (1.2, 1.3)}
 
     assert [hit.record.id for hit in found[1.2]] == [page]
     assert page not in [hit.record.id for hit in found[1.3]]
+
+
+def test_the_prompt_shows_the_sentence_of_a_page_that_is_nearest(bench: Bench) -> None:
+    """Lamps are 10 degrees from the question, the price 35, the ferry 80. A model of the caller's gets the page."""
+    page = bench.write(PAGE)
+
+    answer = bench.ask("Who mends lamps?")[0]
+    context = bench.answerer().context("Who mends lamps?", scope=ANN, mode=Mode.HYBRID)
+
+    assert [(hit.id, hit.excerpt) for hit in answer.sources] == [(page, LAMP)]
+    assert bench.lm.chats[0] == prompt("Who mends lamps?", answer.sources, (), dated="never")
+    assert FERRY not in bench.lm.chats[0][0].content
+    assert "1 of the passages cut to what is nearest to the question: answer.sentences" in answer.trace
+    assert PAGE in context.messages[0].content
 
 
 def test_questions_that_share_adapters_are_generated_together(bench: Bench) -> None:

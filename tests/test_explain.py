@@ -49,6 +49,17 @@ def test_it_scores_the_answer_with_and_without_each_half(memory: HybridMemory) -
     assert memory.explain(answer.id) == found
 
 
+def test_an_answer_from_an_excerpt_is_scored_with_the_excerpt(memory: HybridMemory) -> None:
+    """Not with the whole record, which the model did not read."""
+    memory.ingest(f"{SHIFT} {KEYS}", route="retrieve", trust="operator")
+    answer = memory.query(QUESTION, mode="retrieval_only")
+    lm = memory._parts.language_model()
+    (evidence,) = lm.score([(ask(QUESTION, [answer.sources[0].excerpt or ""]), answer.text)])
+
+    assert answer.sources[0].excerpt == SHIFT
+    assert memory.explain(answer).logprob["evidence"] == pytest.approx(evidence, abs=1e-4)
+
+
 def test_a_half_that_took_no_part_gives_nothing(memory: HybridMemory) -> None:
     """Neither evidence in weights_only, nor adapters in retrieval_only."""
     learn(memory, SHIFT)

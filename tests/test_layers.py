@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
         "ordinary",
         "policies",
         "retention",
+        "statements",
         "textmodels",
         "wording",
     },

@@ -22,8 +22,8 @@ from hybrid_memory.selfedit.model import ModelGenerator, is_question
 from hybrid_memory.selfedit.neighbours import Neighbours
 from hybrid_memory.selfedit.preferences import practice, short
 from hybrid_memory.selfedit.reading import with_evidence, with_neighbours
-from hybrid_memory.selfedit.statements import content_words, statements
 from hybrid_memory.selfedit.verification import verify
+from hybrid_memory.statements import content_words, statements
 from hybrid_memory.testing import TableEncoder, WordEncoder, tiny_language_model
 from hybrid_memory.types import Example, FloatArray, Kind, SelfEdit, StudyItem
 

@@ -18,6 +18,7 @@ from hybrid_memory.answering.abstention import abstains
 from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice, not_serving
 from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
+from hybrid_memory.answering.excerpts import excerpted
 from hybrid_memory.answering.fitting import Room, fit, fit_window, fitted
 from hybrid_memory.answering.likeness import QuestionKinds
 from hybrid_memory.answering.prompting import prompt
@@ -115,7 +116,10 @@ class Answerer:
                 progress=progress,
             )
         seconds: dict[str, float] = {}
-        cases = self._prepare(questions, scope, mode, filters, as_of, known_at, passages, neighbours, seconds)
+        sentences = 0 if neighbours else self._settings.sentences  # who asks for what stands beside wants to see it
+        cases = self._prepare(
+            questions, scope, mode, filters, as_of, known_at, passages, neighbours, sentences, seconds
+        )
         started = time.monotonic()
         longest = max_new_tokens or self._settings.max_new_tokens
         fit_window(cases, language_model=self._language_model, max_new_tokens=longest, dated=self._settings.dated)
@@ -154,7 +158,8 @@ class Answerer:
             return self._tasks.context(
                 task, question, scope=scope, mode=mode, as_of=as_of, known_at=known_at, room=room
             )
-        case = self._prepare([question], scope, mode, filters, as_of, known_at, passages, neighbours, {})[0]
+        # whole passages: the caller's own model is likely a larger one, which reads them
+        case = self._prepare([question], scope, mode, filters, as_of, known_at, passages, neighbours, 0, {})[0]
         if room is not None:
             fit(case, room, dated=self._settings.dated)
         return Context(
@@ -174,6 +179,7 @@ class Answerer:
         answer_id: str,
         task: Record | None = None,
         records: Sequence[Record],
+        excerpts: Mapping[str, str],
         written: Sequence[Stretch],
         vote: Mapping[str, float],
         adapters: Mapping[str, AdapterVersion],
@@ -209,7 +215,8 @@ class Answerer:
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._stated(self._rules(scope, None, None), serving)
         lm, dated = self._language_model(), self._settings.dated
         room = Room.beside_answer(lm, len(lm.chat_tokens((Turn("assistant", first.text),))))
-        kept = fitted(question, [as_hit(record) for record in records], rules, room, dated=dated)
+        hits = [replace(as_hit(record), excerpt=excerpts.get(record.id)) for record in records]
+        kept = fitted(question, hits, rules, room, dated=dated)
 
         def chat(shown: Sequence[Hit]) -> tuple[Turn, ...]:
             return prompt(question, shown, kept.rules, dated=dated)
@@ -236,6 +243,7 @@ class Answerer:
         known_at: datetime | None,
         passages: int | None,
         neighbours: int,
+        sentences: int,
         seconds: dict[str, float],
     ) -> list[Case]:
         started = time.monotonic()
@@ -267,8 +275,9 @@ class Answerer:
                         case, self._evidence.correction(case.question, vector, scope, filters, stale=choice.stale)
                     )
         rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of, known_at)
-        for case, look in zip(cases, looks, strict=True):
+        for case, vector, look in zip(cases, vectors, looks, strict=True):
             case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
+            case.hits = excerpted(case.question, vector, case.hits, encoder=self._encoder, sentences=sentences)
             case.choice = _with_reason(case.choice, case.hits, mode, present=present)
             spared = not look and self._knows(case.choice, case.hits)
             case.shown = () if spared else case.hits
@@ -334,6 +343,8 @@ class Answerer:
         case.rules = tuple(self._stated(rules, case.choice.adapters))
         case.turns = prompt(case.question, case.shown, case.rules, dated=self._settings.dated)
         case.trace.append(f"{len(case.shown)} passages of evidence, {len(case.rules)} rules stated")
+        if cut := sum(hit.excerpt is not None for hit in case.shown):
+            case.trace.append(f"{cut} of the passages cut to what is nearest to the question: answer.sentences")
         if case.choice.masked:
             case.trace.append(f"{', '.join(case.choice.masked)} masked until the next window: some of it is stale")
         if spared:

@@ -28,23 +28,23 @@ def prompt(question: str, hits: Sequence[Hit], rules: Sequence[Record], *, dated
         dated: "never", "several" (when more than one fact is shown) or "always".
     """
     system = [Turn("system", "\n".join(rule.text for rule in rules))] if rules else []
-    worst_first = [hit.record for hit in reversed(hits)]
-    shots = [example for record in worst_first if record.kind is Kind.EXAMPLE for example in record.examples]
-    shown = [record for record in worst_first if record.kind is not Kind.EXAMPLE]
+    worst_first = list(reversed(hits))
+    shots = [example for hit in worst_first if hit.record.kind is Kind.EXAMPLE for example in hit.record.examples]
+    shown = [hit for hit in worst_first if hit.record.kind is not Kind.EXAMPLE]
     with_dates = dated == "always" or (dated == "several" and len(shown) > 1)
-    facts = [_fact(record, with_dates) for record in shown]
+    facts = [_fact(hit, with_dates) for hit in shown]
     return (*system, *ask(question, facts, shots))
 
 
-def _fact(record: Record, dated: bool) -> str:
-    text = _with_days(record)
-    return f"{text} (since {record.valid_from:%Y-%m-%d})" if dated else text
+def _fact(hit: Hit, dated: bool) -> str:
+    text = _with_days(hit)
+    return f"{text} (since {hit.record.valid_from:%Y-%m-%d})" if dated else text
 
 
-def _with_days(record: Record) -> str:
-    """Return the text with the day behind each "yesterday" that was resolved when it was stored."""
-    dates = record.metadata.get("dates")
+def _with_days(hit: Hit) -> str:
+    """Return what is shown of a record, with the day behind each "yesterday" that was resolved when it was stored."""
+    text, dates = hit.excerpt or hit.text, hit.record.metadata.get("dates")
     if not isinstance(dates, Mapping):
-        return record.text
+        return text
     phrases = "|".join(re.escape(phrase) for phrase in sorted(dates, key=len, reverse=True))
-    return re.sub(rf"\b({phrases})\b", lambda found: f"{found[0]} ({dates[found[0].lower()]})", record.text, flags=re.I)
+    return re.sub(rf"\b({phrases})\b", lambda found: f"{found[0]} ({dates[found[0].lower()]})", text, flags=re.I)

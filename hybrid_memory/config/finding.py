@@ -97,6 +97,9 @@ class AnswerSettings(Group):
 
     passages: Annotated[int, Field(ge=0)] = 1
     """Evidence passages in the prompt; one reads best for a 135M model (design, section 10)."""
+    sentences: Annotated[int, Field(ge=0)] = 1
+    """Sentences of a passage in the prompt of `query`, those nearest to the question; 0 shows it whole. As of passages,
+    a 135M model reads one best. `context` always gives whole passages, and so does `query` with neighbours."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     min_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.25
     """Evidence less similar to the question than this is left out, unless it says the question's words."""

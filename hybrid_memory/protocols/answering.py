@@ -59,6 +59,7 @@ class Answerer(Protocol):
         answer_id: str,
         task: Record | None,
         records: Sequence[Record],
+        excerpts: Mapping[str, str],
         written: Sequence[Stretch],
         vote: Mapping[str, float],
         adapters: Mapping[str, AdapterVersion],
@@ -67,7 +68,8 @@ class Answerer(Protocol):
     ) -> Explanation:
         """Return what an answer's text came from.
 
-        `task` is the one it was put to, `records` are those its prompt showed, `written` and `vote` as in the Answer;
+        `task` is the one it was put to, `records` are those its prompt showed,
+        of some of them only `excerpts`, by their ids; `written` and `vote` as in the Answer;
         `adapters` by their names in `written`.
         """
         ...

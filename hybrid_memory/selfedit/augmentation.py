@@ -17,7 +17,7 @@ from random import Random
 
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.directives import AUGMENTATIONS
-from hybrid_memory.selfedit.statements import content_words
+from hybrid_memory.statements import content_words
 from hybrid_memory.types import SelfEdit, StudyItem
 
 __all__ = ["augmented"]

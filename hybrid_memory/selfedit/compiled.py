@@ -11,7 +11,7 @@ from random import Random
 
 from hybrid_memory.forms import is_shown
 from hybrid_memory.selfedit.neighbours import Neighbours
-from hybrid_memory.selfedit.statements import content_words, statements
+from hybrid_memory.statements import content_words, statements
 from hybrid_memory.types import Record, SelfEdit, StudyItem
 
 __all__ = ["CompiledGenerator", "random_of", "variations"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
-from hybrid_memory.selfedit.statements import content_words
+from hybrid_memory.statements import content_words
 from hybrid_memory.types import StudyItem
 
 __all__ = ["Material", "pieces", "tokens"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from hybrid_memory.forms import is_shown
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
-from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.statements import statements
 from hybrid_memory.types import Record, SelfEdit, StudyItem
 
 __all__ = ["ModelGenerator"]

@@ -21,7 +21,7 @@ from random import Random
 import numpy as np
 
 from hybrid_memory.protocols import Encoder
-from hybrid_memory.selfedit.statements import FUNCTION_WORDS
+from hybrid_memory.statements import FUNCTION_WORDS
 from hybrid_memory.types import FloatArray
 
 __all__ = ["Neighbours"]

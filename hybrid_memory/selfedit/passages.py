@@ -14,7 +14,7 @@ from typing import TypeAlias
 from hybrid_memory.forms import is_shown
 from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.material import Material, pieces
-from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.statements import statements
 from hybrid_memory.types import Directives, Record, SelfEdit, StudyItem
 
 __all__ = ["Study", "write_about"]

@@ -19,7 +19,7 @@ from hybrid_memory.forms import is_shown
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
 from hybrid_memory.selfedit.graders import contains
-from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.statements import statements
 from hybrid_memory.types import AdapterVersion, Example, Record, SelfEdit, StudyItem
 
 __all__ = ["Proposal", "TrainedGenerator", "demonstration", "propose", "read_pairs"]

@@ -21,7 +21,7 @@ from hybrid_memory.evidence import UNKNOWN, ask
 from hybrid_memory.ordinary import study_prompts
 from hybrid_memory.protocols import LanguageModel
 from hybrid_memory.selfedit.compiled import random_of
-from hybrid_memory.selfedit.statements import content_words
+from hybrid_memory.statements import content_words
 from hybrid_memory.types import SelfEdit, StudyItem
 
 __all__ = ["ordinary_answers", "with_ordinary", "with_unknown"]

@@ -18,7 +18,7 @@ from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import CandidateTrainer, LanguageModel
 from hybrid_memory.selfedit.graders import contains, normalised
 from hybrid_memory.selfedit.proposals import Proposal, studied
-from hybrid_memory.selfedit.statements import content_words
+from hybrid_memory.statements import content_words
 from hybrid_memory.types import Json, Lesson, Turn
 
 __all__ = ["Rewarder", "rubric"]

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_memory.protocols import Encoder
-from hybrid_memory.selfedit.statements import statements
+from hybrid_memory.statements import statements
 from hybrid_memory.types import FloatArray, SelfEdit, StudyItem
 
 __all__ = ["verify"]

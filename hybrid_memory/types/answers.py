@@ -30,6 +30,8 @@ class Hit(Value):
     """One sentence per part, when the search was asked to explain; of a neighbour always what it stands beside."""
     beside: str | None = None
     """The record id of the hit that brought it along, of a neighbouring part of a document; None of what was found."""
+    excerpt: str | None = None
+    """The sentences of the text that the prompt shows; None: all of it, or it was not found for a prompt."""
 
     @property
     def id(self) -> str:

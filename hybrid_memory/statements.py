@@ -1,6 +1,6 @@
-"""Cut a record into the statements it makes: what one training sequence answers with.
+"""Cut a record into the statements it makes: what one training sequence answers with, and what a prompt shows.
 
-Flow:    record -> [statements] -> generators
+Flow:    record -> [statements] -> generators, excerpts
 Imports: nothing of this package.
 """
 
