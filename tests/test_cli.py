@@ -816,6 +816,14 @@ def test_context_shows_messages_sources_and_what_was_decided(memory: FakeMemory)
     assert memory.calls == [("context", ("Where?",), {"mode": Mode.HYBRID, "task": "mirror", "max_tokens": 90})]
 
 
+def test_a_source_is_shown_by_what_the_model_read_of_it(memory: FakeMemory) -> None:
+    """The beginning of a long page says nothing about the answer."""
+    page = replace(hit("r1", "Welcome to us. The office is in Oslo."), excerpt="The office is in Oslo.")
+    memory.found["query"] = replace(ANSWER, sources=(page,))
+
+    assert "[1] The office is in Oslo. (wiki, 2026-03-01, r1)" in run("query", "Where?").stdout
+
+
 def test_an_answer_without_an_adapter_says_why(memory: FakeMemory) -> None:
     """Who has told something wants to know why it is not learned."""
     memory.found["query"] = replace(ANSWER, adapters=(), no_adapter="the best evidence waits for the next window")

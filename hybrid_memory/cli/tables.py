@@ -39,8 +39,8 @@ def pairs(title: str, values: Mapping[str, object]) -> Table:
 
 
 def source_line(number: int, hit: Hit) -> str:
-    """Return one source as a line: number, beginning of its text, where it comes from and since when it holds."""
-    text = " ".join(hit.text.split())
+    """Return one source as a line: number, beginning of what was shown, where it comes from, since when it holds."""
+    text = " ".join((hit.excerpt or hit.text).split())
     if len(text) > LONGEST_LINE:
         text = f"{text[: LONGEST_LINE - 1].rstrip()}…"
     return f"[{number}] {text} ({hit.record.source}, {hit.record.valid_from:%Y-%m-%d}, {hit.id})"
