@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from records import record
+from tiny_flow import open_memory
 
 from hybrid_memory.answering.attribution import as_hit
 from hybrid_memory.answering.excerpts import excerpted
@@ -69,3 +72,16 @@ def test_the_prompt_shows_the_excerpt_with_the_days_that_were_resolved() -> None
 
     assert "Fact: It left yesterday (2026-03-01).\n" in turn.content
     assert FERRY not in turn.content
+
+
+def test_a_page_is_found_by_its_sentence_and_forgotten_with_it(tmp_path: Path) -> None:
+    """It comes once, by the sentence that is nearest; nothing is found of it when it is forgotten."""
+    with open_memory(tmp_path / "memory", ingest={"sentences": True}) as memory:
+        page = memory.ingest(f"{FERRY} {LAMP} {VEST}", route="retrieve", trust="operator").record_id
+
+        hits = memory.search("Who mends old lamps?")
+        memory.forget(page, weights="now")
+
+        assert [(hit.id, hit.passage.text) for hit in hits] == [(page, LAMP)]
+        assert memory.search("Who mends old lamps?") == []
+        assert memory.doctor()["problems"] == []

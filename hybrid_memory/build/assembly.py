@@ -158,7 +158,11 @@ def _intake(
 
     chosen = base.settings.ingest
     reader = Reader(
-        chunk_tokens=chosen.chunk_tokens, max_chars=chosen.max_chars, attributes=chosen.attributes, proposer=proposer
+        chunk_tokens=chosen.chunk_tokens,
+        max_chars=chosen.max_chars,
+        attributes=chosen.attributes,
+        proposer=proposer,
+        sentences=chosen.sentences,
     )
     restating = None
     if extract is not None:
