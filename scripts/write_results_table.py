@@ -173,6 +173,26 @@ def outer_loop(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def excerpts(result: Mapping[str, Any]) -> str:
+    """Return pages as Markdown: how often the right one is evidence, and how often the answer is right."""
+    kinds = list(result["questions"])
+    heads = [f"{kind}: {what}" for kind in kinds for what in ("found", "right")]
+    asked = ", ".join(f"{count} ({kind})" for kind, count in result["questions"].items())
+    lines = [
+        f"Questions: {asked}; retrieval only, one passage, {result['machine']}, settings {result['settings']}:",
+        "",
+        "| the prompt shows | " + " | ".join(heads) + " |",
+        "|---" * (len(heads) + 1) + "|",
+    ]
+    for arm in result["found"]:
+        cells = [f"{result[what][arm][kind]:.1%}" for kind in kinds for what in ("found", "right")]
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    lines += ["", "Points right, with the 95 % interval of the paired bootstrap over pages:", ""]
+    for name, (mean, low, high) in result["differences"].items():
+        lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+    return "\n".join(lines)
+
+
 def few_shot(result: Mapping[str, Any]) -> str:
     """Return how many small grid tasks are solved as Markdown, by who chooses how to study them."""
     lines = [
@@ -254,6 +274,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
     "knowledge_incorporation": ("knowledge_incorporation", "docs/results.md", knowledge_incorporation),
     "outer_loop": ("outer_loop", "docs/results.md", outer_loop),
     "routing": ("routing", "docs/model-card-durability.md", routing),
+    "excerpts": ("excerpts", "docs/results.md", excerpts),
     "few_shot": ("few_shot", "docs/results.md", few_shot),
 }
 """Marker on the page -> result file, page, and how it is shown."""
