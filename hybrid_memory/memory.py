@@ -95,7 +95,7 @@ class HybridMemory:
         """Read, screen, route and store one input; durable when it returns.
 
         Args:
-            x: text, a Path (file or folder), chat messages, a llama-index Document, Example, Preference or Fact.
+            x: text, a Path (file or folder), chat messages, a llama-index Document, Example, Preference, Fact or Task.
             tenant_id: scope; likewise user_id, agent_id, run_id.
             source: where it comes from.
             observed_at: when it was seen, timezone-aware; now by default.
