@@ -11,25 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ledger_entries import decided
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.retrieval.encoder import unit_rows
 from hybrid_memory.retrieval.retriever import HybridRetriever
-from hybrid_memory.types import Decision, Draft, Entry, FloatArray, Kind, Route, Scope, Sensitivity, Trust
+from hybrid_memory.types import Draft, Entry, FloatArray, Kind, Scope, Trust
 
 NOW = datetime(2026, 5, 3, 12, tzinfo=UTC)
 EVERYONE = Scope()
-DECISION = Decision(
-    route=Route.RETRIEVE,
-    kind=Kind.FACT,
-    p_durable=0.5,
-    p_behaviour=0.5,
-    sensitivity=Sensitivity.NORMAL,
-    trust=Trust.USER,
-    reasons=(),
-    policy="test@000000000000",
-)
 
 
 class Hashes:
@@ -64,7 +55,7 @@ def entry(text: str, encoder: Hashes) -> Entry:
         passages=(text,),
         metadata={},
     )
-    return Entry(draft=draft, decision=DECISION, vectors=encoder.encode([text]), encoder=encoder.fingerprint)
+    return Entry(draft=draft, decision=decided(), vectors=encoder.encode([text]), encoder=encoder.fingerprint)
 
 
 def opened(folder: Path, encoder: Hashes, *, for_reindex: bool = False) -> tuple[SqlLedger, HybridRetriever]:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Group
 
 from hybrid_memory.cli.command import command
-from hybrid_memory.cli.options import AsOf, Filter, KnownAt, Who, read_filter, read_time
+from hybrid_memory.cli.options import Which, Who
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.cli.tables import source_line, table
 from hybrid_memory.config import MOST_NEIGHBOURS
@@ -68,23 +68,14 @@ class Manner(Grounds):
 def search(
     here: Session,
     text: Annotated[str, typer.Argument(help="What to look for.")],
-    who: Who,
+    which: Which,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many.")] = 10,
-    filters: Filter = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
     neighbours: Neighbours = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say where each score comes from.")] = False,
 ) -> Output:
     """Show the passages closest to a text; no language model is loaded."""
-    conditions = {
-        "filters": read_filter(filters),
-        "as_of": read_time("--as-of", as_of),
-        "known_at": read_time("--known-at", known_at),
-        **who.given(),
-    }
     with here.open() as memory:
-        hits = memory.search(text, top_k=top_k, neighbours=neighbours, explain=explain, **conditions)
+        hits = memory.search(text, top_k=top_k, neighbours=neighbours, explain=explain, **which.conditions())
     rows = [
         (
             hit.id,
@@ -104,20 +95,11 @@ def query(
     here: Session,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     manner: Manner,
-    who: Who,
-    filters: Filter = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
+    which: Which,
     stream: Annotated[bool, typer.Option("--stream", help="Write the answer as it comes.")] = False,
 ) -> Output:
     """Answer a question from both halves, with its sources."""
-    options = {
-        **manner.arguments(),
-        "filters": read_filter(filters),
-        "as_of": read_time("--as-of", as_of),
-        "known_at": read_time("--known-at", known_at),
-        **who.given(),
-    }
+    options = {**manner.arguments(), **which.conditions()}
     with here.open() as memory:
         if stream and not here.as_json:
             answer = _streamed(memory, question, options)
@@ -132,21 +114,12 @@ def context(
     here: Session,
     question: Annotated[str, typer.Argument(help="What is to be asked.")],
     grounds: Grounds,
-    who: Who,
-    filters: Filter = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
+    which: Which,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of the messages.")] = None,
 ) -> Output:
     """Show the messages that a question would be asked with, for a model of your own."""
-    conditions = {
-        "filters": read_filter(filters),
-        "as_of": read_time("--as-of", as_of),
-        "known_at": read_time("--known-at", known_at),
-        **who.given(),
-    }
     with here.open() as memory:
-        found = memory.context(question, max_tokens=max_tokens, **grounds.grounds(), **conditions)
+        found = memory.context(question, max_tokens=max_tokens, **grounds.grounds(), **which.conditions())
     turns = [f"{turn.role}: {turn.content}" for turn in found.messages]
     return Output(found.to_json(), "\n\n".join((*turns, "\n".join((*_sources(found.sources), *found.trace)))))
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from hybrid_memory.cli.command import command
-from hybrid_memory.cli.options import AsOf, Filter, KnownAt, Who, read_filter, read_time
+from hybrid_memory.cli.options import Which
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.cli.tables import table
 
@@ -23,23 +23,14 @@ app = typer.Typer()
 @command(app, "list")
 def list_records(
     here: Session,
-    who: Who,
-    filters: Filter = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
+    which: Which,
     everything: Annotated[bool, typer.Option("--all", help="Superseded, expired and quarantined ones too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = 50,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Begin after this record: the next page.")] = None,
 ) -> Output:
     """Show the records that a question in this scope sees, in order of recording."""
-    conditions = {
-        "filters": read_filter(filters),
-        "as_of": read_time("--as-of", as_of),
-        "known_at": read_time("--known-at", known_at),
-        **who.given(),
-    }
     with here.open() as memory:
-        records = memory.list(all_statuses=everything, limit=limit, after=after, **conditions)
+        records = memory.list(all_statuses=everything, limit=limit, after=after, **which.conditions())
     rows = [(one.id, one.status.value, one.decision.route.value, one.learning.value, one.text) for one in records]
     shown = table(("id", "status", "route", "learning", "text"), rows) if rows else "no records"
     return Output({"records": [record.to_json() for record in records]}, shown)

@@ -18,7 +18,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.stamp import as_time
 from hybrid_memory.types import Json
 
-__all__ = ["AsOf", "Filter", "KnownAt", "Who", "read_duration", "read_filter", "read_metadata", "read_time"]
+__all__ = ["Filter", "Which", "Who", "read_duration", "read_filter", "read_metadata", "read_time"]
 
 PANEL = "Whose knowledge"
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -45,10 +45,32 @@ class Who:
 
 
 Filter = Annotated[str | None, typer.Option("--filter", metavar="JSON", help='Such as \'{"source": "wiki"}\'.')]
-AsOf = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="As things stood then, ISO 8601 with zone.")]
-KnownAt = Annotated[
-    str | None, typer.Option("--known-at", metavar="TIME", help="By what the memory knew then, ISO 8601 with zone.")
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which(Who):
+    """Which records have a part, besides whose: by a filter, and as of a time."""
+
+    filters: Filter = None
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="TIME", help="As things stood then, ISO 8601 with zone.")
+    ] = None
+    known_at: Annotated[
+        str | None, typer.Option("--known-at", metavar="TIME", help="By what the memory knew then, ISO 8601 with zone.")
+    ] = None
+
+    def conditions(self) -> dict[str, Any]:
+        """Return the keyword arguments that search, query, context and list of HybridMemory share.
+
+        Raises:
+            InputError: the filter is no JSON object, or a time has no zone.
+        """
+        return {
+            "filters": read_filter(self.filters),
+            "as_of": read_time("--as-of", self.as_of),
+            "known_at": read_time("--known-at", self.known_at),
+            **self.given(),
+        }
 
 
 def read_filter(text: str | None) -> dict[str, Json] | None:
