@@ -22,19 +22,9 @@ import numpy as np
 
 from hybrid_memory.answering.second_look import BY_MEANING, UNSEEN, Candidate, Looks
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import (
-    BEHAVIOUR,
-    FACTS,
-    TASKS,
-    AdapterStatus,
-    AdapterVersion,
-    FloatArray,
-    Learning,
-    Record,
-    Scope,
-)
+from hybrid_memory.types import BEHAVIOUR, FACTS, TASKS, AdapterStatus, AdapterVersion, FloatArray, Scope
 
-__all__ = ["AdapterChooser", "Choice", "not_serving"]
+__all__ = ["AdapterChooser", "Choice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +217,3 @@ class AdapterChooser:
             stale.extend(one not in current for one in record_ids)
         stacked = np.concatenate(rows) if rows else np.zeros((0, 1), dtype=np.float32)
         return stacked, tuple(owners), tuple(known), tuple(stale)
-
-
-def not_serving(record: Record) -> str:
-    """Say why no adapter speaks of a record, after its name: how far it is on its way into the weights."""
-    return {
-        Learning.QUEUED: "waits for the next window",
-        Learning.DECLINED: f"was declined ({record.learning_detail})",
-        Learning.NONE: "is not to be learned",
-        Learning.STALE: "is not what was learned any more",
-        Learning.LEARNED: "is learned, but its adapter does not serve",
-    }[record.learning]

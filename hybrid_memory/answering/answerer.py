@@ -15,13 +15,14 @@ from datetime import datetime
 from ulid import ULID
 
 from hybrid_memory.answering.abstention import abstains
-from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice, not_serving
+from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
 from hybrid_memory.answering.excerpts import excerpted
 from hybrid_memory.answering.fitting import Room, fit, fit_window, fitted
 from hybrid_memory.answering.likeness import QuestionKinds
 from hybrid_memory.answering.prompting import prompt
+from hybrid_memory.answering.reasons import no_adapter, with_reason
 from hybrid_memory.answering.rivals import trusted_first
 from hybrid_memory.answering.second_look import (
     BY_MEANING,
@@ -278,7 +279,7 @@ class Answerer:
         for case, vector, look in zip(cases, vectors, looks, strict=True):
             case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
             case.hits = excerpted(case.question, vector, case.hits, encoder=self._encoder, sentences=sentences)
-            case.choice = _with_reason(case.choice, case.hits, mode, present=present)
+            case.choice = with_reason(case.choice, case.hits, mode, present=present)
             spared = not look and self._knows(case.choice, case.hits)
             case.shown = () if spared else case.hits
             if neighbours and case.shown:
@@ -395,31 +396,8 @@ class Answerer:
             shown=tuple(hit.record.id for hit in case.shown),
             written=() if silent else case.written,
             vote=case.vote,
-            no_adapter=_no_adapter(case),
+            no_adapter=no_adapter(case),
         )
-
-
-def _with_reason(choice: Choice, hits: Sequence[Hit], mode: Mode, *, present: bool) -> Choice:
-    """Return the choice with all that tells why nothing serves, when nothing does."""
-    if choice.adapters:
-        return choice
-    if mode is Mode.RETRIEVAL_ONLY:
-        return replace(choice, reason="weights are left out: the mode is retrieval_only")
-    if not present:
-        return replace(choice, reason="weights are left out: the past is asked for, and they know only the present")
-    if not hits:
-        return choice
-    return replace(choice, reason=f"{choice.reason}; the best evidence {not_serving(hits[0].record)}")
-
-
-def _no_adapter(case: Case) -> str:
-    """Say why no adapter had a part in an answer; "" when one had."""
-    if case.spoke:
-        return ""
-    if case.vote and case.choice.routed:
-        why = "agree" if len(case.vote) == 1 else "are not what it has learned"
-        return f"{case.choice.routed[0].id} was not asked for the label: the nearest examples {why}"
-    return case.choice.reason
 
 
 def _unless_evidence_is_nearer(choice: Choice, hits: Sequence[Hit], looks: Looks) -> Choice:

@@ -17,9 +17,9 @@ from statistics import fmean
 
 from ulid import ULID
 
-from hybrid_memory.answering.adapter_choice import not_serving
 from hybrid_memory.answering.attribution import as_hit, attribute
 from hybrid_memory.answering.fitting import Room, left_out
+from hybrid_memory.answering.reasons import not_serving
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.evidence import ask
