@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ulid import ULID
@@ -58,6 +58,30 @@ from hybrid_memory.types import (
 )
 
 __all__ = ["Answerer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grounds:
+    """What an answer may stand on: who asks, from which halves, and how much of the evidence is seen."""
+
+    scope: Scope
+    mode: Mode
+    filters: Filters | None
+    as_of: datetime | None
+    known_at: datetime | None
+    passages: int
+    neighbours: int
+    sentences: int
+
+    @property
+    def present(self) -> bool:
+        """Whether it is about now; the weights know nothing else."""
+        return self.as_of is None and self.known_at is None
+
+    @property
+    def by_weights(self) -> bool:
+        """Whether adapters have a part."""
+        return self.mode is not Mode.RETRIEVAL_ONLY and self.present
 
 
 class Answerer:
@@ -117,10 +141,17 @@ class Answerer:
                 progress=progress,
             )
         seconds: dict[str, float] = {}
-        sentences = 0 if neighbours else self._settings.sentences  # who asks for what stands beside wants to see it
-        cases = self._prepare(
-            questions, scope, mode, filters, as_of, known_at, passages, neighbours, sentences, seconds
+        grounds = _Grounds(
+            scope=scope,
+            mode=mode,
+            filters=filters,
+            as_of=as_of,
+            known_at=known_at,
+            passages=self._settings.passages if passages is None else passages,
+            neighbours=neighbours,
+            sentences=0 if neighbours else self._settings.sentences,  # who asks for what stands beside wants to see it
         )
+        cases = self._prepare(questions, grounds, seconds)
         started = time.monotonic()
         longest = max_new_tokens or self._settings.max_new_tokens
         fit_window(cases, language_model=self._language_model, max_new_tokens=longest, dated=self._settings.dated)
@@ -159,8 +190,17 @@ class Answerer:
             return self._tasks.context(
                 task, question, scope=scope, mode=mode, as_of=as_of, known_at=known_at, room=room
             )
-        # whole passages: the caller's own model is likely a larger one, which reads them
-        case = self._prepare([question], scope, mode, filters, as_of, known_at, passages, neighbours, 0, {})[0]
+        grounds = _Grounds(
+            scope=scope,
+            mode=mode,
+            filters=filters,
+            as_of=as_of,
+            known_at=known_at,
+            passages=self._settings.passages if passages is None else passages,
+            neighbours=neighbours,
+            sentences=0,  # whole passages: the caller's own model is likely a larger one, which reads them
+        )
+        case = self._prepare([question], grounds, {})[0]
         if room is not None:
             fit(case, room, dated=self._settings.dated)
         return Context(
@@ -234,25 +274,15 @@ class Answerer:
         )
         return replace(explained, text=text)
 
-    def _prepare(
-        self,
-        questions: Sequence[str],
-        scope: Scope,
-        mode: Mode,
-        filters: Filters | None,
-        as_of: datetime | None,
-        known_at: datetime | None,
-        passages: int | None,
-        neighbours: int,
-        sentences: int,
-        seconds: dict[str, float],
-    ) -> list[Case]:
+    def _prepare(self, questions: Sequence[str], grounds: _Grounds, seconds: dict[str, float]) -> list[Case]:
+        """Return the questions with evidence, adapters and prompt; `seconds` gets those of each step."""
+        scope, filters, wanted = grounds.scope, grounds.filters, grounds.passages
+        as_of, known_at = grounds.as_of, grounds.known_at
         started = time.monotonic()
         vectors = question_vectors(self._encoder, questions)
         cases = [Case(question) for question in questions]
         unlike = self._kinds.unlike(questions, vectors, scope, filters)
-        wanted = self._settings.passages if passages is None else passages
-        if mode is not Mode.WEIGHTS_ONLY:
+        if grounds.mode is not Mode.WEIGHTS_ONLY:
             for case, vector, groups in zip(cases, vectors, unlike, strict=True):
                 within = of_kind(filters, {"ne": Kind.EXAMPLE.value}) if EXAMPLES in groups else filters
                 case.hits = self._evidence.find(
@@ -260,34 +290,34 @@ class Answerer:
                 )
         seconds["retrieve"] = time.monotonic() - started
         started = time.monotonic()
-        present = as_of is None and known_at is None  # the weights know nothing else
-        by_weights = mode is not Mode.RETRIEVAL_ONLY and present
         count = self._settings.second_look
-        learned = self._chooser.nearest_facts(vectors, scope, unlike, count) if by_weights else [[] for _ in cases]
+        learned = (
+            self._chooser.nearest_facts(vectors, scope, unlike, count) if grounds.by_weights else [[] for _ in cases]
+        )
         looks = self._look_again(cases, learned)
-        if by_weights:
+        if grounds.by_weights:
             # where an example is nearest, no learned fact was read: what evidence came to says nothing about a shard
             among_facts = [look if known else UNSEEN for look, known in zip(looks, learned, strict=True)]
             choices = self._chooser.choose(vectors, scope, unlike, among_facts)
             for case, vector, choice, look in zip(cases, vectors, choices, among_facts, strict=True):
                 case.choice = _unless_evidence_is_nearer(choice, case.hits, look)
-                if mode is Mode.HYBRID and choice.stale is not None and wanted:
+                if grounds.mode is Mode.HYBRID and choice.stale is not None and wanted:
                     self._pin(
                         case, self._evidence.correction(case.question, vector, scope, filters, stale=choice.stale)
                     )
-        rules = [] if mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of, known_at)
+        rules = [] if grounds.mode is Mode.WEIGHTS_ONLY else self._rules(scope, as_of, known_at)
         for case, vector, look in zip(cases, vectors, looks, strict=True):
             case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
-            case.hits = excerpted(case.question, vector, case.hits, encoder=self._encoder, sentences=sentences)
-            case.choice = with_reason(case.choice, case.hits, mode, present=present)
+            case.hits = excerpted(case.question, vector, case.hits, encoder=self._encoder, sentences=grounds.sentences)
+            case.choice = with_reason(case.choice, case.hits, grounds.mode, present=grounds.present)
             spared = not look and self._knows(case.choice, case.hits)
             case.shown = () if spared else case.hits
-            if neighbours and case.shown:
+            if grounds.neighbours and case.shown:
                 # only now, when adapter and evidence are chosen: what stands beside evidence has no say in that
                 self._add_neighbours(
                     case,
                     self._evidence.around(
-                        case.hits, scope, count=neighbours, filters=filters, as_of=as_of, known_at=known_at
+                        case.hits, scope, count=grounds.neighbours, filters=filters, as_of=as_of, known_at=known_at
                     ),
                 )
             self._compose(case, rules, spared=spared)
