@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -649,6 +652,45 @@ def test_two_processes_that_forget_in_turn_leave_a_whole_file(tmp_path: Path, rn
         retriever.save()
 
     assert [row in path.read_bytes() for row in rows] == [True, False, False, False, True]
+    assert store.reopened().check() == []
+
+
+def die_in_the_middle_of_wiping() -> None:
+    """Kill this process when a forgotten vector is overwritten in the file and its new description begins."""
+
+    def watch(name: str, arguments: tuple[object, ...]) -> None:
+        if name == "open" and str(arguments[0]).endswith(".snapshot.json.part"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks and kills")
+def test_a_wiping_that_was_killed_leaves_no_file_and_nothing_wrong(
+    tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kill -9 between file and description: neither of them is believed, the ledger has everything."""
+    vectors = unit_rows(rng.normal(size=(60, 8)).astype(np.float32))
+    names = [f"p{i}" for i in range(1, 61)]
+    store = bench(tmp_path, dict(zip(names, vectors.tolist(), strict=True)), **MEANING)
+    store.ledger.put(*names)
+    store.retriever.catch_up()
+    store.retriever.save()
+    store.ledger.remove(3)
+    store.retriever.catch_up()
+    if (pid := os.fork()) == 0:
+        die_in_the_middle_of_wiping()
+        store.retriever.save()
+        os._exit(1)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+
+    store.retriever = store.reopened()
+
+    assert store.retriever.check() == []
+    assert [hit.text for hit in store.ask("p4", top_k=1)] == ["p4"]
+    assert caplog.text == ""
+    assert not [*(store.folder / store.encoder.fingerprint).glob("snapshot-*")]
+    store.retriever.save()
     assert store.reopened().check() == []
 
 

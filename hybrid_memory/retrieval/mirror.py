@@ -215,6 +215,7 @@ class Mirror:
     def _load(self) -> None:
         self._drop_others()  # of a reindex that was killed at its very end
         try:
+            snapshot.sweep(self._folder / self._encoder)
             found = snapshot.find(self._folder / self._encoder, encoder=self._encoder)
             if found is not None:
                 self._accept(VectorIndex.read(found[0]), found[1])

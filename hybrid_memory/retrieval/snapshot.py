@@ -22,7 +22,7 @@ from hybrid_memory import durable
 from hybrid_memory.errors import IndexMismatchError, LedgerError
 from hybrid_memory.types import Value
 
-__all__ = ["Snapshot", "find", "save", "wipe"]
+__all__ = ["Snapshot", "find", "save", "sweep", "wipe"]
 
 POINTER = "snapshot.json"
 LOCK = ".lock"
@@ -81,7 +81,8 @@ def save(
 def wipe(folder: Path, change: Callable[[Path, Snapshot], int], *, encoder: str) -> bool:
     """Let `change` overwrite what was forgotten in the index file, in place; return whether there was a file.
 
-    A crash in between leaves a file that differs from its description: it is made again from the ledger.
+    The description is withdrawn meanwhile: a crash in between leaves no snapshot, not one that differs from its
+    description. The index is then made again from the ledger.
 
     Args:
         folder: where the snapshot lies.
@@ -98,11 +99,23 @@ def wipe(folder: Path, change: Callable[[Path, Snapshot], int], *, encoder: str)
             if found is None:
                 return False
             path, snapshot = found
+            (folder / POINTER).unlink()
             wiped = change(path, snapshot)
             _point(folder, replace(snapshot, wiped=wiped, sha256=durable.sha256(path)))
     except OSError as error:
         raise _not_written(folder, error) from error
     return True
+
+
+def sweep(folder: Path) -> None:
+    """Delete the file of a wiping that was killed: nothing names it, and what was forgotten may still be in it.
+
+    Waits for a process that is at it.
+    """
+    if not (folder / POINTER).is_file() and folder.is_dir():
+        with FileLock(folder / LOCK):
+            for file in folder.glob("snapshot-*") if not (folder / POINTER).is_file() else ():
+                file.unlink(missing_ok=True)
 
 
 def _point(folder: Path, snapshot: Snapshot) -> None:
