@@ -75,5 +75,5 @@ def shards_of(passages: Sequence[Passage], encoder: Encoder) -> Shards:
         replace(record_of(one.passage), id=str(number), text=one.named, content_hash=one.named)
         for number, one in enumerate(sentences)
     ]
-    placed = place(records, vectors, {}, cap=WindowSettings().shard_cap)
+    placed = place((records, vectors), {}, cap=WindowSettings().shard_cap)
     return Shards(sentences, vectors, [shard.id for shard in placed])

@@ -167,8 +167,10 @@ class Consolidation:
             inside = {
                 shard: self._ledger.shard_records(shard.id) for shard in self._ledger.shards() if shard.scope == scope
             }
-            members = {shard: self._with_vectors(there)[1] if there else vectors[:0] for shard, there in inside.items()}
-            chosen = self._workshop().place(new, vectors, members)
+            members = {
+                shard: self._with_vectors(there) if there else ([], vectors[:0]) for shard, there in inside.items()
+            }
+            chosen = self._workshop().place((new, vectors), members)
             for shard in dict.fromkeys(chosen):
                 at_home = [record.id for record, home in zip(new, chosen, strict=True) if home == shard]
                 self._ledger.assign(at_home, shard=shard)
@@ -181,8 +183,7 @@ class Consolidation:
             if not known:
                 continue
             taken = [shard.id for shard in self._ledger.shards() if shard.scope == scope]
-            vectors = {shard: rows for shard, (_, rows) in known.items()}
-            for shard, places, target in self._workshop().regroup(vectors, taken):
+            for shard, places, target in self._workshop().regroup(known, taken):
                 self._ledger.assign([known[shard][0][place].id for place in places], shard=target)
 
     def _with_vectors(self, records: Sequence[Record]) -> tuple[list[Record], FloatArray]:

@@ -20,7 +20,7 @@ from hybrid_memory.protocols import AdapterStore, Gate, LanguageModel, Ledger, P
 from hybrid_memory.types import (
     AdapterVersion,
     Directives,
-    FloatArray,
+    Held,
     Json,
     Learning,
     Record,
@@ -51,9 +51,9 @@ class Workshop:
     scale: Callable[[Path, float], None]
     """(candidate's folder, factor): multiplies what the adapter adds to the base."""
     gate: Gate
-    place: Callable[[Sequence[Record], FloatArray, Mapping[Shard, FloatArray]], Sequence[Shard]]
-    """(records of one scope, their vectors, its shards with what is in them) -> the shard of each record."""
-    regroup: Callable[[Mapping[Shard, FloatArray], Iterable[str]], Sequence[tuple[Shard, Sequence[int], Shard]]]
+    place: Callable[[Held, Mapping[Shard, Held]], Sequence[Shard]]
+    """(records of one scope, its shards with what is in them) -> the shard of each record."""
+    regroup: Callable[[Mapping[Shard, Held], Iterable[str]], Sequence[tuple[Shard, Sequence[int], Shard]]]
     """(shards of one scope that are due, with what is in them; ids of all) -> (from, which rows, to)."""
 
 

@@ -176,7 +176,8 @@ class WindowSettings(Group):
     """Seconds a window may take: what would not be trained and judged by then stays queued."""
     lease_s: Annotated[float, Field(gt=0)] = 3600.0
     shard_cap: Annotated[int, Field(ge=1)] = 6
-    """Most facts one shard holds: the encoder tells shards apart better than the model tells facts apart."""
+    """Most statements one shard holds; a record of more has a shard to itself. The encoder tells shards apart better
+    than the model tells facts apart."""
     keep_versions: Annotated[int, Field(ge=1)] = 3
     """Retired adapter versions kept per shard for rollback."""
 

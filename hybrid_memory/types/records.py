@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 from hybrid_memory.types.decisions import Decision
 from hybrid_memory.types.inputs import Example
@@ -12,7 +13,7 @@ from hybrid_memory.types.scopes import Scope, Slot
 from hybrid_memory.types.values import FloatArray, Json, Value
 from hybrid_memory.types.words import Kind, Learning, Status, Trust
 
-__all__ = ["OWN_QUESTION", "OWN_WORDS", "Draft", "Entry", "Event", "Passage", "Record"]
+__all__ = ["OWN_QUESTION", "OWN_WORDS", "Draft", "Entry", "Event", "Held", "Passage", "Record"]
 
 OWN_WORDS, OWN_QUESTION = "own_words", "own_question"
 """Metadata of a turn that a model stated anew: what the speaker said, and the question that it answered."""
@@ -116,3 +117,7 @@ class Event(Value):
     name: str
     """What happened: "ingested", "superseded", "queued", "learned", "declined", "forgotten", …"""
     detail: Mapping[str, Json]
+
+
+Held: TypeAlias = "tuple[Sequence[Record], FloatArray]"
+"""Records that are learned together or wait for it, and their vectors, shape (records, dim), unit rows."""
