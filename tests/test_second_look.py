@@ -16,10 +16,12 @@ from hybrid_memory.answering.rivals import trusted_first, with_rivals
 from hybrid_memory.answering.second_look import UNSEEN, Candidate, Looks, candidates, look_again, reordered
 from hybrid_memory.types import Hit, Mode, Passage, Trust
 
+HOURS = "The harbour opens at dawn. It closes at dusk."
 HARBOUR, QUAY = "The harbour closes at dusk.", "Boats may stay at the quay until sunset."
 PAGE = "When must boats be gone? " * 13
 WORDY = "May boats stay at the quay?"
-NEAR = {HARBOUR: 0, QUAY: 20, "When must boats be gone?": 11, PAGE: 11, "Harbour?": 2, WORDY: 2, FERRY: 90}
+NEAR = dict.fromkeys((HOURS, "The harbour opens at dawn.", "It closes at dusk."), 0)
+NEAR |= {HARBOUR: 0, QUAY: 20, "When must boats be gone?": 11, PAGE: 11, "Harbour?": 2, WORDY: 2, FERRY: 90}
 
 
 @pytest.fixture
@@ -185,6 +187,17 @@ def test_evidence_that_its_own_shard_has_learned_can_be_left_out(
     assert (
         "the evidence is left out of the prompt: the shard that answers has learned it" in answer.trace
     ) is not shown
+
+
+def test_a_page_about_several_things_is_not_left_out(bench: Bench) -> None:
+    """The question is as near to it, but which of its statements is asked for, and whether that one is known?"""
+    hours = bench.write(HOURS)
+    bench.learn(hours)
+
+    answer = bench.ask("Harbour?", without_evidence_from=0.5)[0]
+
+    assert answer.adapters == ("facts-1-v1",)
+    assert answer.shown == (hours,)
 
 
 def test_no_evidence_is_left_out_where_the_encoder_could_not_tell(bench: Bench) -> None:

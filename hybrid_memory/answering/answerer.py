@@ -40,6 +40,7 @@ from hybrid_memory.evidence import UNKNOWN, ask
 from hybrid_memory.forms import shapes_behaviour
 from hybrid_memory.protocols import Encoder, Filters, LanguageModel, Ledger, Progress, Retriever
 from hybrid_memory.questions import question_vectors
+from hybrid_memory.statements import statements
 from hybrid_memory.types import (
     EXAMPLES,
     AdapterVersion,
@@ -364,11 +365,15 @@ class Answerer:
         return [record for record in reversed(found) if shapes_behaviour(record)][: self._settings.rules]
 
     def _knows(self, choice: Choice, hits: Sequence[Hit]) -> bool:
-        """Tell whether the shard that answers surely knows the best evidence, so that tokens may be saved."""
+        """Tell whether the shard that answers surely knows the best evidence, so that tokens may be saved.
+
+        Of a record that makes several statements it may know some, and its vector is near to all of them.
+        """
         least = self._settings.without_evidence_from
         if least is None or not choice.routed or not hits:
             return False
-        return hits[0].record.id == choice.record and choice.similarity >= least
+        record = hits[0].record
+        return record.id == choice.record and choice.similarity >= least and len(statements(record.text)) == 1
 
     def _compose(self, case: Case, rules: Sequence[Record], *, spared: bool) -> None:
         case.rules = tuple(self._stated(rules, case.choice.adapters))

@@ -126,8 +126,8 @@ class AnswerSettings(Group):
     """A second shard of the same group speaks along when its nearest record is at most this much less similar: the sum
     of two adapters is their concatenation. 0 asks the nearest alone."""
     without_evidence_from: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Saves tokens: a fact is left out of the prompt when its own shard answers and the question is at least so similar
-    to it, without a second look. It stays a source. None: never."""
+    """Saves tokens: a fact of one statement is left out of the prompt when its own shard answers and the question is at
+    least so similar to it, without a second look. It stays a source. None: never."""
     second_look: Annotated[int, Field(ge=0)] = 3
     """Records of each list that the language model reads again when the encoder cannot tell which one a question is
     about; 0: none."""
