@@ -5,7 +5,8 @@
 Flow:    pages of made-up facts, SQuAD passages -> HybridMemory.ingest -> HybridMemory.query_many, retrieval only
 
 Five facts of a company, in the order of its file, make a page; companies are those that nothing was tuned on. With
---data-dir also SQuAD passages (`squad_seal`, CC BY-SA 4.0) that nothing was tuned on. Nothing is learned: what is
+--data-dir also SQuAD passages (`squad_seal`, CC BY-SA 4.0) that nothing was tuned on. "Says it" are made-up pages of
+which most sentences refer to the first by "it", "they" or "her". Nothing is learned: what is
 compared is what stands in the prompt. "Right" is an answer that contains the gold answer; "found" the share of
 questions whose evidence is the right page. Intervals resample whole pages.
 """
@@ -42,6 +43,7 @@ ARMS: Mapping[str, dict[str, Any]] = {
 }
 """The settings of each."""
 PAIRS = ((WHOLE, COSINE), (NEAREST, WHOLE), (FOUND, NEAREST))
+REFERRING = Path(__file__).parent / "data" / "referring_pages.json"
 FILE = RESULTS / "excerpts.json"
 
 
@@ -76,6 +78,13 @@ def company(name: str) -> Pages:
             "facts, hard": [Asked(at // FACTS_A_PAGE, text, one.answer) for at, one in told for text in one.questions],
         },
     )
+
+
+def referring(half: str = "reported") -> Pages:
+    """Return the pages whose sentences refer to each other: half of them are to tune on."""
+    told = json.loads(REFERRING.read_text(encoding="utf-8"))[half]
+    asked = [Asked(at, one["question"], one["answer"]) for at, page in enumerate(told) for one in page["questions"]]
+    return Pages([page["page"] for page in told], {"says it": asked})
 
 
 def squad(data: Path, count: int) -> Pages:
@@ -168,9 +177,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, help="folder with squad_seal in it")
     parser.add_argument("--passages", type=int, default=40, help="of squad_seal")
-    parser.add_argument("--smoke", action="store_true", help="one company; proves nothing")
+    parser.add_argument("--smoke", action="store_true", help="one company and pages that say it; proves nothing")
     options = parser.parse_args()
     sets = [company(name) for name in REPORTED_COMPANIES[: 1 if options.smoke else None]]
+    sets.append(referring())
     if options.data_dir is not None and not options.smoke:
         sets.append(squad(options.data_dir, options.passages))
     result = {**header("excerpts", seed=0), **summary(run(sets))}

@@ -46,6 +46,19 @@ def test_sentences_stand_in_the_order_of_the_passage() -> None:
     assert shown("What do they put on?", 90, PAGE, sentences=2) == f"{LAMP} {VEST}"
 
 
+def test_a_sentence_that_says_it_is_shown_with_what_it_is_about() -> None:
+    """By itself "it opens at ten" would be read of anything; behind the sentence before it nothing is said twice."""
+    first, second, third = "The mill is old.", "The mill: It opens at ten.", "The mill: Its roof leaks."
+    encoder = TableEncoder({first: turned(0), second: turned(60), third: turned(90)})
+    page = [found("The mill is old. It opens at ten. Its roof leaks.")]
+
+    (one,) = excerpted("When?", turned(60), page, encoder=encoder, sentences=1)
+    (two,) = excerpted("When?", turned(75), page, encoder=encoder, sentences=2)
+
+    assert one.excerpt == "The mill: It opens at ten."
+    assert two.excerpt == "The mill: It opens at ten. Its roof leaks."
+
+
 def test_words_of_the_question_count_half_a_cosine() -> None:
     """75 degrees: lamp and vest both 15 away. Two of three stems are the lamp's: 0.97 + 0.5 * 2 / 3 against 0.97."""
     assert shown("Who mended the old clock?", 75, PAGE, sentences=1) == LAMP
@@ -64,13 +77,13 @@ def test_short_passages_and_examples_are_shown_whole() -> None:
 
 def test_the_prompt_shows_the_excerpt_with_the_days_that_were_resolved() -> None:
     """Dates that belong to words outside the excerpt are of no account."""
-    dated = record(text=f"{FERRY} It left yesterday.", metadata={"dates": {"yesterday": "2026-03-01"}})
+    dated = record(text=f"{FERRY} The boat left yesterday.", metadata={"dates": {"yesterday": "2026-03-01"}})
     (hit,) = excerpted("When?", turned(0), [as_hit(dated)], encoder=TableEncoder({
-        FERRY: turned(90), "It left yesterday.": turned(0)}), sentences=1)  # fmt: skip
+        FERRY: turned(90), "The boat left yesterday.": turned(0)}), sentences=1)  # fmt: skip
 
     (turn,) = prompt("When?", [hit], (), dated="never")
 
-    assert "Fact: It left yesterday (2026-03-01).\n" in turn.content
+    assert "Fact: The boat left yesterday (2026-03-01).\n" in turn.content
     assert FERRY not in turn.content
 
 

@@ -68,7 +68,7 @@ def prompts(given: SelfEdit, *, held_out: bool = False, form: str = "question") 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("The ferry waits. It leaves at nine! Does it?", ["The ferry waits.", "It leaves at nine!"]),
+        ("The ferry waits. Lunch is at nine! Is it?", ["The ferry waits.", "Lunch is at nine!"]),
         ("The tank holds 3.5 litres of fuel. Fill it daily.", ["The tank holds 3.5 litres of fuel.", "Fill it daily."]),
         ("Ask e.g. Team Blue. Dr. Ash is away.", ["Ask e.g. Team Blue.", "Dr. Ash is away."]),
         (

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_memory.protocols import Encoder
-from hybrid_memory.statements import content_words, statements
+from hybrid_memory.statements import as_written, content_words, statements
 from hybrid_memory.types import FloatArray, Hit, Kind
 
 __all__ = ["excerpted"]
@@ -37,7 +37,8 @@ def excerpted(
         vector: its embedding, shape (dim,), unit length.
         hits: evidence, best first; the order stays.
         encoder: embeds the sentences.
-        sentences: how many of a record are shown, in the order in which they stand there; 0 shows all.
+        sentences: how many of a record are shown, in the order in which they stand there; 0 shows all. Each is told
+            what it is about where it does not say so itself, unless the one before it is shown too.
     """
     if not sentences:
         return tuple(hits)
@@ -50,11 +51,13 @@ def excerpted(
     said = np.array([len(_stems(text) & asked) / max(1, len(asked)) for text in texts])
     near = dict(zip(texts, (encoder.encode(texts) @ vector + WORDS * said).tolist(), strict=True))
 
-    def best(found: Sequence[str]) -> str:
-        chosen = sorted(range(len(found)), key=lambda place: -near[found[place]])[:sentences]
-        return " ".join(found[place] for place in sorted(chosen))
+    def best(found: Sequence[str], bare: Sequence[str]) -> str:
+        chosen = sorted(sorted(range(len(found)), key=lambda place: -near[found[place]])[:sentences])
+        return " ".join(bare[place] if place - 1 in chosen else found[place] for place in chosen)
 
-    return tuple(replace(hit, excerpt=best(long[hit.id])) if hit.id in long else hit for hit in hits)
+    return tuple(
+        replace(hit, excerpt=best(long[hit.id], as_written(hit.text))) if hit.id in long else hit for hit in hits
+    )
 
 
 def _stems(text: str) -> set[str]:

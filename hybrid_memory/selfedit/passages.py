@@ -14,7 +14,7 @@ from typing import TypeAlias
 from hybrid_memory.forms import is_shown
 from hybrid_memory.selfedit.augmentation import augmented
 from hybrid_memory.selfedit.material import Material, pieces
-from hybrid_memory.statements import statements
+from hybrid_memory.statements import as_written
 from hybrid_memory.types import Directives, Record, SelfEdit, StudyItem
 
 __all__ = ["Study", "write_about"]
@@ -62,7 +62,7 @@ def write_about(
 def _studied(record: Record, title: str, study: Study, material: Material) -> Directives:
     directives = Directives()
     if not is_shown(record):
-        for piece in pieces(statements(record.text), most=PIECE_TOKENS):
+        for piece in pieces(as_written(record.text), most=PIECE_TOKENS):
             asked = study(title, piece, material)
             directives = asked if asked != Directives() else directives
     return directives
