@@ -14,9 +14,7 @@ __all__ = ["normalised", "weighted_sum"]
 Item = TypeVar("Item")
 
 
-def normalised(
-    scores: Mapping[Item, float], *, least: float | None = None, width: float = 0.0, power: float = 1.0
-) -> dict[Item, float]:
+def normalised(scores: Mapping[Item, float], *, least: float | None = None, width: float = 0.0) -> dict[Item, float]:
     """Scale scores to [0, 1]: the least to 0, the greatest to 1; all 0 when they are all alike.
 
     Scores that lie closer together than `width` are not stretched so far: their differences say little.
@@ -26,22 +24,21 @@ def normalised(
 
     Args:
         scores: item -> score, any unit.
-        least: the score that becomes 0; None takes the least there is.
+        least: the score that becomes 0, and all below it with it; None takes the least there is.
         width: the least distance from there that becomes 1, in the unit of the scores.
-        power: what is scaled is raised to this: above 1, the lesser scores fade and the greatest stays.
 
     >>> normalised({"a": 3.0, "b": 1.0, "c": 2.0})
     {'a': 1.0, 'b': 0.0, 'c': 0.5}
     >>> normalised({"a": 3.0, "b": 1.0, "c": 2.0}, width=4.0)
     {'a': 0.5, 'b': 0.0, 'c': 0.25}
-    >>> normalised({"a": 3.0, "b": 1.0, "c": 2.0}, power=2.0)
-    {'a': 1.0, 'b': 0.0, 'c': 0.25}
+    >>> normalised({"a": 3.0, "b": 1.0, "c": 2.0}, least=2.0)
+    {'a': 1.0, 'b': 0.0, 'c': 0.0}
     """
     if not scores:
         return {}
     low = min(scores.values()) if least is None else least
     span = max(max(scores.values()) - low, width)
-    return {item: ((score - low) / span) ** power if span > 0 else 0.0 for item, score in scores.items()}
+    return {item: max(score - low, 0.0) / span if span > 0 else 0.0 for item, score in scores.items()}
 
 
 def weighted_sum(parts: Mapping[str, Mapping[Item, float]]) -> dict[Item, float]:
