@@ -8,6 +8,7 @@ from hybrid_memory.benchmark import BenchmarkReport
 from hybrid_memory.config import Settings
 from hybrid_memory.errors import (
     AdapterError,
+    ClosedError,
     ConfigError,
     ConsolidationError,
     DeadlineError,
@@ -56,6 +57,7 @@ __all__ = [
     "AsyncHybridMemory",
     "Audit",
     "BenchmarkReport",
+    "ClosedError",
     "ConfigError",
     "ConsolidationError",
     "ConsolidationReport",

@@ -8,6 +8,7 @@ HybridMemoryError
 ├── NotFoundError      (KeyError)          no record, adapter, answer or policy has this name
 ├── IndexMismatchError (ValueError)        vectors or files do not fit this index
 ├── LedgerError        (RuntimeError)      the database is missing, damaged, too new, or its disk is full
+├── ClosedError        (RuntimeError)      a memory was used after `close()`
 ├── LockedError        (RuntimeError)      another process is writing to this memory
 ├── ModelError         (RuntimeError)      a model is missing, damaged or not a model
 ├── ConsolidationError (RuntimeError)      training ran, its result was not kept
@@ -22,6 +23,7 @@ extra constructor arguments, so all of them survive pickling to a worker.
 
 __all__ = [
     "AdapterError",
+    "ClosedError",
     "ConfigError",
     "ConsolidationError",
     "DeadlineError",
@@ -73,6 +75,10 @@ class IndexMismatchError(HybridMemoryError, ValueError):
 
 class LedgerError(HybridMemoryError, RuntimeError):
     """The database is missing, damaged, newer than this package, or its disk is full."""
+
+
+class ClosedError(HybridMemoryError, RuntimeError):
+    """A memory was used after `close()`; nothing was done."""
 
 
 class LockedError(HybridMemoryError, RuntimeError):

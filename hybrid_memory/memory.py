@@ -13,13 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
+from hybrid_memory.adapters import Adapters
 from hybrid_memory.arguments import member, moment, positive, seconds
 from hybrid_memory.benchmark import BenchmarkReport, replay
 from hybrid_memory.config import Settings, folder_and_settings
-from hybrid_memory.errors import IndexMismatchError, InputError, LedgerError
+from hybrid_memory.errors import ClosedError, IndexMismatchError, InputError, LedgerError
 from hybrid_memory.inspection import problems, trace, where
 from hybrid_memory.parts import Parts
-from hybrid_memory.protocols import Filters, Progress, TextModel
+from hybrid_memory.protocols import Filters, Ledger, Progress, TextModel
+from hybrid_memory.review import Review
 from hybrid_memory.scoping import mentions, read_scope
 from hybrid_memory.streaming import AnswerStream
 from hybrid_memory.types import (
@@ -64,10 +66,28 @@ class HybridMemory:
 
     def __init__(self, parts: Parts) -> None:
         """Take assembled parts; use `open` or `from_config`."""
-        self._parts = parts
-        self._ledger = parts.ledger
-        self.adapters = parts.adapters
-        self.review = parts.review
+        self._assembled = parts
+        self._closed = False
+
+    @property
+    def _parts(self) -> Parts:
+        if self._closed:
+            raise ClosedError("this memory is closed; open it again, or close it after its last use")
+        return self._assembled
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._parts.ledger
+
+    @property
+    def adapters(self) -> Adapters:
+        """Adapter versions: list them, switch between them, switch them off."""
+        return self._parts.adapters
+
+    @property
+    def review(self) -> Review:
+        """What was set aside: list it, approve it, reject it."""
+        return self._parts.review
 
     # ------------------------------------------------------------ the flow
 
@@ -792,13 +812,16 @@ class HybridMemory:
         return self._parts.retriever.reindex(self._parts.encoder, progress)
 
     def close(self) -> None:
-        """Save the index snapshot and close the ledger."""
+        """Save the index snapshot and close the ledger; every later call but this one raises ClosedError."""
+        if self._closed:
+            return
+        self._closed = True
         try:
-            self._parts.retriever.save()
+            self._assembled.retriever.save()
         except (LedgerError, IndexMismatchError) as error:  # the snapshot is a cache: the next opening builds it again
             log.warning("%s", error)
         finally:
-            self._ledger.close()
+            self._assembled.ledger.close()
 
     def __enter__(self) -> HybridMemory:
         """Return itself."""

@@ -23,6 +23,7 @@ from hybrid_memory.build import build
 from hybrid_memory.config import Settings
 from hybrid_memory.errors import (
     AdapterError,
+    ClosedError,
     ConfigError,
     FilterError,
     HybridMemoryError,
@@ -252,6 +253,46 @@ def test_a_bad_call_says_what_is_accepted_and_changes_nothing(used: HybridMemory
 
     assert used._ledger.clock() == before
     assert [record.text for record in used.list(all_statuses=True)] == [SHIFT]
+
+
+# ---------------------------------------------------------------- after the end
+
+USES: dict[str, Call] = {
+    "ingest": lambda m: m.ingest(LAMPS),
+    "ingest_many": lambda m: m.ingest_many([LAMPS]),
+    "import_from": lambda m: m.import_from([{"id": "1", "memory": LAMPS}], "mem0"),
+    "query": lambda m: m.query(QUESTION),
+    "query in pieces": lambda m: [*m.query(QUESTION, stream=True)],
+    "search": lambda m: m.search(QUESTION),
+    "context": lambda m: m.context(QUESTION),
+    "consolidate": lambda m: m.consolidate(),
+    "forget": lambda m: m.forget("a"),
+    "list": lambda m: m.list(),
+    "get": lambda m: m.get("a"),
+    "route": lambda m: m.route(LAMPS),
+    "doctor": lambda m: m.doctor(),
+    "export": lambda m: m.export("never.tar.gz"),
+    "reindex": lambda m: m.reindex(),
+    "adapters": lambda m: m.adapters.list(),
+    "review": lambda m: m.review.list(),
+}
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> HybridMemory:
+    """A memory that was closed, twice."""
+    memory = open_memory(tmp_path_factory.mktemp("closed") / "memory")
+    memory.ingest(SHIFT)
+    memory.close()
+    memory.close()
+    return memory
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_closed_memory_says_so(closed: HybridMemory, use: str) -> None:
+    """Nothing is read, written or answered behind its back."""
+    with pytest.raises(ClosedError, match="this memory is closed; open it again"):
+        USES[use](closed)
 
 
 # ---------------------------------------------------------------- settings and files

@@ -10,6 +10,7 @@ from hybrid_memory import errors
 
 BUILT_IN = {
     "AdapterError": RuntimeError,
+    "ClosedError": RuntimeError,
     "ConfigError": ValueError,
     "ConsolidationError": RuntimeError,
     "DeadlineError": RuntimeError,
