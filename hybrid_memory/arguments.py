@@ -6,8 +6,11 @@ Imports: errors, types, scoping, and the readers of times and metadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from hybrid_memory.errors import InputError
@@ -17,15 +20,34 @@ from hybrid_memory.types import Json, Mode, Route, unkeepable
 
 __all__ = [
     "at_least",
+    "callback",
+    "known_options",
+    "listed",
     "member",
     "moment",
     "positive",
     "read_metadata",
     "read_name",
+    "read_path",
+    "read_policy",
     "read_question",
     "read_stamp",
     "seconds",
+    "whole",
 ]
+
+OTHER_NAMES = {
+    "top_k": "passages",
+    "k": "passages",
+    "limit": "passages",
+    "max_tokens": "max_new_tokens",
+    "session_id": "run_id",
+    "thread_id": "run_id",
+    "timestamp": "observed_at",
+    "created_at": "observed_at",
+    "tags": "metadata",
+}
+"""What other libraries and other calls of this one call an option."""
 
 Word = TypeVar("Word", Route, Mode)
 
@@ -46,6 +68,56 @@ def read_name(what: str, name: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{what} is a name, got {name!r}")
     return name.strip()
+
+
+def read_path(what: str, path: Path | str) -> Path:
+    """Return the path of a file or folder; InputError when it is neither text nor a Path."""
+    if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
+        raise InputError(f"{what} is a path, got {path!r}")
+    return Path(path)
+
+
+def read_policy(policy: Path | str) -> str:
+    """Return a policy's name, or the path of its file, as text; InputError when it is neither."""
+    if not isinstance(policy, str | Path):
+        raise InputError(f"a policy is a name or a path, got {policy!r}")
+    return str(policy)
+
+
+def listed(what: str, values: object, of: str) -> None:
+    """Raise InputError for what is not a list, or something like it, of values of a kind that `of` names."""
+    if isinstance(values, str | bytes | Path | Mapping) or not isinstance(values, Iterable):
+        raise InputError(f"{what} takes a list of {of}, got {type(values).__name__}")
+
+
+def known_options(
+    call: Callable[..., object], given: Mapping[str, object], *, named: str, besides: Sequence[str] = ()
+) -> None:
+    """Raise InputError for an option that a call does not have; the message proposes one.
+
+    Args:
+        call: whose keyword arguments are accepted.
+        given: what was handed to the call that passes them on.
+        named: what that one is called.
+        besides: keyword arguments that are not passed on.
+    """
+    parameters = inspect.signature(call).parameters.values()
+    known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in besides]
+    for name in given:
+        if name not in known:
+            raise InputError(f"{named}() has no option {name!r}; {_proposed(name, known)}")
+
+
+def _proposed(name: str, known: Sequence[str]) -> str:
+    elsewhere = [OTHER_NAMES[name]] if OTHER_NAMES.get(name) in known else []
+    near = elsewhere or difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+
+
+def callback(name: str, function: object) -> None:
+    """Raise InputError for what cannot be called; None passes."""
+    if function is not None and not callable(function):
+        raise InputError(f"{name} must be a function that is called meanwhile, got {function!r}; leave it out")
 
 
 def moment(name: str, time: datetime | None) -> datetime | None:
@@ -84,8 +156,14 @@ def member(kind: type[Word], name: str, value: Word | str | None) -> Word | None
 
 def at_least(name: str, value: int | None, least: int, *, most: int | None = None) -> None:
     """Raise InputError for a number that is not whole, less than `least` or more than `most`; None passes."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (whole and least <= value <= (value if most is None else most)):
+    if value is not None:
+        whole(name, value, least, most=most)
+
+
+def whole(name: str, value: int, least: int, *, most: int | None = None) -> None:
+    """Raise InputError for what is no whole number, less than `least` or more than `most`."""
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if not (number and least <= value <= (value if most is None else most)):
         span = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise InputError(f"{name} must be a whole number {span}, got {value!r}")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hybrid_memory.adapters import Adapters
 from hybrid_memory.answer_log import AnswerLog
-from hybrid_memory.arguments import at_least, member, read_name, read_question
+from hybrid_memory.arguments import at_least, listed, member, read_name, read_question, whole
 from hybrid_memory.config import MOST_NEIGHBOURS
 from hybrid_memory.errors import AdapterError, InputError, LockedError
 from hybrid_memory.forgetting import Forgetting
@@ -79,7 +79,7 @@ class Asking:
         explain: bool,
     ) -> list[Hit]:
         """Return the passages closest to the query; no language model is loaded."""
-        at_least("top_k", top_k, 1)
+        whole("top_k", top_k, 1)
         count = self._beside(neighbours)
         self._ledger.expire(datetime.now(UTC))
         vector = question_vectors(self._encoder, [read_question(query)])
@@ -117,8 +117,7 @@ class Asking:
         progress: Progress | None,
     ) -> list[Answer]:
         """Return one answer per question, and log them for feedback."""
-        if isinstance(questions, str):
-            raise InputError("query_many takes a list of questions, got one text; query() takes one")
+        listed("query_many", questions, "questions, and query() one")
         named = _named(task, filters, passages, neighbours)
         at_least("passages", passages, 0)
         at_least("max_new_tokens", max_new_tokens, 1)

@@ -76,7 +76,8 @@ def _check(texts: Sequence[str], controls: Sequence[str]) -> None:
     """Refuse what would make an audit say nothing."""
     for name, given, least in (("texts", texts, 1), ("controls", controls, 2)):
         if (
-            isinstance(given, str)
+            not isinstance(given, Sequence)
+            or isinstance(given, str)
             or len(given) < least
             or not all(isinstance(one, str) and one.split() for one in given)
         ):

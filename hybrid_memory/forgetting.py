@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from hybrid_memory.answer_log import ANSWERED_FROM, AnswerLog
+from hybrid_memory.arguments import listed
 from hybrid_memory.audit import audit, is_extracted
 from hybrid_memory.consolidation import Consolidation
 from hybrid_memory.errors import ConfigError, InputError, NotFoundError
@@ -90,7 +91,8 @@ class Forgetting:
         if record_id is not None:
             if filters is not None:
                 raise InputError("give record ids or filters, not both")
-            ids = [record_id] if isinstance(record_id, str) else list(record_id)
+            ids = [record_id] if isinstance(record_id, str) else record_id
+            listed("forget", ids, "record ids, or one")
             return [self._inside(one, scope) for one in dict.fromkeys(ids)]
         if filters is None and scope == Scope():
             raise InputError("name what to forget: a record id, a scope, or filters; everything is never the default")

@@ -11,10 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from hybrid_memory.arguments import read_metadata, read_stamp
+from hybrid_memory.arguments import listed, read_metadata, read_stamp, whole
 from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
 from hybrid_memory.protocols import Encoder, Ledger, Progress, Reader, Retriever, Router, Screen
 from hybrid_memory.rerouting import Rerouting, seen_in
@@ -113,10 +112,8 @@ class Intake:
         started = time.monotonic()
         if "idempotency_key" in stamp:
             raise InputError("idempotency_key names one input; ingest_many is idempotent by content without it")
-        if isinstance(inputs, str | Path) or not isinstance(inputs, Iterable):
-            raise InputError(f"ingest_many takes a list of inputs, got {type(inputs).__name__}; ingest() takes one")
-        if batch_size < 1:
-            raise InputError(f"batch_size must be 1 or more, got {batch_size}")
+        listed("ingest_many", inputs, "inputs, and ingest() one")
+        whole("batch_size", batch_size, 1)
         everything = list(inputs)
         receipts: list[IngestReceipt] = []
         failures: list[tuple[int, str]] = []

@@ -14,7 +14,19 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from hybrid_memory.adapters import Adapters
-from hybrid_memory.arguments import member, moment, positive, seconds
+from hybrid_memory.arguments import (
+    at_least,
+    callback,
+    known_options,
+    listed,
+    member,
+    moment,
+    positive,
+    read_path,
+    read_policy,
+    seconds,
+    whole,
+)
 from hybrid_memory.benchmark import BenchmarkReport, replay
 from hybrid_memory.config import Settings, folder_and_settings
 from hybrid_memory.errors import ClosedError, IndexMismatchError, InputError, LedgerError
@@ -159,19 +171,23 @@ class HybridMemory:
     add = ingest
 
     @overload
-    def query(self, question: str, *, stream: Literal[False] = False, **options: Any) -> Answer: ...
+    def query(self, question: str, *, stream: Literal[False] = False, **given: Any) -> Answer: ...
 
     @overload
-    def query(self, question: str, *, stream: Literal[True], **options: Any) -> AnswerStream: ...
+    def query(self, question: str, *, stream: Literal[True], **given: Any) -> AnswerStream: ...
 
-    def query(self, question: str, *, stream: bool = False, **options: Any) -> Answer | AnswerStream:
-        """Answer one question; see `query_many` for the options.
+    def query(self, question: str, *, stream: bool = False, **given: Any) -> Answer | AnswerStream:
+        """Answer one question; `given` are the options of `query_many`.
 
         With `stream=True` an AnswerStream comes back: iterate for text, then read its `answer`.
+
+        Raises:
+            InputError: an option has another name, or a value that cannot be meant.
         """
+        known_options(self.query_many, given, named="query", besides=("on_text",) if stream else ())
         if stream:
-            return AnswerStream(lambda on_text: self.query_many([question], on_text=on_text, **options)[0])
-        return self.query_many([question], **options)[0]
+            return AnswerStream(lambda on_text: self.query_many([question], on_text=on_text, **given)[0])
+        return self.query_many([question], **given)[0]
 
     def consolidate(
         self,
@@ -194,6 +210,7 @@ class HybridMemory:
             InputError: the budget is no number above 0.
         """
         positive("budget_s", budget_s)
+        callback("progress", progress)
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         self._ledger.expire(datetime.now(UTC))
         self._parts.rerouting.climb()
@@ -235,6 +252,7 @@ class HybridMemory:
         """
         if weights not in ("defer", "now"):
             raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
+        callback("progress", progress)
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         records = self._parts.forgetting.named(record_id, scope=scope, filters=rest, everywhere=everywhere)
         by_source = rest is not None and mentions(rest, "source")
@@ -258,6 +276,8 @@ class HybridMemory:
         Returns:
             Counts per route, and each failure as (place in the input, message).
         """
+        known_options(self.ingest, stamp, named="ingest_many", besides=("dry_run",))
+        callback("progress", progress)
         return self._parts.intake.ingest_many(inputs, batch_size=batch_size, progress=progress, **stamp)
 
     def import_from(
@@ -328,7 +348,7 @@ class HybridMemory:
         given = answer_id.id if isinstance(answer_id, Answer) else answer_id
         return self._parts.verdicts.take(given, correction=correction, accepted=accepted, scope=scope)
 
-    def route(self, text: str, *, policy: str | None = None, trust: Trust | str = Trust.USER) -> Decision:
+    def route(self, text: str, *, policy: Path | str | None = None, trust: Trust | str = Trust.USER) -> Decision:
         """Explain where a text would go, without storing anything.
 
         Args:
@@ -336,15 +356,16 @@ class HybridMemory:
             policy: a shipped policy's name or a file; None is this memory's own.
             trust: who would vouch for it.
         """
-        return self._parts.intake.route(text, policy=policy, trust=trust)
+        named = None if policy is None else read_policy(policy)
+        return self._parts.intake.route(text, policy=named, trust=trust)
 
-    def replay_routing(self, policy: str) -> Replay:
+    def replay_routing(self, policy: Path | str) -> Replay:
         """Return what would move under another policy, why, and what learning again would cost; nothing moves.
 
         Args:
             policy: a shipped policy's name or a file.
         """
-        return self._parts.rerouting.replay(policy)
+        return self._parts.rerouting.replay(read_policy(policy))
 
     def apply_routing(self, replay: Replay) -> list[Record]:
         """Carry out what `replay_routing` showed; records that changed meanwhile are left alone.
@@ -398,8 +419,11 @@ class HybridMemory:
             progress: told after each generated batch.
 
         Raises:
+            InputError: a question or an option cannot be used; nothing was asked.
             NotFoundError: this scope has no task of that name.
         """
+        callback("on_text", on_text)
+        callback("progress", progress)
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._parts.asking.answer(
             questions,
@@ -536,6 +560,9 @@ class HybridMemory:
         Raises:
             InputError: fewer than two lessons, or no round.
         """
+        listed("train_generator", lessons, "Lesson(text, questions)")
+        whole("rounds", rounds, 1)
+        callback("progress", progress)
         report = self._parts.outer_loop().run(lessons, rounds=rounds, progress=progress)
         self._parts.upkeep.retain(GENERATOR, self._parts.settings.window.keep_versions)
         return report
@@ -569,6 +596,9 @@ class HybridMemory:
         Raises:
             InputError: there is no question, or no record says what a question's answer says.
         """
+        listed("benchmark", questions, "Example(question, right answer)")
+        whole("windows", windows, 1)
+        callback("progress", progress)
         scope, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=None)
         return replay(
             self._ledger.find(scope=scope, filters={"kind": {"ne": Kind.TASK.value}}),  # no question reaches one
@@ -640,6 +670,8 @@ class HybridMemory:
             after: only events with an id greater than this one; page with the last event's id.
             limit: how many at most.
         """
+        whole("after", after, 0)
+        at_least("limit", limit, 0)
         return self._ledger.history(record_id, after=after, limit=limit)
 
     def list(
@@ -660,6 +692,7 @@ class HybridMemory:
 
         With `known_at` they are those that this call returned then, as they stood then, without what is forgotten.
         """
+        at_least("limit", limit, 0)
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._ledger.find(
             scope=scope,
@@ -681,6 +714,7 @@ class HybridMemory:
 
     def studied(self, record_id: str) -> tuple[str, ...]:
         """Return the prompts that were written to learn a record by, held-out ones included."""
+        self._ledger.get(record_id)  # an unknown id was never studied, but says so
         return tuple(item.prompt for edit in self._ledger.self_edits([record_id]) for item in edit.items)
 
     def doctor(self) -> Mapping[str, Json]:
@@ -736,9 +770,10 @@ class HybridMemory:
         """
         from hybrid_memory.build import build
 
-        file = Path(folder) / "memory.toml"
+        place = read_path("the folder of a memory", folder)
+        file = place / "memory.toml"
         parts = build(
-            Path(folder),
+            place,
             Settings.load(file if file.exists() else None, **groups),
             vector_store=vector_store,
             teacher=teacher,
@@ -799,16 +834,17 @@ class HybridMemory:
         from hybrid_memory.archive import restore
 
         options: dict[str, Any] = dict(groups)
-        return cls.open(restore(Path(path), Path(folder)), **options)
+        return cls.open(restore(read_path("an export", path), read_path("a folder", folder)), **options)
 
     def export(self, path: Path | str) -> Path:
         """Write ledger, adapters and settings into one .tar.gz; the index is rebuilt on restore."""
         from hybrid_memory.archive import export
 
-        return export(self._parts.folder, self._ledger, Path(path))
+        return export(self._parts.folder, self._ledger, read_path("what is exported to", path))
 
     def reindex(self, *, progress: Progress | None = None) -> int:
         """Embed every passage again with this memory's encoder and swap the index; return how many."""
+        callback("progress", progress)
         return self._parts.retriever.reindex(self._parts.encoder, progress)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from hybrid_memory.errors import NotFoundError
+from hybrid_memory.errors import InputError, NotFoundError
 from hybrid_memory.protocols import Ledger, Router, Screen
 from hybrid_memory.types import (
     OWN_WORDS,
@@ -78,6 +78,8 @@ class Rerouting:
 
         A record to be dropped is set aside for review: what is stored is forgotten by `forget` only.
         """
+        if not isinstance(replay, Replay):
+            raise InputError(f"apply_routing takes what replay_routing returned, got {replay!r}")
         moved = []
         for move in replay.moves:
             record = self._ledger.get(move.record_id)

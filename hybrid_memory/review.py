@@ -13,6 +13,7 @@ from dataclasses import replace
 from hybrid_memory.errors import InputError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.protocols import Ledger
+from hybrid_memory.scoping import read_scope
 from hybrid_memory.types import Decision, Receipt, Record, Route, Scope, Status
 
 __all__ = ["Review"]
@@ -34,7 +35,7 @@ class Review:
         run_id: str | None = None,
     ) -> list[Record]:
         """Return what waits for review, oldest first; without a scope, everybody's."""
-        given = Scope(tenant_id, user_id, agent_id, run_id)
+        given, _ = read_scope(tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         return self._ledger.find(
             scope=None if given == Scope() else given,
             inside=given != Scope(),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hybrid_memory.answer_log import ANSWERED_FROM, AnswerLog
+from hybrid_memory.arguments import listed
 from hybrid_memory.errors import InputError
 from hybrid_memory.intake import Intake
 from hybrid_memory.protocols import Ledger
@@ -109,6 +110,7 @@ def _finished_turn(messages: Sequence[Turn | Mapping[str, str]], scope: Scope) -
     Raises:
         InputError: the messages do not end with an assistant's answer to a user.
     """
+    listed("feedback", messages, "messages of a finished turn, or the id of an answer")
     spoken = [_spoken(message, number) for number, message in enumerate(messages)]
     turns = [(role, text) for role, text in spoken if role in ("user", "assistant") and text]
     if len(turns) < 2 or turns[-1][0] != "assistant" or all(role != "user" for role, _ in turns):

@@ -87,7 +87,7 @@ def rows_of(source: object, form: str) -> list[Row]:
     Raises:
         InputError: an unknown form, a file that is not there or no JSON, or nothing that holds rows.
     """
-    if form not in _READERS:
+    if not isinstance(form, str) or form not in _READERS:
         raise InputError(f"unknown form {form!r} to import from; known are {', '.join(_READERS)}")
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and path.suffix.lower() == ".jsonl" and form != "llama_index":

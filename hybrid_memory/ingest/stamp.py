@@ -129,21 +129,28 @@ def make_stamp(
     """Check the arguments of one call and bring times to UTC.
 
     Raises:
-        InputError: a naive time, a lifetime that is not positive, an unknown trust, metadata that is not JSON.
+        InputError: a naive time, a lifetime that is not positive, an unknown trust, metadata that is not JSON; or a
+            source, an id or a key that is no text.
     """
     return Stamp(
         scope=scope,
-        source=source,
+        source=_name("source", source, blank=True),
         trust=as_trust(trust),
         observed_at=None if observed_at is None else aware_time(observed_at, "observed_at"),
         now=datetime.now(UTC),
         valid_from=None if valid_from is None else as_time(valid_from, "valid_from"),
         valid_to=None if valid_to is None else as_time(valid_to, "valid_to"),
         ttl_s=as_lifetime(ttl_s),
-        supersedes=supersedes,
-        idempotency_key=idempotency_key,
+        supersedes=_name("supersedes", supersedes),
+        idempotency_key=_name("idempotency_key", idempotency_key),
         metadata=as_metadata(metadata),
     )
+
+
+def _name(what: str, value: str | None, *, blank: bool = False) -> str | None:
+    if value is not None and not (isinstance(value, str) and (blank or value.strip())):
+        raise InputError(f"{what} must be {'' if blank else 'non-empty '}text, got {value!r}; or leave it out")
+    return value
 
 
 def as_time(value: object, name: str) -> datetime:
