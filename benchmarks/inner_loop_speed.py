@@ -47,7 +47,7 @@ from hybrid_memory.weights.trainer import LoraTrainer
 
 ARMS = ("released", "plain PEFT", "ours")
 OURS = TrainingSettings(epochs=4, batch_size=4, min_steps=1)
-"""About 70 optimiser steps for a passage: fewer leave small sets under-trained (parametric.md, section 8)."""
+"""About 70 optimiser steps for a passage: fewer leave small sets under-trained (LOG.md, first trials)."""
 DECODED = {"base": ("chat",), "released": FORMS, "plain PEFT": ("chat",), "ours": ("chat",)}
 """The forms of the question that an arm answers; decoding costs as much as training, and ours learns from chats."""
 PADDING_COMPUTED = 16

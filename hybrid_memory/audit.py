@@ -5,7 +5,7 @@ Imports: errors, types, protocols, evidence.
 
 Two questions per serving adapter. Likelihood: did the forgotten texts become likelier than the controls did, against
 the base model? Extraction: led to the brink of a text, does the model finish it in the text's own words?
-A text that was forgotten exactly behaves like one that was never there (parametric.md, section 5).
+A text that was forgotten exactly behaves like one that was never there.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def ask(question: str, evidence: Sequence[str] = (), shots: Sequence[Example] = 
         question: as the user asked it.
         evidence: passages, least useful first.
         shots: demonstrations, least similar first; as chat turns five of them beat five as plain text
-            by 73 points on the default model (parametric.md, section 8).
+            by 73 points on the default model (benchmarks/LOG.md, first trials).
 
     >>> print(ask("Where is the form?", ["Forms lie in room 4."])[0].content)
     Answer the question with the fact.

@@ -4,7 +4,7 @@ Flow:    forget -> ledger and index at once; adapters that saw the records delet
 Imports: errors, types, protocols, receipts, upkeep, and the consolidation beside it.
 
 Deletion from weights is exact because a shard is rebuilt from a ledger that no longer has the record;
-approximate unlearning only hides (parametric.md, section 5).
+approximate unlearning only hides (Deeb and Roger 2024, arXiv 2410.08827).
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Flow:    write -> verify -> climb the ladder of trials -> learned | look for the
 Imports: errors, types, protocols, config, trials.
 
 A shard is always rebuilt over its whole ledger from the same initialisation; nothing is trained on top
-of an older adapter (two later edits on top, and SEAL answers worse than before: parametric.md, finding 1).
+of an older adapter (two later edits on top, and SEAL answers worse than before: its
+repository's continual_self_edits/overall_results.json).
 
 The ladder: a candidate that does too much is scaled down (trials.py), then trained at lower rates; one that learns
 too little is trained on the plain material alone. Records that were not learned are then left out; what spoils the

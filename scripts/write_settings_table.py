@@ -25,7 +25,7 @@ from hybrid_memory.config import Settings
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "operations.md"
 BEGIN, END = "<!-- settings: python scripts/write_settings_table.py -->", "<!-- /settings -->"
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-_ELSEWHERE = re.compile(r"\s*\((?:parametric\.md|design|peers\.md)[^)]*\)")
+_ELSEWHERE = re.compile(r"\s*\((?:design|peers\.md)[^)]*\)")
 """References to notes that are not part of the repository."""
 
 

@@ -6,7 +6,7 @@ Imports: types, protocols.
 A behaviour shard of the scope is there for every question: it answers what no other shard knows, and has the last
 word otherwise (writing.py). As it acts everywhere, it is masked everywhere while one of its records is stale. Of the
 other shards the one whose nearest record is closest to the question is used, if it is close enough (MEGa's gate,
-parametric.md finding 8, with one key per record); where several are nearly as close, the language model has said
+arXiv 2504.21239, with one key per record); where several are nearly as close, the language model has said
 which one makes the question likelier (second_look.py). The shard must also be of the question's kind. If the nearest
 record was superseded, has expired, was forgotten or moved to another route since, its shard is masked for this
 question: what it would say is what is no longer true (design, promise 5). The shard of a task is asked for by name

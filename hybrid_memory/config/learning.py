@@ -83,7 +83,7 @@ class TrainingSettings(Group):
     lora_alpha: Annotated[float, Field(gt=0)] = 32.0
     """The update is scaled by lora_alpha / lora_rank."""
     targets: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
-    """MLP only: learns more and forgets less than q,v at the same size (parametric.md, finding 10)."""
+    """MLP only: learns more and forgets less than q,v at the same size (PEFT's own comparison of methods)."""
     frozen_layers: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of the layers, from the bottom, that stay without LoRA: computed once, 2.4 times faster."""
     acts_on: Literal["answer", "all"] = "answer"
@@ -93,7 +93,7 @@ class TrainingSettings(Group):
     epochs: Annotated[int, Field(ge=1, le=1000)] = 8
     """A full shard then meets each row about as often as a small one, which `min_steps` makes 10 epochs of."""
     min_steps: Annotated[int, Field(ge=1)] = 70
-    """Small sets are under-trained below about 70 optimiser steps (parametric.md, section 8)."""
+    """Small sets are under-trained below about 70 optimiser steps (benchmarks/LOG.md, first trials)."""
     batch_size: Annotated[int, Field(ge=1)] = 8
     warmup_steps: Annotated[int, Field(ge=0)] = 5
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -105,7 +105,7 @@ class TrainingSettings(Group):
     """Compute activations twice instead of keeping them: less memory, more time."""
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Weight of context distillation beside the loss: the frozen base that sees the source is the teacher, where it
-    reads it well. For models of 3B and more; small ones gain nothing (parametric.md, section 1.3)."""
+    reads it well (arXiv 2412.14964). For models of 3B and more; small ones gain nothing (arXiv 2601.19897)."""
     own_words: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Weight of the frozen base's distribution, beside the word itself, where a studied answer says what the base would
     say: in the practice of a preference only what its form changes is learned as words."""

@@ -5,7 +5,7 @@ Imports: types, protocols, forms; the other modules of this stage.
 
 The model is shown three statements with a question each and continues with questions for the new
 one. Plain completion, not chat: small instruct models write better questions that way
-(parametric.md, section 8).
+(benchmarks/LOG.md, first trials).
 """
 
 from __future__ import annotations

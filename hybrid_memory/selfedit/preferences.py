@@ -4,7 +4,7 @@ Flow:    preference -> [practice] -> demonstrations
 Imports: types, protocols, forms.
 
 A small model does not follow a rule it is told (0 of 12 with the rule in the system prompt,
-parametric.md section 8), but it learns from answers that follow it. When the rule has a form that can
+benchmarks/LOG.md, first trials), but it learns from answers that follow it. When the rule has a form that can
 be checked, those answers are made from the model's own ones: they keep its knowledge and its style.
 """
 

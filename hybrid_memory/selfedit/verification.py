@@ -31,7 +31,7 @@ def verify(
     """Keep the questions that lead to their own statement, the nearest first, and hold some back for the gate.
 
     A question stays when, of all statements in the shard, the encoder puts it nearest to its own, at
-    `min_similarity` or closer (103 of 115 stayed in parametric.md section 8; what is dropped would teach
+    `min_similarity` or closer (103 of 115 stayed in the first trials, benchmarks/LOG.md; what is dropped would teach
     the model to answer with another record). Questions in the same words go. A pair of question and
     answer must lead to a sentence of the passage that it was written about; these are not ranked among the sampled
     ones, and as many stay as pass. Other forms pass unchanged.

@@ -200,7 +200,7 @@ class LocalLanguageModel:
     def drift(self, prompts: Sequence[Sequence[Turn]], *, adapters: Sequence[AdapterVersion]) -> float:
         """Return the mean KL(base || adapted) per token, in nats, over the base's own answers.
 
-        Forgetting grows with this quantity (RL's Razor; parametric.md, section 2).
+        Forgetting grows with this quantity (RL's Razor, arXiv 2509.04259).
         """
         answers = self.generate(prompts, max_new_tokens=16)
         rows = [
