@@ -3,8 +3,8 @@
 Flow:    list of messages -> [conversation] -> stamp -> drafts
 Imports: errors, types, and the modules beside it.
 
-What is kept: every user turn; an assistant turn that states something (more than three words and
-no question), as external knowledge, because nobody has confirmed what a model wrote. System,
+What is kept: every user turn (the router drops those that only ask); an assistant turn that states something (more
+than three words and no question), as external knowledge, because nobody has confirmed what a model wrote. System,
 developer and tool messages are instructions or raw data of the application and are not stored, nor are
 messages without a visible character: tool calls and pictures have none.
 A turn that follows a question of the other side is indexed together with the question: "In Bergen."

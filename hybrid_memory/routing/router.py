@@ -18,6 +18,7 @@ from hybrid_memory.routing.durability import Classifier, Judgement
 from hybrid_memory.routing.judge import Judge
 from hybrid_memory.routing.language import detected_language
 from hybrid_memory.routing.policy_tables import Match, Policy
+from hybrid_memory.routing.turns import states_nothing
 from hybrid_memory.types import Decision, Draft, Finding, FloatArray, Kind, Route, Sensitivity, Trust
 
 __all__ = ["PolicyRouter"]
@@ -161,7 +162,14 @@ class PolicyRouter:
         return route
 
     def _by_classifier(self, case: _Case) -> Route:
-        for step in (self._as_chatter, self._as_stated, self._as_event, self._as_question, self._as_behaviour):
+        for step in (
+            self._as_chatter,
+            self._as_empty_turn,
+            self._as_stated,
+            self._as_event,
+            self._as_question,
+            self._as_behaviour,
+        ):
             route = step(case)
             if route is not None:
                 return route
@@ -174,6 +182,18 @@ class PolicyRouter:
         if stated or least == 1.0 or chance < least or len(case.draft.text.split()) > LONGEST_CHATTER:
             return None
         case.reasons.append(f"small talk (p={chance:.2f})")
+        return Route.DROP
+
+    def _as_empty_turn(self, case: _Case) -> Route | None:
+        """Drop what a user said in a chat without stating anything, unless the policy keeps small talk as well."""
+        draft = case.draft
+        if draft.metadata.get("role") != "user" or draft.kind is not None or self.policy.thresholds.chatter == 1.0:
+            return None
+        name = draft.metadata.get("name")
+        what = states_nothing(draft.text.removeprefix(f"{name}: ") if name else draft.text)
+        if what is None:
+            return None
+        case.reasons.append(f"{what} of a chat states nothing")
         return Route.DROP
 
     def _as_stated(self, case: _Case) -> Route | None:
