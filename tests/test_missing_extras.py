@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 WITHOUT = """
 import sys
 sys.modules[{package!r}] = None  # what Python leaves where an import was forbidden
@@ -28,3 +32,14 @@ def test_a_missing_library_is_named_with_its_extra(module: str, package: str) ->
 
     assert run.stdout.startswith("True ")
     assert f"pip install 'hybrid-memory-sdk[{module}]'" in run.stdout
+
+
+def test_what_the_server_needs_is_pinned() -> None:
+    """The documented way to serve gets the version that was tried."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = re.findall(r"^(\S+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+
+    needed = {re.split(r"[^\w.-]", one)[0] for one in project["optional-dependencies"]["server"]}
+
+    assert needed
+    assert needed <= set(pinned)
