@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hybrid_memory.ledger import migrations
+from hybrid_memory.ledger.database import Database
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.types import (
     AdapterStatus,
@@ -41,6 +44,19 @@ def open_ledger(folder: Path, *, url: str | None = None, lock_timeout_s: float =
         lock_path=folder / "ledger.lock",
         lock_timeout_s=lock_timeout_s,
     )
+
+
+def at_revision(url: str, revision: str, folder: Path) -> None:
+    """Make or upgrade a ledger as the version of that revision would have."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__path__[0])))
+    opened = closing(Database(url, lock_path=folder / "ledger.lock", lock_timeout_s=5))
+    with opened as database, database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def day(number: float) -> datetime:

@@ -1,4 +1,4 @@
-"""An empty ledger, made once a process: the migrations that make one take longer than most tests that want it."""
+"""An empty ledger, made once a process: waiting for the disk takes longer than most tests that want it."""
 
 from __future__ import annotations
 

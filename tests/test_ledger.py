@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,6 +20,7 @@ from ledger_entries import (
     SHARD,
     SLOT,
     adapter,
+    at_revision,
     day,
     decided,
     drafted,
@@ -40,7 +39,7 @@ from hybrid_memory.errors import (
     LockedError,
     NotFoundError,
 )
-from hybrid_memory.ledger import forgetting, migrations
+from hybrid_memory.ledger import forgetting
 from hybrid_memory.ledger.content import near_hash
 from hybrid_memory.ledger.ledger import SqlLedger
 from hybrid_memory.ledger.schema import HEAD
@@ -980,19 +979,6 @@ def test_a_url_of_no_known_database_is_refused(tmp_path: Path, url: str) -> None
         SqlLedger.open(url, lock_path=tmp_path / "l", lock_timeout_s=1)
 
 
-def test_migrations_lead_to_the_tables_in_use(ledger: SqlLedger) -> None:
-    """Alembic finds no difference between what the migrations made and tables.py, and HEAD is the newest revision."""
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from hybrid_memory.ledger.tables import metadata
-
-    with ledger._database.reading() as connection:
-        context = MigrationContext.configure(connection)
-        assert context.get_current_revision() == HEAD
-        assert compare_metadata(context, metadata) == []
-
-
 @pytest.mark.parametrize("column", ["content_hash", "near_hash"])
 def test_what_a_record_may_repeat_is_looked_up_and_not_read_through(tmp_path: Path, column: str) -> None:
     """SQLite goes to the hash in its scope: one more record costs the same, however many the scope has."""
@@ -1020,15 +1006,6 @@ def test_an_empty_ledger_beside_adapters_is_refused(tmp_path: Path, left: bytes 
 
     (adapters / "facts-v1").rename(tmp_path / "facts-v1")  # moved away: a new beginning
     SqlLedger.open(url, lock_path=tmp_path / "lock", lock_timeout_s=1, adapters=adapters).close()
-
-
-def test_opening_again_loads_no_alembic(tmp_path: Path) -> None:
-    """Only the first opening pays for it."""
-    open_ledger(tmp_path).close()
-    code = "import sys, pathlib; from ledger_entries import open_ledger; open_ledger(pathlib.Path(sys.argv[1])); "
-    code += "sys.exit('alembic' in sys.modules)"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == 0
 
 
 # ---------------------------------------------------------------- near-duplicates
@@ -1163,22 +1140,9 @@ def test_a_strangers_repetition_does_not_make_a_value_younger(ledger: SqlLedger)
 # ---------------------------------------------------------------- schemas
 
 
-def at_revision(path: Path, revision: str) -> None:
-    """Upgrade a file as the version of that revision would have."""
-    from alembic import command
-    from alembic.config import Config
-    from sqlalchemy import create_engine
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__path__[0])))
-    with create_engine(f"sqlite:///{path}").begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-
-
 def test_turns_of_an_earlier_schema_keep_their_questions(tmp_path: Path) -> None:
     """They were indexed with them; a conversation that is told again adds nothing."""
-    at_revision(tmp_path / "ledger.sqlite", "0006")
+    at_revision(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "0006", tmp_path)
     row = dict.fromkeys(["kind", "source", "learning_detail", "content_hash", "near_hash"], "")
     row |= dict.fromkeys(["observed_at", "recorded_at", "valid_from", "confirmed_from", "version"], 0)
     row |= {"trust": "user", "status": "active", "route": "retrieve", "learning": "none", "scope_key": "[]"}
@@ -1202,7 +1166,7 @@ def test_turns_of_an_earlier_schema_keep_their_questions(tmp_path: Path) -> None
 
 def test_stored_material_of_examples_acts_everywhere_from_now_on(tmp_path: Path) -> None:
     """Earlier schemas did not keep it; material of facts is left to the settings."""
-    at_revision(tmp_path / "ledger.sqlite", "0007")
+    at_revision(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "0007", tmp_path)
     row = dict.fromkeys(["text", "source", "learning_detail", "content_hash", "near_hash"], "")
     row |= dict.fromkeys(["observed_at", "recorded_at", "valid_from", "confirmed_from", "version"], 0)
     row |= {"trust": "user", "status": "active", "route": "learn", "learning": "none", "scope_key": "[]"}
@@ -1226,7 +1190,7 @@ def test_a_ledger_of_an_earlier_schema_is_read_on(tmp_path: Path, revision: str)
     """All it held is there, learning states and tombstones too; near-duplicates are joined from now on."""
     packed = Path(__file__).parent / "data" / "ledger-0001.sqlite.gz"
     (tmp_path / "ledger.sqlite").write_bytes(gzip.decompress(packed.read_bytes()))
-    at_revision(tmp_path / "ledger.sqlite", revision)
+    at_revision(f"sqlite:///{tmp_path / 'ledger.sqlite'}", revision, tmp_path)
     if "0001" < revision < "0007":  # records have it then; that of another version is no use
         with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as raw, raw:
             raw.execute("UPDATE records SET near_hash = 'of an earlier version', content_hash = 'too'")

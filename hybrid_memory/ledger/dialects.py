@@ -24,8 +24,10 @@ __all__ = ["Dialect", "dialect_of", "dialect_of_url"]
 class Dialect(Protocol):
     """A module that answers for one database."""
 
+    GUARDS: tuple[str, ...]
+    """What tables.py cannot describe; a new ledger gets it."""
     SCHEMA: tuple[str, ...]
-    """What Alembic cannot describe; migration 0001 runs it."""
+    """What migration 0001 runs."""
     NO_FULL_TEXT: tuple[str, ...]
     """What migration 0005 runs."""
     READING: Mapping[str, Any]

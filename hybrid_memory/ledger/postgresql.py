@@ -17,6 +17,7 @@ from hybrid_memory.errors import MissingExtraError
 from hybrid_memory.ledger.tables import metadata
 
 __all__ = [
+    "GUARDS",
     "NO_FULL_TEXT",
     "READING",
     "SCHEMA",
@@ -32,6 +33,14 @@ __all__ = [
 
 READING: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
+GUARDS: tuple[str, ...] = (
+    """CREATE FUNCTION hybrid_memory_keep_events() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$""",
+    """CREATE TRIGGER events_keep BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+         FOR EACH STATEMENT EXECUTE FUNCTION hybrid_memory_keep_events()""",
+)
+"""What tables.py cannot describe."""
+
 SCHEMA: tuple[str, ...] = (
     # English endings are folded and no word is left out, as SQLite's "porter" does: BM25 weighs common words itself.
     "CREATE TEXT SEARCH DICTIONARY hybrid_memory_stem (TEMPLATE = pg_catalog.snowball, LANGUAGE = english)",
@@ -41,12 +50,9 @@ SCHEMA: tuple[str, ...] = (
     """CREATE TABLE passages_fts (
          passage_id bigint PRIMARY KEY REFERENCES passages (id), words tsvector NOT NULL, length integer NOT NULL)""",
     "CREATE INDEX ix_passages_fts_words ON passages_fts USING gin (words)",
-    """CREATE FUNCTION hybrid_memory_keep_events() RETURNS trigger LANGUAGE plpgsql AS
-         $$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$""",
-    """CREATE TRIGGER events_keep BEFORE UPDATE OR DELETE OR TRUNCATE ON events
-         FOR EACH STATEMENT EXECUTE FUNCTION hybrid_memory_keep_events()""",
+    *GUARDS,
 )
-"""What Alembic cannot describe; migration 0001 runs it. Never edited: a change is a later migration's own list."""
+"""What migration 0001 runs. Never edited: a change is a later migration's own list."""
 
 NO_FULL_TEXT: tuple[str, ...] = (
     "DROP TABLE passages_fts",

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 __all__ = [
+    "GUARDS",
     "NO_FULL_TEXT",
     "READING",
     "SCHEMA",
@@ -33,16 +34,21 @@ __all__ = [
 
 READING: Mapping[str, Any] = {}  # a deferred transaction sees one snapshot by itself
 
-SCHEMA: tuple[str, ...] = (
-    # External content: the words are indexed here, the text itself stays in `passages` only.
-    """CREATE VIRTUAL TABLE passages_fts USING fts5(
-         text, content='passages', content_rowid='id', tokenize='porter unicode61')""",
+GUARDS: tuple[str, ...] = (
     """CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
          BEGIN SELECT RAISE(ABORT, 'events are append-only'); END""",
     """CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
          BEGIN SELECT RAISE(ABORT, 'events are append-only'); END""",
 )
-"""What Alembic cannot describe; migration 0001 runs it. Never edited: a change is a later migration's own list."""
+"""What tables.py cannot describe."""
+
+SCHEMA: tuple[str, ...] = (
+    # External content: the words are indexed here, the text itself stays in `passages` only.
+    """CREATE VIRTUAL TABLE passages_fts USING fts5(
+         text, content='passages', content_rowid='id', tokenize='porter unicode61')""",
+    *GUARDS,
+)
+"""What migration 0001 runs. Never edited: a change is a later migration's own list."""
 
 NO_FULL_TEXT: tuple[str, ...] = ("DROP TABLE passages_fts",)
 """What migration 0005 runs."""

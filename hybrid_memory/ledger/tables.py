@@ -1,11 +1,12 @@
 """The ledger's tables, as SQLAlchemy Core describes them.
 
-Flow:    every module of the ledger reads and writes through these names; `migrations/` creates them.
+Flow:    every module of the ledger reads and writes through these names. schema.py makes new tables of them,
+         `migrations/` bring older ones there.
 Imports: sqlalchemy only.
 
 Times are whole microseconds since 1970 UTC (exact, and compared as numbers). Scopes are stored twice:
 as four columns, and as `scope_key`, one text per scope, so that "what a query may see" is a short
-list of keys and one index answers it. Full text lives in `sqlite.py`.
+list of keys and one index answers it. Triggers stand in `sqlite.py` and `postgresql.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -154,7 +156,8 @@ sources = Table(
     Column("record_id", ForeignKey("records.id"), primary_key=True),
     Column("source", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("vouched", Boolean, nullable=False),  # whether a user or the operator said it: strangers count for strangers
+    # whether a user or the operator said it: strangers count for strangers
+    Column("vouched", Boolean, nullable=False, server_default=false()),
 )
 """Who said it: one row for each distinct source of a record. Confirmations are counted here."""
 
