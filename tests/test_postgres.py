@@ -54,6 +54,29 @@ def test_a_writer_elsewhere_is_waited_for_then_named(tmp_path: Path, url: str) -
 
 
 @postgres
+def test_a_connection_that_the_server_ends_is_named_and_replaced(tmp_path: Path, url: str) -> None:
+    """In the middle of a reader's transaction; the next call connects anew."""
+    import psycopg
+
+    ledger = open_ledger(tmp_path, url=url)
+    ledger.set_meta("pier", "open")
+    with ledger._database.reading() as connection:
+        number = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+
+    def ended() -> None:
+        with ledger.one_moment():  # the same connection: there is no other
+            ledger.meta("pier")
+            with psycopg.connect(url) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+            ledger.meta("pier")
+
+    with pytest.raises(LedgerError, match=r"connection.*check that the server runs"):
+        ended()
+    assert ledger.meta("pier") == "open"
+    ledger.close()
+
+
+@postgres
 def test_schemas_of_one_database_are_separate_ledgers(tmp_path: Path, postgres_server: str) -> None:
     """The URL's search_path says which; their writers do not wait for each other."""
     one, two = (open_ledger(tmp_path, url=new_schema(postgres_server), lock_timeout_s=0.05) for _ in range(2))

@@ -10,7 +10,6 @@ several machines. Readers take no lock: each sees the snapshot of the moment it 
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -49,13 +48,13 @@ class Database:
         self.name = str(self.file or parsed.render_as_string())
         """What messages call it; without a password."""
         self._lock_timeout_s = lock_timeout_s
+        self._engine = self._dialect.engine(parsed, lock_timeout_s=lock_timeout_s)
         self._lock: FileLock | None = None
         if self.file is not None:
             with self._named_errors():
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 lock_path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(lock_path, timeout=lock_timeout_s, poll_interval=0.005)
-        self._engine = self._dialect.engine(parsed, lock_timeout_s=lock_timeout_s)
         self._shared = threading.local()
         self.wipe_due = False
         """Whether deleted text may still be in the journal; every write tries to change that, and so does closing."""
@@ -72,6 +71,7 @@ class Database:
             return
         with self._named_errors(), self._engine.connect() as connection:
             self._shared.connection = connection.execution_options(**self._dialect.READING)
+            connection.begin()  # closing ends it; SQLAlchemy would begin with the first statement that it sees
             try:
                 yield self._shared.connection
             finally:
@@ -154,7 +154,7 @@ class Database:
             yield
         except DBAPIError as error:
             raise self._translated(error.orig or error) from error
-        except (sqlite3.Error, OSError) as error:
+        except (self._engine.dialect.loaded_dbapi.Error, OSError) as error:
             raise self._translated(error) from error
         except UnicodeEncodeError as error:
             raise InputError(

@@ -1,7 +1,7 @@
 """Keep the ledger in order: meta values, counts, checks.
 
 Flow:    SqlLedger.clock, moment, meta, set_meta, counts, check.
-Imports: errors, types, and dialects, tables of the ledger.
+Imports: errors, types, and dialects, prepared, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, Table, and_, bindparam, exists, func,
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.dialects import dialect_of
+from hybrid_memory.ledger.prepared import Query
 from hybrid_memory.ledger.tables import adapters, events, former, meta, passages, queue, records, self_edits, shards
 from hybrid_memory.types import AdapterStatus, Json, Learning, Status
 
@@ -21,26 +22,26 @@ ENCODER = "encoder"
 """Meta key: the fingerprint of the encoder that made the vectors, kept by retrieval; another text during a reindex."""
 
 
+_VALUE = select(meta.c.value).where(meta.c.key == bindparam("key"))
+_NEWEST = select(func.coalesce(func.max(events.c.id), 0).label("clock"))
+_META, _CLOCK = Query(_VALUE), Query(_NEWEST)
+_MOMENT = Query(select(_NEWEST.scalar_subquery().label("clock"), _VALUE.scalar_subquery().label("value")))
+
+
 def clock(connection: Connection) -> int:
     """Return the number of the newest event, 0 before the first."""
-    return int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
-
-
-# Made once: every search asks for them, and building a query takes longer than SQLite needs to answer it.
-_META = select(meta.c.value).where(meta.c.key == bindparam("key"))
-_MOMENT = select(select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery(), _META.scalar_subquery())
+    return int(_CLOCK.rows(connection)[0]["clock"])
 
 
 def moment(connection: Connection, key: str) -> tuple[int, str | None]:
     """Return the clock and a value of the meta table in one query."""
-    row = connection.execute(_MOMENT, {"key": key}).one()
-    return row[0], row[1]
+    (row,) = _MOMENT.rows(connection, key=key)
+    return row["clock"], row["value"]
 
 
 def read_meta(connection: Connection, key: str) -> str | None:
     """Return a value of the meta table, or None."""
-    value: str | None = connection.execute(_META, {"key": key}).scalar_one_or_none()
-    return value
+    return next((row["value"] for row in _META.rows(connection, key=key)), None)
 
 
 def set_meta(connection: Connection, key: str, value: str) -> None:

@@ -1,7 +1,7 @@
 """What a batch of entries may meet in the ledger, read in a few queries before anything is decided.
 
 Flow:    writing.py stamps the entries, loads this, decides in memory, and stores the difference.
-Imports: errors, types, and clock, content, selection, standing, tables of the ledger.
+Imports: errors, types, and clock, content, prepared, rows, selection, standing, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from sqlalchemy import BindParameter, Column, ColumnElement, Connection, and_, b
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.clock import to_micros
 from hybrid_memory.ledger.content import grave_hashes, own_hashes, said_text, same_content, tombstone
+from hybrid_memory.ledger.prepared import Query
+from hybrid_memory.ledger.rows import Row
 from hybrid_memory.ledger.selection import in_parts, scope_key
-from hybrid_memory.ledger.standing import Standing, read, standings
+from hybrid_memory.ledger.standing import Standing, read_standing, standings
 from hybrid_memory.ledger.tables import events, meta, records, sources, tombstones
 from hybrid_memory.types import Draft, Entry, Json, Status, plain, unkeepable
 
@@ -181,7 +183,6 @@ class Known:
         return None
 
 
-# Made once: building a query takes longer than SQLite needs to answer it.
 _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
 _SCOPES: BindParameter[Any] = bindparam("scopes", expanding=True)
 
@@ -191,34 +192,36 @@ def _in_scopes(column: Column[Any]) -> ColumnElement[bool]:
     return and_(column.in_(_KEYS), records.c.scope_key.in_(_SCOPES))
 
 
-_ALIKE = {name: standings(_in_scopes(records.c[name])) for name in ("content_hash", "near_hash", "slot_key")}
-_BY_ID = standings(records.c.id.in_(_KEYS))
-_ARRIVED_WITH = (
+_ALIKE = {name: Query(standings(_in_scopes(records.c[name]))) for name in ("content_hash", "near_hash", "slot_key")}
+_BY_ID = Query(standings(records.c.id.in_(_KEYS)))
+_ARRIVED_WITH = Query(
     select(records.c.id, records.c.scope_key, records.c.idempotency_key, events.c.detail)
     .join(events, and_(events.c.record_id == records.c.id, events.c.name == "ingested"))
     .where(_in_scopes(records.c.idempotency_key))
 )
-_SPEAKERS = select(sources).where(sources.c.record_id.in_(_KEYS))
-_GRAVES = select(tombstones).where(tombstones.c.hash.in_(_KEYS))
-_LEDGER = select(
-    select(func.coalesce(func.max(records.c.id), "")).scalar_subquery().label("last_id"),
-    select(meta.c.value).where(meta.c.key == SALT).scalar_subquery().label("salt"),
+_SPEAKERS = Query(select(sources).where(sources.c.record_id.in_(_KEYS)))
+_GRAVES = Query(select(tombstones).where(tombstones.c.hash.in_(_KEYS)))
+_LEDGER = Query(
+    select(
+        select(func.coalesce(func.max(records.c.id), "")).scalar_subquery().label("last_id"),
+        select(meta.c.value).where(meta.c.key == SALT).scalar_subquery().label("salt"),
+    )
 )
 
 
 def load_known(connection: Connection, items: Sequence[Stamped]) -> Known:
     """Read whatever the items may repeat, replace or compete with."""
-    ledger = connection.execute(_LEDGER).one()
-    known = Known(last_id=ledger.last_id, salt=ledger.salt or "")
+    (ledger,) = _LEDGER.rows(connection)
+    known = Known(last_id=ledger["last_id"], salt=ledger["salt"] or "")
     _load_keys(connection, known, items)
     for name, query in _ALIKE.items():
         for keys, scopes in _pairs((getattr(item, name), item.scope_key) for item in items):
-            _take(known, read(connection, query, keys=keys, scopes=scopes))
+            _take(known, query.rows(connection, keys=keys, scopes=scopes))
     wanted = {item.draft.supersedes for item in items if item.draft.supersedes is not None}
     _load_ids(connection, known, wanted)
     for part in in_parts(list(known.standings)):
-        for row in connection.execute(_SPEAKERS, {"keys": part}):
-            known.speakers[row.record_id][row.source] = row.vouched
+        for row in _SPEAKERS.rows(connection, keys=part):
+            known.speakers[row["record_id"]][row["source"]] = row["vouched"]
     _load_tombstones(connection, known, items)
     return known
 
@@ -230,9 +233,9 @@ def _pairs(pairs: Iterable[tuple[str | None, str]]) -> Iterator[tuple[list[str],
         yield list({value for _, value in part}), list({scope for scope, _ in part})
 
 
-def _take(known: Known, found: Iterable[Standing]) -> None:
-    for standing in found:
-        known.add(standing)
+def _take(known: Known, found: Iterable[Row]) -> None:
+    for row in found:
+        known.add(read_standing(row))
 
 
 def _load_ids(connection: Connection, known: Known, wanted: Iterable[str]) -> None:
@@ -241,7 +244,7 @@ def _load_ids(connection: Connection, known: Known, wanted: Iterable[str]) -> No
     while missing:
         before = len(known.standings)
         for part in in_parts(missing):
-            _take(known, read(connection, _BY_ID, keys=part))
+            _take(known, _BY_ID.rows(connection, keys=part))
         if len(known.standings) == before:
             return
         missing = _successors(known) - known.standings.keys()
@@ -254,14 +257,14 @@ def _successors(known: Known) -> set[str]:
 def _load_keys(connection: Connection, known: Known, items: Sequence[Stamped]) -> None:
     given = ((item.draft.idempotency_key, item.scope_key) for item in items)
     for keys, scopes in _pairs(given):
-        for row in connection.execute(_ARRIVED_WITH, {"keys": keys, "scopes": scopes}):
-            known.by_key[row.scope_key, row.idempotency_key] = row.id
-            known.replaced[row.id] = tuple(row.detail["superseded"])
+        for row in _ARRIVED_WITH.rows(connection, keys=keys, scopes=scopes):
+            known.by_key[row["scope_key"], row["idempotency_key"]] = row["id"]
+            known.replaced[row["id"]] = tuple(row["detail"]["superseded"])
     _load_ids(connection, known, known.by_key.values())
 
 
 def _load_tombstones(connection: Connection, known: Known, items: Sequence[Stamped]) -> None:
     hashes = {tombstone(known.salt, hashed) for item in items for hashed in item.grave_hashes} if known.salt else ()
     for part in in_parts(hashes):
-        for row in connection.execute(_GRAVES, {"keys": part}):
-            known.buried[row.scope_key, row.hash] = row.at
+        for row in _GRAVES.rows(connection, keys=part):
+            known.buried[row["scope_key"], row["hash"]] = row["at"]

@@ -2,7 +2,7 @@
 
 Flow:    SqlLedger.visible, passages, vectors_after, vectors, set_vectors,
          record_vectors, removals_after.
-Imports: errors, types, and former, rows, selection, tables of the ledger.
+Imports: errors, types, and former, prepared, rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, FromClause, Row, Select, and_, bindparam, fun
 
 from hybrid_memory.errors import IndexMismatchError
 from hybrid_memory.ledger.former import known
+from hybrid_memory.ledger.prepared import Query
 from hybrid_memory.ledger.rows import read_passage, read_record, read_vectors, vector_bytes
 from hybrid_memory.ledger.selection import in_parts, searched, seen_by
 from hybrid_memory.ledger.tables import events, passages, records, removals
@@ -42,17 +43,20 @@ def _with_records(table: FromClause) -> Select[Any]:
     return select(table, *passage).select_from(both).where(passages.c.id.in_(bindparam("ids", expanding=True)))
 
 
-# Made once: building a query takes longer than SQLite needs to answer it.
-_NOW = _with_records(records)
+_NOW = Query(_with_records(records))
 _TEXTS, _VECTORS = (
-    select(passages.c.id, column)
-    .where(passages.c.id > bindparam("after"))
-    .order_by(passages.c.id)
-    .limit(bindparam("limit"))
+    Query(
+        select(passages.c.id, column)
+        .where(passages.c.id > bindparam("after"))
+        .order_by(passages.c.id)
+        .limit(bindparam("limit"))
+    )
     for column in (passages.c.text, passages.c.vector)
 )
-_NEWEST_REMOVAL = select(func.coalesce(func.max(removals.c.sequence), 0))
-_REMOVED = select(removals.c.passage_id).where(removals.c.sequence > bindparam("after")).order_by(removals.c.sequence)
+_NEWEST_REMOVAL = Query(select(func.coalesce(func.max(removals.c.sequence), 0).label("newest")))
+_REMOVED = Query(
+    select(removals.c.passage_id).where(removals.c.sequence > bindparam("after")).order_by(removals.c.sequence)
+)
 
 
 def visible(
@@ -133,18 +137,19 @@ def _next_change(connection: Connection, scope: Scope, now: int) -> int | None:
 
 def texts_after(connection: Connection, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
     """Return at most `limit` ids and texts of the passages after an id, in id order."""
-    rows = connection.execute(_TEXTS, {"after": passage_id, "limit": limit}).all()
-    return [row.id for row in rows], [row.text for row in rows]
+    rows = _TEXTS.rows(connection, after=passage_id, limit=limit)
+    return [row["id"] for row in rows], [row["text"] for row in rows]
 
 
 def read_passages(
     connection: Connection, ids: Sequence[int], *, known_at: datetime | None
 ) -> list[tuple[Passage, Record]]:
     """Return passages with their records in the order of `ids`; those forgotten meanwhile are left out."""
-    query = _NOW if known_at is None else _with_records(known(connection, known_at))
+    then = None if known_at is None else _with_records(known(connection, known_at))
     found = {}
     for part in in_parts(ids):
-        for row in connection.execute(query, {"ids": part}).mappings():
+        rows = _NOW.rows(connection, ids=part) if then is None else connection.execute(then, {"ids": part}).mappings()
+        for row in rows:
             passage = read_passage(row)
             found[passage.id] = (passage, read_record(row))
     return [found[key] for key in ids if key in found]
@@ -159,9 +164,9 @@ def vectors_after(connection: Connection, passage_id: int, *, limit: int) -> tup
     Returns:
         At most `limit` ids, and an array of shape (n, dim), float32; (0, 0) when there are none.
     """
-    rows = connection.execute(_VECTORS, {"after": passage_id, "limit": limit}).all()
-    alike = list(takewhile(lambda row: len(row.vector) == len(rows[0].vector), rows))
-    return [row.id for row in alike], read_vectors([row.vector for row in alike])
+    rows = _VECTORS.rows(connection, after=passage_id, limit=limit)
+    alike = list(takewhile(lambda row: len(row["vector"]) == len(rows[0]["vector"]), rows))
+    return [row["id"] for row in alike], read_vectors([row["vector"] for row in alike])
 
 
 def vectors(connection: Connection, ids: Sequence[int]) -> tuple[list[int], FloatArray]:
@@ -221,6 +226,6 @@ def record_vectors(connection: Connection, record_ids: Sequence[str]) -> tuple[l
 
 def removals_after(connection: Connection, sequence: int) -> tuple[int, list[int]]:
     """Return the newest removal number and the ids of the passages removed after `sequence`."""
-    newest = connection.execute(_NEWEST_REMOVAL).scalar_one()
-    gone = connection.execute(_REMOVED, {"after": sequence}).scalars() if newest > sequence else ()
-    return newest, list(gone)
+    newest = int(_NEWEST_REMOVAL.rows(connection)[0]["newest"])
+    gone = _REMOVED.rows(connection, after=sequence) if newest > sequence else []
+    return newest, [row["passage_id"] for row in gone]

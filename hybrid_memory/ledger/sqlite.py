@@ -82,7 +82,8 @@ def engine(url: URL, *, lock_timeout_s: float) -> Engine:
         # Python's driver would begin on its own, late and deferred: a write that upgrades a read fails at once
         # with "database is locked". `prepare` switches that off, so the transaction begins here.
         writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     event.listen(made, "connect", prepare)
     event.listen(made, "begin", begin)

@@ -2,7 +2,7 @@
 
 Flow:    writing, changes and forgetting turn one `Standing` into another; `save` then writes the difference:
          the row, the queue, the shard's dirty flag and the events, so that these can never disagree.
-Imports: types, and bulk, former, freshness, selection, tables of the ledger.
+Imports: types, and former, freshness, prepared, rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -13,14 +13,26 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, insert, select, update
 
-from hybrid_memory.ledger.bulk import insert_rows
 from hybrid_memory.ledger.former import keep
 from hybrid_memory.ledger.freshness import mark_dirty, refresh
+from hybrid_memory.ledger.prepared import insert_rows
+from hybrid_memory.ledger.rows import Row
 from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.tables import events, queue, records
 from hybrid_memory.types import Json, Learning, Route, Status, Trust
 
-__all__ = ["Change", "Standing", "add_events", "event_row", "follow", "load", "read", "retired", "save", "standings"]
+__all__ = [
+    "Change",
+    "Standing",
+    "add_events",
+    "event_row",
+    "follow",
+    "load",
+    "read_standing",
+    "retired",
+    "save",
+    "standings",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +81,13 @@ def standings(condition: ColumnElement[bool]) -> Select[Any]:
     return select(*(records.c[name] for name in _COLUMNS)).where(condition).order_by(records.c.id)
 
 
-def read(connection: Connection, query: Select[Any], **given: object) -> list[Standing]:
-    """Return what a query of `standings` finds with the parameters given."""
-    return [_read(row) for row in connection.execute(query, given).mappings()]
-
-
 def load(connection: Connection, condition: ColumnElement[bool]) -> list[Standing]:
     """Return the standing of every record that meets the condition, in id order."""
-    return read(connection, standings(condition))
+    return [read_standing(row) for row in connection.execute(standings(condition)).mappings()]
 
 
-def _read(row: RowMapping) -> Standing:
+def read_standing(row: Row | RowMapping) -> Standing:
+    """Return the standing of a row that a query of `standings` finds."""
     kinds = {"trust": Trust, "status": Status, "route": Route, "learning": Learning}
     return Standing(**{**row, **{name: kind(row[name]) for name, kind in kinds.items()}})
 

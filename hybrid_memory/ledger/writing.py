@@ -1,7 +1,7 @@
 """Write entries: recognise what is known, place slots, store what is new, all in one transaction.
 
 Flow:    SqlLedger.write -> known.load_known -> Batch.add for each entry, in memory -> Batch.store, a few statements.
-Imports: errors, types, and bulk, content, ids, known, rows, slots, standing, tables of the ledger.
+Imports: errors, types, and content, ids, known, prepared, rows, slots, standing, tables of the ledger.
 
 Entries of one batch see each other, so a batch gives the same ledger as its entries one by one.
 """
@@ -15,11 +15,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, update
 
 from hybrid_memory.errors import InputError, NotFoundError
-from hybrid_memory.ledger.bulk import insert_rows
 from hybrid_memory.ledger.clock import from_micros
 from hybrid_memory.ledger.content import tombstone
 from hybrid_memory.ledger.ids import ascending
 from hybrid_memory.ledger.known import Known, Stamped, load_known, stamped
+from hybrid_memory.ledger.prepared import insert_rows
 from hybrid_memory.ledger.rows import read_decision, scope_row, vector_bytes
 from hybrid_memory.ledger.slots import current, displaced, placed
 from hybrid_memory.ledger.standing import Standing, add_events, event_row, follow, save

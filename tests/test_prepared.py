@@ -1,14 +1,14 @@
-"""Rows and ids of a batch: the fast way gives what the plain way gives."""
+"""Rows and ids of a batch: the fast way stores and reads what the plain way does."""
 
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, Table, create_engine, insert, select
+from sqlalchemy import Connection, Table, bindparam, create_engine, insert, select
 from ulid import ULID
 
-from hybrid_memory.ledger.bulk import insert_rows
 from hybrid_memory.ledger.ids import ascending
-from hybrid_memory.ledger.tables import events, meta, metadata, passages
+from hybrid_memory.ledger.prepared import Query, insert_rows
+from hybrid_memory.ledger.tables import events, meta, metadata, passages, sources
 
 EVENT = {"at": 1, "record_id": None, "name": "dropped", "detail": {"reasons": ["größer", 1.5, None, True]}}
 PASSAGE = {"record_id": "a", "position": 0, "text": "Ünïcode", "vector": b"\x00\x01", "encoder": "words"}
@@ -40,6 +40,31 @@ def test_rows_are_stored_as_sqlalchemy_stores_them(table: Table, row: dict[str, 
         engine.dispose()
 
     assert found[0] == found[1] == [tuple(row[column.name] for column in table.c if column.name != "id")]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "c"], ["nobody"]])
+def test_rows_are_read_as_sqlalchemy_reads_them(names: list[str]) -> None:
+    """JSON, bytes, true and false are converted alike, and a list may have any length; the driver's names are ours."""
+    engine = create_engine("sqlite://")
+    metadata.create_all(engine)
+    voice = {"source": "chat", "at": 1}
+    statements = [
+        select(events).where(
+            events.c.record_id.in_(bindparam("names", expanding=True)), events.c.at < bindparam("end")
+        ),
+        select(passages).where(passages.c.record_id.in_(bindparam("names", expanding=True))).limit(bindparam("end")),
+        select(sources).where(sources.c.record_id.in_(bindparam("names", expanding=True)), bindparam("end") > 0),
+    ]
+    with engine.connect() as connection:
+        connection.execute(insert(events), [EVENT | {"record_id": name} for name in "abc"])
+        connection.execute(insert(passages), [PASSAGE | {"record_id": name} for name in "abc"])
+        rows = [voice | {"record_id": name, "vouched": name == "a"} for name in "abc"]
+        connection.execute(insert(sources), rows)
+        for statement in statements:
+            plain = connection.execute(statement, {"names": names, "end": 9}).mappings()
+            assert Query(statement).rows(connection, names=names, end=9) == [dict(row) for row in plain]
+        assert Query(statements[2]).rows(connection, names=["a"], end=9)[0]["vouched"] is True
+    engine.dispose()
 
 
 def test_ids_ascend_one_by_one() -> None:
