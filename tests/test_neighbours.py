@@ -273,10 +273,9 @@ def test_all_neighbours_of_a_search_are_read_at_once(memory: HybridMemory, tmp_p
     def asked(**options: Any) -> int:
         said: list[str] = []
         engine = memory._ledger._database._engine  # type: ignore[attr-defined]
-        note = event.listens_for(engine, "before_cursor_execute")
-        listener = note(lambda *call: said.append(call[2]))
+        engine.dispose()  # the next connection is made anew, and listened to
+        event.listen(engine, "connect", lambda made, _: made.set_trace_callback(said.append), once=True)
         memory.search("davits", **options)
-        event.remove(engine, "before_cursor_execute", listener)
         return sum(statement.lstrip().upper().startswith("SELECT") for statement in said)
 
     for top_k in (1, 4):
@@ -287,6 +286,26 @@ def test_all_neighbours_of_a_search_are_read_at_once(memory: HybridMemory, tmp_p
     whole = {"metadata.part": {"exists": False}}
     plain = [asked(filters=whole) for _ in range(3)][-1]
     assert asked(filters=whole, neighbours=3) == plain
+
+
+def test_a_part_that_was_found_by_its_sentence_has_neighbours_too(tmp_path: Path) -> None:
+    """Sentences have numbers of their own, behind those of the parts; what comes along are parts, not sentences."""
+    pages = "\n\n".join(
+        f"The {name} in the second shed are old and rather heavy. Nobody at the yard oils the {name} in any winter."
+        for name in NAMES
+    )
+    settings = {"ingest": {"chunk_tokens": 32, "sentences": True}}
+    with open_memory(tmp_path / "memory", **settings) as memory:
+        parts = memory.ingest(write(tmp_path, pages)).parts
+        memory.ingest("The hawsers are new. Nobody has seen them.")
+
+        hits = memory.search("Nobody at the yard oils the davits in any winter.", top_k=1, neighbours=2)
+        last = memory.search("Nobody at the yard oils the gangways in any winter.", top_k=1, neighbours=2)
+
+    assert len(parts) == len(NAMES)
+    assert named(hits) == ["(ballast)", "(cables)", "davits", "(engines)", "(fenders)"]
+    assert hits[2].passage.position == 2
+    assert named(last) == ["(engines)", "(fenders)", "gangways"]
 
 
 def test_a_restored_memory_knows_neighbours(memory: HybridMemory, tmp_path: Path) -> None:

@@ -238,6 +238,11 @@ class SqlLedger:
         with self._database.reading() as connection:
             return searching.read_passages(connection, [int(key) for key in ids], known_at=known_at)
 
+    def first_passages(self, record_ids: Sequence[str]) -> dict[str, int]:
+        """Return record id -> the id of its first passage, which is the whole of it, of those that have passages."""
+        with self._database.reading() as connection:
+            return searching.first_passages(connection, record_ids)
+
     def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:
         """Return ids and vectors, shape (n, dim), of the passages after an id; stops where dim changes."""
         with self._database.reading() as connection:

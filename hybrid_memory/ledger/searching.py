@@ -206,6 +206,15 @@ def set_vectors(connection: Connection, ids: Sequence[int], vectors: FloatArray,
     )
 
 
+def first_passages(connection: Connection, record_ids: Sequence[str]) -> dict[str, int]:
+    """Return record id -> the id of its first passage, of those that have passages."""
+    found: dict[str, int] = {}
+    for part in in_parts(record_ids):
+        query = select(passages.c.record_id, passages.c.id).where(passages.c.position == 0)
+        found |= {row.record_id: row.id for row in connection.execute(query.where(passages.c.record_id.in_(part)))}
+    return found
+
+
 def record_vectors(connection: Connection, record_ids: Sequence[str]) -> tuple[list[str], FloatArray]:
     """Return the vector of every passage of the records, in their order, with the record id of each row.
 

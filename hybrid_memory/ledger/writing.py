@@ -8,7 +8,7 @@ Entries of one batch see each other, so a batch gives the same ledger as its ent
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -298,7 +298,7 @@ class _Batch:
         if self._risen:
             row = and_(sources.c.record_id == bindparam("heard"), sources.c.source == bindparam("by"))
             connection.execute(update(sources).where(row).values(vouched=True), self._risen)
-        insert_rows(connection, passages, list(_passage_rows(self._new)))
+        insert_rows(connection, passages, _passage_rows(self._new))
 
     def _record_row(self, record_id: str, item: Stamped) -> dict[str, Any]:
         draft = item.draft
@@ -324,16 +324,20 @@ class _Batch:
         return and_(tombstones.c.scope_key == item.scope_key, tombstones.c.hash.in_(hashes))
 
 
-def _passage_rows(new: dict[str, Stamped]) -> Iterable[dict[str, Any]]:
-    for record_id, item in new.items():
-        for position, (text, vector) in enumerate(zip(item.draft.passages, item.entry.vectors, strict=True)):
-            yield {
-                "record_id": record_id,
-                "position": position,
-                "text": text,
-                "vector": vector_bytes(vector),
-                "encoder": item.entry.encoder,
-            }
+def _passage_rows(new: dict[str, Stamped]) -> list[dict[str, Any]]:
+    """Return whole texts first, then their sentences: the parts of a document get numbers that follow each other."""
+    rows = [
+        {
+            "record_id": record_id,
+            "position": position,
+            "text": text,
+            "vector": vector_bytes(vector),
+            "encoder": item.entry.encoder,
+        }
+        for record_id, item in new.items()
+        for position, (text, vector) in enumerate(zip(item.draft.passages, item.entry.vectors, strict=True))
+    ]
+    return sorted(rows, key=lambda row: row["position"] > 0)
 
 
 def _left_out(item: Stamped, at: int) -> IngestReceipt:

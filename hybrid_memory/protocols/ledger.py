@@ -138,6 +138,10 @@ class Ledger(Protocol):
         """Return passages with their records, as these stood then, in the order of `ids`."""
         ...
 
+    def first_passages(self, record_ids: Sequence[str]) -> dict[str, int]:
+        """Return record id -> the id of its first passage, which is the whole of it, of those that have passages."""
+        ...
+
     def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:
         """Return ids and stored vectors of the passages after an id, in id order."""
         ...

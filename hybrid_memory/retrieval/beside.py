@@ -5,6 +5,7 @@ Imports: types.
 
 The parts of one text are stored together, in their order, so a part's neighbours have the numbers next to its own:
 nothing has to be searched for, and another version of the document, which is stored by another call, is never near.
+Their sentences come after them all; a part that was found by one of its sentences has another number itself.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ PLACE = ("page", "part", "parts", "dates")
 """Metadata in which parts of one text differ; in all else they are alike."""
 
 
-def numbers(hits: Sequence[Hit], count: int) -> list[int]:
-    """Return the ids of the passages that may stand next to hits, ascending; none for hits that are whole texts."""
-    found = [hit.passage.id for hit in hits if _place(hit.record) is not None]
+def numbers(hits: Sequence[Hit], count: int, whole: Mapping[str, int]) -> list[int]:
+    """Return the ids of the passages that may stand next to hits, ascending; none for hits that are whole texts.
+
+    `whole` has the first passage of the records that were found by another one.
+    """
+    found = [whole.get(hit.id, hit.passage.id) for hit in hits if _place(hit.record) is not None]
     near = {number + step for number in found for step in range(-count, count + 1)}
     return sorted(number for number in near - set(found) if number > 0)
 
 
-def runs(hits: Sequence[Hit], near: Sequence[tuple[Passage, Record]], count: int) -> list[tuple[Hit, ...]]:
+def runs(
+    hits: Sequence[Hit], near: Sequence[tuple[Passage, Record]], count: int, whole: Mapping[str, int]
+) -> list[tuple[Hit, ...]]:
     """Return the hits with the parts beside them, as stretches of documents: that of the best hit first.
 
     Each part comes once, also when it stands between two hits; in a stretch, parts have their document's order.
@@ -35,42 +41,42 @@ def runs(hits: Sequence[Hit], near: Sequence[tuple[Passage, Record]], count: int
         hits: what was found, best first.
         near: the passages of `numbers` that the question may see, with their records.
         count: how many parts before and after a hit come along.
+        whole: as for `numbers`.
     """
-    known = {passage.id: (passage, record) for passage, record in near} | {
-        hit.passage.id: (hit.passage, hit.record) for hit in hits
-    }
-    members = {hit.passage.id: hit for hit in hits}
-    for hit in hits:
-        for passage, record in _around(hit, known, count):
+    members = {whole.get(hit.id, hit.passage.id): hit for hit in hits}
+    known = {passage.id: (passage, record) for passage, record in near if not passage.position}
+    known |= {number: (hit.passage, hit.record) for number, hit in members.items()}
+    for number, hit in list(members.items()):
+        for passage, record in _around(number, hit.record, known, count):
             members.setdefault(passage.id, _neighbour(passage, record, hit))
     stretches: list[list[Hit]] = []
-    for one in (members[number] for number in sorted(members)):
-        if stretches and _follows(stretches[-1][-1], one, count):
+    last = 0
+    for number in sorted(members):
+        one = members[number]
+        if stretches and number - last <= count and 0 < _apart(stretches[-1][-1].record, one.record) <= count:
             stretches[-1].append(one)
         else:
             stretches.append([one])
+        last = number
     rank = {hit.id: place for place, hit in enumerate(hits)}
     stretches.sort(key=lambda stretch: min(rank.get(one.beside or one.id, len(hits)) for one in stretch))
     return [tuple(stretch) for stretch in stretches]
 
 
-def _around(hit: Hit, known: Mapping[int, tuple[Passage, Record]], count: int) -> Iterator[tuple[Passage, Record]]:
-    """Yield the parts around a hit, outwards; where another text begins nothing more comes."""
+def _around(
+    number: int, found: Record, known: Mapping[int, tuple[Passage, Record]], count: int
+) -> Iterator[tuple[Passage, Record]]:
+    """Yield the parts around the one of a number, outwards; where another text begins nothing more comes."""
     for way in (-1, 1):
-        last = hit.record
+        last = found
         for step in range(1, count + 1):
-            passage, record = known.get(hit.passage.id + way * step, (None, None))
+            passage, record = known.get(number + way * step, (None, None))
             if passage is None or record is None:
                 continue  # forgotten, or not for this question to see
-            if _apart(last, record) * way <= 0 or _apart(hit.record, record) * way > count:
+            if _apart(last, record) * way <= 0 or _apart(found, record) * way > count:
                 break
             yield passage, record
             last = record
-
-
-def _follows(one: Hit, other: Hit, count: int) -> bool:
-    """Tell whether a stretch goes on with `other` after `one`."""
-    return other.passage.id - one.passage.id <= count and 0 < _apart(one.record, other.record) <= count
 
 
 def _apart(one: Record, other: Record) -> int:

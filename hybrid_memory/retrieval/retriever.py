@@ -204,15 +204,17 @@ class HybridRetriever:
             Stretches of documents, that of the best hit first, each in the order of its document. A hit without
             neighbours is a stretch of its own; what was not found itself names the hit it stands beside.
         """
-        ids = np.asarray(numbers(hits, count), dtype=np.int64)
+        by_sentence = [hit.id for hit in hits if hit.passage.position]
+        whole = self._ledger.first_passages(by_sentence) if count and by_sentence else {}
+        ids = np.asarray(numbers(hits, count, whole), dtype=np.int64)
         if not ids.size:
-            return runs(hits, (), count)
+            return runs(hits, (), count, whole)
         with self._ledger.one_moment():
             selection, _ = self._selections.get(
                 scope=scope, filters=filters, as_of=as_of, known_at=known_at, clock=self._ledger.clock()
             )
             near = self._ledger.passages(ids[selection.holds(ids)].tolist(), known_at=known_at)
-        return runs(hits, near, count)
+        return runs(hits, near, count, whole)
 
     def require_same_encoder(self) -> None:
         """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""
