@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -302,6 +303,52 @@ def test_a_bad_call_says_what_is_accepted_and_changes_nothing(used: HybridMemory
 
     assert used._ledger.clock() == before
     assert [record.text for record in used.list(all_statuses=True)] == [SHIFT]
+
+
+ROWS: dict[str, tuple[str, object, str]] = {
+    "a blank user of mem0": ("mem0", {"memory": LAMPS, "user_id": ""}, "user_id must be non-empty text, got ''"),
+    "a user of spaces": ("jsonl", {"text": LAMPS, "user_id": "  "}, "user_id must be non-empty text, got '  '"),
+    "a user that is an object": ("jsonl", {"text": LAMPS, "user_id": {}}, "user_id must be non-empty text, got {}"),
+    "blocks that are a number": (
+        "llama_index",
+        {"role": "user", "blocks": 7},
+        "message 0 is .*list of dicts with role",
+    ),
+    "a block that is a number": ("llama_index", {"role": "user", "blocks": [7]}, "message 0 is .*list of dicts with"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_bad_row_of_an_import_is_reported_and_never_becomes_everybodys(used: HybridMemory, name: str) -> None:
+    """A row whose user is blank is not knowledge for all users, and none stops the others."""
+    form, row, message = ROWS[name]
+
+    done = used.import_from([row], form)
+
+    assert [bool(re.search(message, why)) for _, why in done.failures] == [True]
+    assert [record.text for record in used.list(all_statuses=True)] == [SHIFT]
+
+
+@pytest.mark.parametrize("named", ["judge", "proposer"])
+def test_a_model_that_cannot_be_asked_is_refused_at_the_start(tmp_path: Path, named: str) -> None:
+    """Not at the first text that is undecided."""
+    with pytest.raises(ConfigError, match=f"a {named} must have complete"):
+        build(tmp_path, Settings(), encoder=WordEncoder(), **{named: 7})
+    with pytest.raises(ConfigError, match="settings are a TOML file or a dict of groups, got 7"):
+        HybridMemory.from_config(7)  # type: ignore[arg-type]
+
+
+def test_a_policy_that_was_edited_is_read_again(tmp_path: Path) -> None:
+    """Whoever tries a policy out in one session sees what it says now."""
+    file = tmp_path / "ours.toml"
+    file.write_text('name = "ours"\nextends = "default"\n[[rules]]\nname = "all"\nmatch = {}\nroute = "drop"\n')
+    with open_memory(tmp_path / "memory") as memory:
+        memory.ingest(SHIFT)
+        assert [move.after.value for move in memory.replay_routing(file).moves] == ["drop"]
+
+        file.write_text(file.read_text().replace('"drop"', '"quarantine"'))
+
+        assert [move.after.value for move in memory.replay_routing(file).moves] == ["quarantine"]
 
 
 # ---------------------------------------------------------------- after the end

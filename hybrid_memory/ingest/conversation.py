@@ -136,6 +136,8 @@ def _of_llama_index(raw: object) -> object:
         raw = dump()
     if not isinstance(raw, Mapping) or "blocks" not in raw or "role" not in raw:
         return raw
+    if not isinstance(raw["blocks"], list | tuple) or not all(isinstance(part, Mapping) for part in raw["blocks"]):
+        return raw
     role = str(getattr(raw["role"], "value", raw["role"]))
     parts = [{"type": part.get("block_type"), **part} for part in raw["blocks"]]
     extra = raw.get("additional_kwargs") or {}

@@ -275,7 +275,11 @@ FORMS = tuple(_READERS)
 
 
 def _scope(raw: Mapping[str, Any]) -> Scope:
-    given = {name: raw[name] for name in SCOPES if raw.get(name) not in (None, "")}
+    given = {name: raw[name] for name in SCOPES if raw.get(name) is not None}
+    for name, value in given.items():
+        number = isinstance(value, int) and not isinstance(value, bool)
+        if not number and not (isinstance(value, str) and value.strip()):
+            raise InputError(f"{name} must be non-empty text, got {value!r}; leave it out for everybody's knowledge")
     return Scope(**{name: str(value) for name, value in given.items()})
 
 
