@@ -1,6 +1,6 @@
 """Ask somebody else's language model: in whatever form it is asked, and for no longer than it may take.
 
-Flow:    teacher and extractor ask with it; what comes back is text, or the reason why there is none.
+Flow:    teacher, extractor and judge ask with it; what comes back is text, or the reason why there is none.
 Imports: errors, types.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.types import Turn
 
-__all__ = ["asking", "within"]
+__all__ = ["asking", "require_complete", "within"]
 
 
 def asking(model: Any, *, what: str) -> Callable[[str], str]:
@@ -35,6 +35,12 @@ def asking(model: Any, *, what: str) -> Callable[[str], str]:
         f"{what} must have complete(prompt) or chat(messages), {type(model).__name__} has neither; "
         "give a LlamaIndex LLM"
     )
+
+
+def require_complete(model: object, *, what: str) -> None:
+    """Raise ConfigError for a model without `complete(prompt)`; None passes."""
+    if model is not None and not callable(getattr(model, "complete", None)):
+        raise ConfigError(f"{what} must have complete(prompt), {type(model).__name__} has not; give a LlamaIndex LLM")
 
 
 def _text(answer: Any) -> str:

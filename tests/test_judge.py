@@ -196,3 +196,21 @@ def test_an_object_is_found_among_other_words() -> None:
 
     assert opinion is not None
     assert opinion.route == "retrieve"
+
+
+class OutOfReach:
+    """A model whose server does not answer."""
+
+    def complete(self, prompt: str) -> str:
+        raise ConnectionError("no route to the judge")
+
+
+def test_a_judge_that_fails_leaves_the_text_undecided_and_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    """What is ingested does not wait for somebody else's server to come back."""
+    opinions = Opinions()
+
+    assert Judge(OutOfReach(), calls=5, opinions=opinions).opinion("We close at dusk.") is None
+    assert "no route to the judge" in caplog.text
+    answered = Judge(SpokenModel(YES), calls=5, opinions=opinions).opinion("We close at dusk.")
+    assert answered is not None
+    assert answered.lasts

@@ -24,7 +24,7 @@ from hybrid_memory.receipts import key_in
 from hybrid_memory.rerouting import Rerouting
 from hybrid_memory.restating import Restating
 from hybrid_memory.review import Review
-from hybrid_memory.textmodels import asking
+from hybrid_memory.textmodels import asking, require_complete
 from hybrid_memory.verdicts import Verdicts
 
 __all__ = ["build"]
@@ -59,12 +59,14 @@ def build(
     """
     from hybrid_memory.routing.opinions import Opinions
 
+    require_complete(judge, what="a judge")
+    require_complete(proposer, what="a proposer")
     asked = teacher_of(settings, teacher)
     extract = _extracting(settings, extractor)
     make_folder(folder)
     base: Foundation
     opinions = Opinions(folder / "judge.jsonl", salt=cache(lambda: base.ledger.salt()))  # the ledger opens below
-    load_router = cache(partial(router_of, judge=make_judge(judge, settings, opinions)))
+    load_router = partial(router_of, judge=make_judge(judge, settings, opinions))  # a file may change meanwhile
     router = load_router(settings.routing.policy)
     settings = with_windows_of(settings, router)
     base = lay(folder, settings, encoder=encoder, model=model, vector_store=vector_store, for_reindex=for_reindex)

@@ -112,6 +112,8 @@ def _read(source: Path | str | Mapping[str, Any] | None) -> Mapping[str, Any]:
         return {}
     if isinstance(source, Mapping):
         return source
+    if not isinstance(source, str | Path):
+        raise ConfigError(f"settings are a TOML file or a dict of groups, got {source!r}")
     path = Path(source)
     if not path.is_file():
         raise ConfigError(f"there is no settings file {path}; give a TOML file or a dict of groups")

@@ -1,7 +1,8 @@
 """Ask a language model about texts that the classifier leaves undecided.
 
 Flow:    router, a text in the undecided band -> [Judge] -> verdict, cached -> route.
-Imports: protocols, and opinions beside it. The model is any object with `complete(prompt)`, such as a LlamaIndex LLM.
+Imports: protocols, textmodels, and opinions beside it. The model is any object with `complete(prompt)`, such as a
+LlamaIndex LLM.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from hybrid_memory.protocols import TextModel
 from hybrid_memory.routing.opinions import Opinion, Opinions
+from hybrid_memory.textmodels import within
 
 __all__ = ["Judge"]
 
@@ -29,6 +31,8 @@ Statement: {text}
 JSON:"""
 LONGEST = 4000
 """Characters of a statement that are shown."""
+TIMEOUT_S = 60.0
+"""How long one answer is waited for."""
 _OBJECT = re.compile(r"\{.*?\}", re.DOTALL)
 
 
@@ -42,12 +46,19 @@ class Judge:
         self._opinions = Opinions() if opinions is None else opinions
 
     def opinion(self, text: str) -> Opinion | None:
-        """Return what the model thinks; None when the budget is spent or its reply was no such JSON object."""
+        """Return what the model thinks; None when the budget is spent or its reply was no such JSON object.
+
+        None, too, when it failed or was late; then it is asked again the next time.
+        """
         if text not in self._opinions:
             if self._left <= 0:
                 return None
             self._left -= 1
-            self._opinions.add(text, _parsed(self._ask(text)))
+            reply, failure = within(TIMEOUT_S, lambda: self._ask(text))
+            if failure:
+                log.warning("the judge failed, and the text stays undecided: %s", failure)
+                return None
+            self._opinions.add(text, _parsed(reply))
         return self._opinions[text]
 
     def _ask(self, text: str) -> str:
