@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from hybrid_memory.arguments import known_options
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.protocols import TextModel
 from hybrid_memory.types import Answer, IngestSummary
@@ -101,7 +102,12 @@ class AsyncHybridMemory:
         return await asyncio.to_thread(self.memory.import_from, source, form, **options)
 
     async def query(self, question: str, **options: Any) -> Answer:
-        """Answer one question; see HybridMemory.query_many for the options."""
+        """Answer one question; see HybridMemory.query_many for the options.
+
+        Raises:
+            InputError: an option has another name; a stream is read from `memory.query` in a thread of yours.
+        """
+        known_options(HybridMemory.query_many, options, named="query")
         return (await self.query_many([question], **options))[0]
 
     async def __aenter__(self) -> AsyncHybridMemory:

@@ -39,6 +39,19 @@ def test_errors_reach_the_one_who_awaits(tmp_path: Path) -> None:
         asyncio.run(play())
 
 
+def test_a_misspelt_option_is_named_to_the_one_who_awaits(tmp_path: Path) -> None:
+    """As in the synchronous call; a stream, which is read in a loop, is none of its options."""
+
+    async def play(**options: object) -> None:
+        async with AsyncHybridMemory(open_tiny_memory(tmp_path)) as memory:
+            await memory.query("Where are the keys?", **options)
+
+    with pytest.raises(InputError, match=r"query\(\) has no option 'top_k'; did you mean passages"):
+        asyncio.run(play(top_k=3))
+    with pytest.raises(InputError, match=r"query\(\) has no option 'stream'"):
+        asyncio.run(play(stream=True))
+
+
 def test_every_verb_of_the_memory_can_be_awaited() -> None:
     """No public method is missing, but those that return no values: reindexing and replaying are maintenance."""
     verbs = {name for name, _ in inspect.getmembers(HybridMemory, inspect.isfunction) if not name.startswith("_")}
