@@ -28,11 +28,21 @@ def export(folder: Path, ledger: Ledger, path: Path) -> Path:
     The index is left out: it is a cache, and the vectors are in the ledger. Written aside and renamed.
 
     Raises:
-        InputError: the file exists already.
+        InputError: the file exists already, or it cannot be written there.
     """
     if path.exists():
         raise InputError(f"{path} exists already; choose another name, an export never overwrites")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _pack(folder, ledger, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); give a folder that this user may write to and that has room"
+        ) from error
+    return path
+
+
+def _pack(folder: Path, ledger: Ledger, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as aside:
         ledger.backup(Path(aside) / LEDGER)
         packed = Path(aside) / "export.tar.gz"
@@ -44,7 +54,6 @@ def export(folder: Path, ledger: Ledger, path: Path) -> Path:
                 (Path(aside) / SETTINGS).write_text(_portable(folder / SETTINGS), encoding="utf-8")
                 archive.add(Path(aside) / SETTINGS, SETTINGS)
         packed.replace(path)
-    return path
 
 
 def _portable(settings: Path) -> str:

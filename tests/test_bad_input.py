@@ -286,6 +286,11 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "an audit of nothing": (lambda m: m.forget_audit(None, controls=["a", "b"]), InputError, "texts must be a list"),
     "an unknown form": (lambda m: m.import_from([], ["mem0"]), InputError, "unknown form"),
     "an export into a number": (lambda m: m.export(7), InputError, "what is exported to is a path, got 7"),
+    "an export into a file": (
+        lambda m: m.export(Path(__file__) / "memory.tar.gz"),
+        InputError,
+        r"cannot be written \(.*\); give a folder that this user may write to",
+    ),
     "a review of a number": (lambda m: m.review.list(user_id=7), InputError, "user_id must be non-empty text, got 7"),
     "a memory in a number": (lambda m: HybridMemory.open(7), InputError, "the folder of a memory is a path, got 7"),
     "no export": (lambda m: HybridMemory.restore("no/such.tar.gz", "x"), InputError, "there is no export"),
