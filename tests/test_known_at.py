@@ -14,8 +14,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_entries import ANN, SLOT, day, decided, entry, learn, open_ledger, opening
-from test_ledger import at_revision
+from ledger_entries import ANN, SLOT, at_revision, day, decided, entry, learn, open_ledger, opening
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger import former, selection
@@ -371,7 +370,7 @@ def test_a_clock_that_was_set_back_leaves_one_standing_a_time(ledger: SqlLedger,
 
 def test_a_ledger_of_an_earlier_schema_tells_what_was_known_from_its_upgrade_on(tmp_path: Path) -> None:
     """What changed before was not kept; a new ledger has no such limit."""
-    at_revision(tmp_path / "ledger.sqlite", "0009")
+    at_revision(f"sqlite:///{tmp_path / 'ledger.sqlite'}", "0009", tmp_path)
     row = dict.fromkeys(["text", "source", "learning_detail", "content_hash", "near_hash"], "")
     row |= dict.fromkeys(["observed_at", "recorded_at", "valid_from", "confirmed_from", "version"], 0)
     row |= {"trust": "user", "status": "active", "route": "learn", "learning": "none", "scope_key": "[]"}

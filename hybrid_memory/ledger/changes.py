@@ -1,7 +1,7 @@
 """Change what was written: metadata, route, and what time does by itself.
 
 Flow:    SqlLedger.update, set_route, withdraw, expire.
-Imports: errors, types, and forgetting, former, reading, slots, standing, tables of the ledger.
+Imports: errors, types, and forgetting, former, prepared, reading, slots, standing, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -10,15 +10,26 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.forgetting import remove_passages
 from hybrid_memory.ledger.former import keep
+from hybrid_memory.ledger.prepared import Query
 from hybrid_memory.ledger.reading import get
 from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.slots import displaced, placed
-from hybrid_memory.ledger.standing import Change, Standing, add_events, event_row, load, retired, save
+from hybrid_memory.ledger.standing import (
+    Change,
+    Standing,
+    add_events,
+    event_row,
+    load,
+    read_standing,
+    retired,
+    save,
+    standings,
+)
 from hybrid_memory.ledger.tables import former, passages, records, sources
 from hybrid_memory.types import OWN_WORDS, Decision, Json, Learning, Record, Route, Status, Trust
 
@@ -88,23 +99,26 @@ def withdraw(connection: Connection, record_ids: Sequence[str], gone: Collection
     return spared
 
 
+_IS_OVER = and_(
+    records.c.status == Status.ACTIVE,
+    or_(records.c.valid_to <= bindparam("now"), records.c.expires_at <= bindparam("now")),
+)
+_OVER, _ANYTHING_OVER = Query(standings(_IS_OVER)), Query(select(records.c.id).where(_IS_OVER).limit(1))
+
+
 def expire(connection: Connection, *, now: int) -> list[str]:
     """Mark the records whose time is over and return their ids, in order.
 
     One that ended because an announced successor began is superseded; the others are expired.
     """
-    due = load(connection, _is_over(now))
+    due = [read_standing(row) for row in _OVER.rows(connection, now=now)]
     save(connection, [(standing, _over(standing, now)) for standing in due], now=now)
     return [standing.id for standing in due]
 
 
 def anything_over(connection: Connection, *, now: int) -> bool:
     """Tell whether `expire` would find a record."""
-    return connection.execute(select(records.c.id).where(_is_over(now)).limit(1)).first() is not None
-
-
-def _is_over(now: int) -> ColumnElement[bool]:
-    return and_(records.c.status == Status.ACTIVE, or_(records.c.valid_to <= now, records.c.expires_at <= now))
+    return bool(_ANYTHING_OVER.rows(connection, now=now))
 
 
 def _remembered(connection: Connection, record_id: str) -> Record:

@@ -1,7 +1,7 @@
 """Read records and their history.
 
 Flow:    SqlLedger.get, current, find, history, events, confirmations.
-Imports: errors, types, and content, former, rows, selection, tables of the ledger.
+Imports: errors, types, and content, former, prepared, rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, true
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, or_, select, true
 
 from hybrid_memory.errors import NotFoundError
 from hybrid_memory.ledger.content import same_content
 from hybrid_memory.ledger.former import known
+from hybrid_memory.ledger.prepared import Query
 from hybrid_memory.ledger.rows import read_event, read_record
 from hybrid_memory.ledger.selection import in_parts, scope_key, seen_by, selected, within
 from hybrid_memory.ledger.tables import events, records, sources
@@ -25,19 +26,35 @@ from hybrid_memory.types import Draft, Event, Learning, Record, Scope, Status, T
 __all__ = ["confirmations", "current", "find", "get", "get_many", "history", "read_events"]
 
 
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_BY_ID = Query(select(records).where(records.c.id.in_(_KEYS)))
+_CURRENT = Query(
+    select(records.c.id).where(
+        records.c.id.in_(_KEYS), records.c.status == Status.ACTIVE, records.c.learning != Learning.STALE
+    )
+)
+_HEARD = Query(
+    select(records.c.scope_key, records.c.content_hash, records.c.near_hash, sources.c.source, sources.c.vouched)
+    .join(sources, sources.c.record_id == records.c.id)
+    .where(
+        or_(records.c.content_hash.in_(_KEYS), records.c.near_hash.in_(_KEYS)), records.c.status != Status.QUARANTINED
+    )
+)
+
+
 def get(connection: Connection, record_id: str) -> Record:
     """Return a record; NotFoundError when there is none."""
-    row = connection.execute(select(records).where(records.c.id == record_id)).mappings().one_or_none()
-    if row is None:
+    rows = _BY_ID.rows(connection, keys=[record_id])
+    if not rows:
         raise NotFoundError(f"there is no record {record_id!r}; list() shows the ids of this memory")
-    return read_record(row)
+    return read_record(rows[0])
 
 
 def get_many(connection: Connection, record_ids: Iterable[str]) -> dict[str, Record]:
     """Return id -> record for those of the ids that exist."""
     found = {}
     for part in in_parts(record_ids):
-        for row in connection.execute(select(records).where(records.c.id.in_(part))).mappings():
+        for row in _BY_ID.rows(connection, keys=part):
             found[row["id"]] = read_record(row)
     return found
 
@@ -45,9 +62,8 @@ def get_many(connection: Connection, record_ids: Iterable[str]) -> dict[str, Rec
 def current(connection: Connection, record_ids: Iterable[str]) -> set[str]:
     """Return those of the ids whose records hold now and have not left the weights; one query for hundreds of them."""
     found: set[str] = set()
-    holds = and_(records.c.status == Status.ACTIVE, records.c.learning != Learning.STALE)
     for part in in_parts(record_ids):
-        found |= set(connection.execute(select(records.c.id).where(records.c.id.in_(part), holds)).scalars())
+        found |= {row["id"] for row in _CURRENT.rows(connection, keys=part)}
     return found
 
 
@@ -109,17 +125,9 @@ def confirmations(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
     hashes = [same_content(draft) for draft in drafts]
     heard: defaultdict[tuple[str, str, bool], set[str]] = defaultdict(set)
     for part in in_parts({hashed for both in hashes for hashed in both}):
-        said = or_(records.c.content_hash.in_(part), records.c.near_hash.in_(part))
-        rows = connection.execute(
-            select(
-                records.c.scope_key, records.c.content_hash, records.c.near_hash, sources.c.source, sources.c.vouched
-            )
-            .join(sources, sources.c.record_id == records.c.id)
-            .where(said, records.c.status != Status.QUARANTINED)
-        )
-        for row in rows:
-            for hashed in (row.content_hash, row.near_hash):
-                heard[row.scope_key, hashed, row.vouched].add(row.source)
+        for row in _HEARD.rows(connection, keys=part):
+            for hashed in (row["content_hash"], row["near_hash"]):
+                heard[row["scope_key"], hashed, row["vouched"]].add(row["source"])
     counted = []
     for draft, both in zip(drafts, hashes, strict=True):
         standings = (True, False) if draft.trust is Trust.EXTERNAL else (True,)
