@@ -1,8 +1,8 @@
-"""What a ledger's calls cost as it grows, counted in steps of SQLite's virtual machine: no clock is looked at."""
+"""What a ledger's calls cost as it grows: steps of SQLite's virtual machine, rows that PostgreSQL reads; no clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_entries import ANN, SHARD, day, entry, open_ledger
-from sqlalchemy import event
+from ledger_entries import ANN, SHARD, day, decided, drafted, entry, open_ledger
+from postgres_server import new_schema
+from sqlalchemy import event, text
 
 from hybrid_memory.ledger.ledger import SqlLedger
-from hybrid_memory.types import Route, Slot
+from hybrid_memory.ledger.tables import metadata
+from hybrid_memory.types import Learning, Route, Slot
 
 FEW, MANY = 60, 240
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,8 +28,8 @@ def number(place: int) -> dict[str, Any]:
     return {"slot": slot, "value": f"pier {place}" if slot else None, "valid_from": day(place / 100)}
 
 
-def filled(folder: Path, count: int) -> SqlLedger:
-    ledger = open_ledger(folder)
+def filled(folder: Path, count: int, *, url: str | None = None) -> SqlLedger:
+    ledger = open_ledger(folder, url=url)
     receipts = ledger.write(
         [entry(f"Ferry {place} leaves.", route=Route.LEARN, **number(place)) for place in range(count)]
     )
@@ -35,6 +37,17 @@ def filled(folder: Path, count: int) -> SqlLedger:
         ids = [str(receipt.record_id) for receipt in receipts[start : start + 10]]
         ledger.assign(ids, shard=replace(SHARD, id=f"facts-{start}"))
     return ledger
+
+
+def server_filled(folder: Path, server: str, count: int) -> SqlLedger:
+    import psycopg
+
+    url = new_schema(server)
+    open_ledger(folder, url=url).close()
+    with psycopg.connect(url) as connection:
+        for table in metadata.tables:
+            connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    return filled(folder, count, url=url)
 
 
 def written(ledger: SqlLedger) -> datetime:
@@ -57,6 +70,16 @@ def steps(ledger: SqlLedger, call: Callable[[SqlLedger], object]) -> int:
     return taken
 
 
+def rows_read(ledger: SqlLedger, call: Callable[[SqlLedger], object]) -> int:
+    """How many rows of its tables PostgreSQL reads for a call."""
+    tables = "pg_stat_xact_user_tables WHERE schemaname = current_schema"
+    read = text(f"SELECT sum(seq_tup_read + idx_tup_fetch) FROM {tables}")
+    with ledger.one_moment(), ledger._database.reading() as connection:
+        before = connection.execute(read).scalar_one()
+        call(ledger)
+        return int(connection.execute(read).scalar_one() - before)
+
+
 READS_ALL: dict[str, Callable[[SqlLedger], object]] = {
     "what is evidence now": lambda ledger: ledger.visible(scope=ANN),
     "what was evidence then": lambda ledger: ledger.visible(scope=ANN, as_of=NOW),
@@ -67,6 +90,18 @@ READS_ALL: dict[str, Callable[[SqlLedger], object]] = {
     "filtered": lambda ledger: ledger.visible(scope=ANN, filters={"kind": "fact"}),
     "listed": lambda ledger: ledger.find(scope=ANN),
     "listed with all statuses": lambda ledger: ledger.find(scope=ANN, all_statuses=True, as_of=NOW),
+    "a deep page of records": lambda ledger: ledger.find(scope=ANN, after=last(ledger), limit=5),
+    "a page of records as they were": lambda ledger: ledger.find(
+        scope=ANN, known_at=written(ledger), as_of=NOW, after=last(ledger), limit=5
+    ),
+    "what an import row said before": lambda ledger: ledger.find(
+        scope=None, filters={"metadata.imported_id": {"in": ["7"]}}
+    ),
+    "a turn in its own words": lambda ledger: ledger.find(
+        scope=ANN,
+        filters={"or": [{"text": {"in": ["Hm."]}}, {"metadata.own_words": {"in": ["Hm."]}}]},
+        all_statuses=True,
+    ),
     "what waits to be learned": lambda ledger: ledger.pending(),
     "what the doctor checks": lambda ledger: ledger.check(),
 }
@@ -81,6 +116,38 @@ READS_ONE: dict[str, Callable[[SqlLedger], object]] = {
 }
 
 
+READS_ONE |= {
+    "who said nearly the same": lambda ledger: ledger.confirmations([drafted("the ferry 3 leaves")]),
+    "a near-duplicate": lambda ledger: ledger.write([entry("ferry 4 leaves", source="sign")]),
+    "a record by its id": lambda ledger: ledger.get(first(ledger)),
+    "which of some records hold": lambda ledger: ledger.current([first(ledger)]),
+    "a deep page of all records": lambda ledger: ledger.find(
+        scope=None, all_statuses=True, after=last(ledger), limit=5
+    ),
+    "a deep page of events": lambda ledger: ledger.events(after=ledger.clock() - 5),
+    "a deep page of a history": lambda ledger: ledger.history(first(ledger), after=1, limit=5),
+    "one record on another route": lambda ledger: ledger.set_route(first(ledger), decided(), "of the test"),
+    "one source taken away": lambda ledger: ledger.withdraw([first(ledger)], ["chat"]),
+    "what was learned settled": lambda ledger: ledger.settle(learning={first(ledger): (Learning.LEARNED, "v1")}),
+    "what is claimed": lambda ledger: ledger.lease([first(ledger)], worker="w", lease_s=9.0),
+    "one record into a shard": lambda ledger: ledger.assign([first(ledger)], shard=SHARD),
+    "a key given again": lambda ledger: ledger.write([entry("Keyed.", idempotency_key="k")] * 2),
+    "what is forgotten said again": lambda ledger: ledger.write([entry("The pier is dry.")]),
+    "the newest passages": lambda ledger: ledger.vectors_after(newest_passage(ledger) - 5, limit=100),
+    "what went": lambda ledger: ledger.removals_after(0),
+    "the number of a shard's next version": lambda ledger: ledger.next_number("facts-0"),
+}
+
+
+def last(ledger: SqlLedger) -> str:
+    return str(ledger.events(after=ledger.clock() - 1)[0].record_id)
+
+
+def newest_passage(ledger: SqlLedger) -> int:
+    with ledger._database.reading() as connection:
+        return int(connection.execute(text("SELECT max(id) FROM passages")).scalar_one())
+
+
 def first(ledger: SqlLedger) -> str:
     return ledger.find(scope=None, all_statuses=True, limit=2)[1].id
 
@@ -90,6 +157,27 @@ def test_four_times_the_records_are_read_in_about_four_times_the_steps(tmp_path:
     """Each record is looked at once, and never compared with all the others."""
     with closing(filled(tmp_path / "few", FEW)) as few, closing(filled(tmp_path / "many", MANY)) as many:
         assert steps(many, READS_ALL[name]) <= 1.25 * MANY / FEW * steps(few, READS_ALL[name])
+
+
+@pytest.fixture(scope="module")
+def on_a_server(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[tuple[SqlLedger, ...]]:
+    """A small and a large ledger that the server has had no minute's time to look at."""
+    sizes = (MANY, 4 * MANY)
+    ledgers = tuple(server_filled(tmp_path_factory.mktemp("server"), postgres_server, size) for size in sizes)
+    yield ledgers
+    for ledger in ledgers:
+        ledger.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("name", READS_ALL)
+def test_a_server_reads_four_times_the_records_in_about_four_times_the_rows(
+    on_a_server: tuple[SqlLedger, ...], name: str
+) -> None:
+    """From the first query on, and not only once the server has looked at the tables by itself."""
+    few, many = (rows_read(ledger, READS_ALL[name]) for ledger in on_a_server)
+    assert 0 < few <= 20 * MANY
+    assert many <= 1.25 * 4 * few
 
 
 @pytest.mark.parametrize("name", READS_ONE)

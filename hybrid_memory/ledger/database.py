@@ -56,6 +56,7 @@ class Database:
                 lock_path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(lock_path, timeout=lock_timeout_s, poll_interval=0.005)
         self._shared = threading.local()
+        self._planned = False
         self.wipe_due = False
         """Whether deleted text may still be in the journal; every write tries to change that, and so does closing."""
 
@@ -91,6 +92,7 @@ class Database:
                 with connection.begin():
                     self._dialect.lock_writers(connection, lock_timeout_s=self._lock_timeout_s)
                     yield connection
+                    self._planned = self._planned or self._dialect.has_statistics(connection)
             if self.wipe_due:
                 self.wipe()
 

@@ -41,6 +41,13 @@ class Dialect(Protocol):
         """Keep every other writer out until the transaction ends, where the lock file cannot do it."""
         ...
 
+    def has_statistics(self, connection: Connection) -> bool:
+        """Tell whether the database can plan its queries, inside a write; gather what it needs when there is enough.
+
+        Once it is so, nobody needs to ask again.
+        """
+        ...
+
     def is_busy(self, error: BaseException) -> bool:
         """Tell whether an error of the driver says that somebody else was writing for too long."""
         ...

@@ -23,6 +23,7 @@ __all__ = [
     "SCHEMA",
     "damage",
     "engine",
+    "has_statistics",
     "is_busy",
     "lock_writers",
     "mend",
@@ -60,6 +61,8 @@ NO_FULL_TEXT: tuple[str, ...] = (
     "DROP TEXT SEARCH DICTIONARY hybrid_memory_stem",
 )
 """What migration 0005 runs."""
+_TELLING = 100
+"""Records from which a look at the tables says what they are like; fewer are read through in no time."""
 _LOCKED = "55P03"
 """SQLSTATE lock_not_available: lock_timeout ran out (postgresql.org/docs/current/errcodes-appendix.html)."""
 
@@ -99,6 +102,20 @@ def lock_writers(connection: Connection, *, lock_timeout_s: float) -> None:
     connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtext('hybrid_memory'), hashtext(coalesce(current_schema(), '')))")
     )
+
+
+def has_statistics(connection: Connection) -> bool:
+    """Tell whether the server knows what the tables are like; let it look at them once there is something to see.
+
+    It does so by itself about a minute later. Until then the index of a scope seems as good to it as that of a slot,
+    and what is evidence may read the whole scope for each of its records.
+    """
+    known = "SELECT EXISTS (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = 'records')"
+    if connection.execute(text(known)).scalar_one():
+        return True
+    if connection.execute(text(f"SELECT 1 FROM records LIMIT 1 OFFSET {_TELLING - 1}")).first() is not None:
+        connection.execute(text(f"ANALYZE {', '.join(metadata.tables)}"))
+    return False
 
 
 def is_busy(error: BaseException) -> bool:
