@@ -244,11 +244,11 @@ def test_the_next_window_forgets_the_stale_value(memory: HybridMemory) -> None:
 def test_an_expired_record_is_no_evidence_and_its_adapter_is_masked(memory: HybridMemory) -> None:
     """Time alone makes it stale."""
     begin = datetime.now(UTC) - timedelta(hours=1)
-    memory.ingest(SHIFT, route="learn", observed_at=begin, ttl=timedelta(hours=1, seconds=2))
+    memory.ingest(SHIFT, route="learn", observed_at=begin, ttl=timedelta(hours=2))
     memory.consolidate()
     assert memory.context(QUESTION).adapters == ("facts-1-v1",)
 
-    memory._ledger.expire(datetime.now(UTC) + timedelta(minutes=1))  # the clock cannot be turned; this is what it does
+    memory._ledger.expire(datetime.now(UTC) + timedelta(hours=2))  # the clock cannot be turned; this is what it does
     context = memory.context(QUESTION)
 
     assert (context.sources, context.adapters, context.masked) == ((), (), ("facts-1-v1",))

@@ -20,7 +20,7 @@ HOURS = "The harbour opens at dawn. It closes at dusk."
 HARBOUR, QUAY = "The harbour closes at dusk.", "Boats may stay at the quay until sunset."
 PAGE = "When must boats be gone? " * 13
 WORDY = "May boats stay at the quay?"
-NEAR = dict.fromkeys((HOURS, "The harbour opens at dawn.", "It closes at dusk."), 0)
+NEAR = dict.fromkeys((HOURS, "The harbour opens at dawn.", "The harbour: It closes at dusk."), 0)
 NEAR |= {HARBOUR: 0, QUAY: 20, "When must boats be gone?": 11, PAGE: 11, "Harbour?": 2, WORDY: 2, FERRY: 90}
 
 
