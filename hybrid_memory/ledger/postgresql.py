@@ -40,7 +40,7 @@ GUARDS: tuple[str, ...] = (
     """CREATE TRIGGER events_keep BEFORE UPDATE OR DELETE OR TRUNCATE ON events
          FOR EACH STATEMENT EXECUTE FUNCTION hybrid_memory_keep_events()""",
 )
-"""What tables.py cannot describe."""
+"""What tables.py cannot describe. Never edited either: migration 0001 runs it too."""
 
 SCHEMA: tuple[str, ...] = (
     # English endings are folded and no word is left out, as SQLite's "porter" does: BM25 weighs common words itself.

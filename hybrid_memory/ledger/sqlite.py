@@ -41,7 +41,7 @@ GUARDS: tuple[str, ...] = (
     """CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
          BEGIN SELECT RAISE(ABORT, 'events are append-only'); END""",
 )
-"""What tables.py cannot describe."""
+"""What tables.py cannot describe. Never edited either: migration 0001 runs it too."""
 
 SCHEMA: tuple[str, ...] = (
     # External content: the words are indexed here, the text itself stays in `passages` only.

@@ -36,7 +36,7 @@ class _Room:
     """Sum of its records' vectors, shape (dim,)."""
     count: int
     size: int
-    """Of its records together."""
+    """Of its records together, as `size_of` counts."""
 
 
 def group_of(record: Record) -> str:
