@@ -36,9 +36,9 @@ COSINE, WHOLE, NEAREST, FOUND = (
     "nearest sentence, found by sentences",
 )
 ARMS: Mapping[str, dict[str, Any]] = {
-    COSINE: {"answer": {"sentences": 0, "min_words": NEVER}},
-    WHOLE: {"answer": {"sentences": 0}},
-    NEAREST: {"answer": {"sentences": 1}},
+    COSINE: {"answer": {"sentences": 0, "min_words": NEVER}, "ingest": {"sentences": False}},
+    WHOLE: {"answer": {"sentences": 0}, "ingest": {"sentences": False}},
+    NEAREST: {"answer": {"sentences": 1}, "ingest": {"sentences": False}},
     FOUND: {"answer": {"sentences": 1}, "ingest": {"sentences": True}},
 }
 """The settings of each."""

@@ -1,7 +1,7 @@
 """Read, screen, route and store what comes in.
 
 Flow:    input -> drafts -> screens -> decisions -> one ledger transaction
-Imports: errors, types, protocols, arguments, rerouting, restating. Knows the stages by their protocols.
+Imports: errors, types, protocols, arguments, rerouting, restating, statements. Knows the stages by their protocols.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from hybrid_memory.arguments import listed, read_metadata, read_stamp, whole
 from hybrid_memory.errors import HybridMemoryError, InputError, NotFoundError
 from hybrid_memory.protocols import Encoder, Ledger, Progress, Reader, Retriever, Router, Screen
 from hybrid_memory.rerouting import Rerouting, seen_in
 from hybrid_memory.restating import Restating
+from hybrid_memory.statements import statements
 from hybrid_memory.types import (
     OWN_QUESTION,
     OWN_WORDS,
@@ -59,10 +62,12 @@ class Intake:
         retriever: Retriever,
         rerouting: Rerouting,
         stored: Callable[[], None],
+        by_sentences: bool = False,
     ) -> None:
         """`load_router` gives the router of another policy, by its name or file; `stored` is called after a write.
 
-        Without `restating` the turns of conversations are stored as they were said.
+        Without `restating` the turns of conversations are stored as they were said. With `by_sentences` a text of
+        several sentences is also found by each of them.
         """
         self._reader = reader
         self._restating = restating
@@ -74,6 +79,7 @@ class Intake:
         self._retriever = retriever
         self._rerouting = rerouting
         self._stored = stored
+        self._by_sentences = by_sentences
 
     @property
     def policy(self) -> str:
@@ -248,7 +254,8 @@ class Intake:
         self._retriever.require_same_encoder()
         entries = []
         learning: Counter[str] = Counter()
-        for draft, (decision, vectors) in zip(drafts, self._decisions(drafts, self._router), strict=True):
+        decided = zip(drafts, self._decisions(drafts, self._router), self._sentences(drafts), strict=True)
+        for draft, (decision, vectors), (sentences, theirs) in decided:
             if route is not None and route is not decision.route:
                 reason = f"the caller asked for {route.value}; the policy said {decision.route.value}"
                 decision = replace(decision, route=route, reasons=(*decision.reasons, reason))
@@ -262,8 +269,9 @@ class Intake:
                 Entry(
                     draft=draft,
                     decision=decision,
-                    vectors=vectors,
+                    vectors=np.concatenate([vectors, theirs]) if sentences else vectors,
                     encoder=self._encoder.fingerprint,
+                    sentences=sentences,
                     force=force,
                 )
             )
@@ -271,15 +279,29 @@ class Intake:
 
     def _decisions(self, drafts: Sequence[Draft], router: Router) -> list[tuple[Decision, FloatArray]]:
         """Return decision and passage vectors of each draft; every passage is embedded once, in one batch."""
-        passages = [passage for draft in drafts for passage in draft.passages]
-        vectors = self._encoder.encode(passages)
-        ends = [0]
-        for draft in drafts:
-            ends.append(ends[-1] + len(draft.passages))
-        of_draft = [vectors[first:last] for first, last in itertools.pairwise(ends)]
+        of_draft = self._embedded([draft.passages for draft in drafts])
         findings = [seen_in(draft, self._screens) for draft in drafts]
-        decisions = router.route(drafts, vectors[ends[:-1]], findings, self._ledger.confirmations(drafts))
+        first = np.stack([vectors[0] for vectors in of_draft])
+        decisions = router.route(drafts, first, findings, self._ledger.confirmations(drafts))
         return list(zip(decisions, of_draft, strict=True))
+
+    def _sentences(self, drafts: Sequence[Draft]) -> list[tuple[tuple[str, ...], FloatArray]]:
+        """Return the sentences by which each draft is found, too, and their vectors."""
+        sentences = [_sentences_of(draft) if self._by_sentences else () for draft in drafts]
+        return list(zip(sentences, self._embedded(sentences), strict=True))
+
+    def _embedded(self, texts: Sequence[Sequence[str]]) -> list[FloatArray]:
+        """Return the vectors of several lists of texts, all embedded in one batch."""
+        ends = [0, *itertools.accumulate(len(several) for several in texts)]
+        every = [text for several in texts for text in several]
+        vectors = self._encoder.encode(every) if every else np.zeros((0, 0), dtype=np.float32)
+        return [vectors[first:last] for first, last in itertools.pairwise(ends)]
+
+
+def _sentences_of(draft: Draft) -> tuple[str, ...]:
+    """Return the sentences of a text that has several; examples and values of slots stand for themselves."""
+    found = () if draft.examples or draft.slot else tuple(statements(draft.text))
+    return found if len(found) > 1 else ()
 
 
 def _accepted(receipts: Mapping[int, Sequence[IngestReceipt]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:

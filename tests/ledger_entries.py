@@ -100,11 +100,18 @@ def drafted(text: str, **given: Any) -> Draft:
 
 
 def entry(
-    text: str, *, route: Route = Route.RETRIEVE, ttl_s: float | None = None, force: bool = False, **given: Any
+    text: str,
+    *,
+    route: Route = Route.RETRIEVE,
+    ttl_s: float | None = None,
+    force: bool = False,
+    sentences: tuple[str, ...] = (),
+    **given: Any,
 ) -> Entry:
     draft = drafted(text, **given)
-    vectors = np.array([unit(passage) for passage in draft.passages], dtype=np.float32).reshape(-1, 4)
-    return Entry(draft=draft, decision=decided(route, ttl_s=ttl_s), vectors=vectors, encoder="test", force=force)
+    vectors = np.array([unit(one) for one in (*draft.passages, *sentences)], dtype=np.float32).reshape(-1, 4)
+    decision = decided(route, ttl_s=ttl_s)
+    return Entry(draft=draft, decision=decision, vectors=vectors, encoder="test", sentences=sentences, force=force)
 
 
 def opening(value: str, since: float, **given: Any) -> Entry:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from records import record
 from tiny_flow import open_memory
 
+from hybrid_memory import Fact
 from hybrid_memory.answering.attribution import as_hit
 from hybrid_memory.answering.excerpts import excerpted
 from hybrid_memory.answering.prompting import prompt
-from hybrid_memory.testing import TableEncoder
+from hybrid_memory.testing import TableEncoder, WordEncoder
 from hybrid_memory.types import Example, FloatArray, Hit, Kind
 
 FERRY, LAMP, VEST = "The ferry waits at pier nine.", "Team Blue mends old lamps.", "Drivers wear the orange vest."
@@ -88,13 +90,64 @@ def test_the_prompt_shows_the_excerpt_with_the_days_that_were_resolved() -> None
 
 
 def test_a_page_is_found_by_its_sentence_and_forgotten_with_it(tmp_path: Path) -> None:
-    """It comes once, by the sentence that is nearest; nothing is found of it when it is forgotten."""
-    with open_memory(tmp_path / "memory", ingest={"sentences": True}) as memory:
-        page = memory.ingest(f"{FERRY} {LAMP} {VEST}", route="retrieve", trust="operator").record_id
+    """It comes once, as a whole, as near as its nearest sentence; nothing is found of it when it is forgotten."""
+    text, question = f"{FERRY} {LAMP} {VEST}", "Who mends old lamps?"
+    whole, lamp, asked = WordEncoder().encode([text, LAMP, question])
+    mixed = 0.7 * whole + 0.3 * lamp
+    with open_memory(tmp_path / "memory") as memory:
+        page = memory.ingest(text, route="retrieve", trust="operator").record_id
 
-        hits = memory.search("Who mends old lamps?")
+        hits = memory.search(question)
+        by_words = memory.search("Nobody knows vest.", explain=True)
         memory.forget(page, weights="now")
 
-        assert [(hit.id, hit.passage.text) for hit in hits] == [(page, LAMP)]
-        assert memory.search("Who mends old lamps?") == []
+        assert [(hit.id, hit.passage.text) for hit in hits] == [(page, text)]
+        assert hits[0].similarity == pytest.approx(float(mixed @ asked / np.linalg.norm(mixed)), abs=1e-5)
+        assert hits[0].similarity > float(whole @ asked) + 0.01
+        assert [set(hit.scores) for hit in by_words] == [{"dense", "lexical"}]
+        assert memory.search(question) == []
+        assert memory.doctor()["problems"] == []
+
+
+def test_only_texts_of_several_sentences_are_found_by_them(tmp_path: Path) -> None:
+    """An example is found by its input and a fact by its sentence, as they stand; nor are sentences made if told so."""
+    inputs = {
+        "two": f"{FERRY} {LAMP}",
+        "one": FERRY,
+        "example": Example("It broke. It is wet.", "Go to desk four. Ask there."),
+        "fact": Fact("day ticket", "price", "4. Or five for two days."),
+    }
+
+    def rows(name: str, **settings: object) -> list[str]:
+        with open_memory(tmp_path / f"{name}{len(settings)}", **settings) as memory:
+            memory.ingest(inputs[name], route="retrieve")
+            return memory._ledger.texts_after(0, limit=9)[1]
+
+    assert rows("two") == [f"{FERRY} {LAMP}", FERRY, LAMP]
+    assert rows("two", ingest={"sentences": False}) == [f"{FERRY} {LAMP}"]
+    assert rows("one") == [FERRY]
+    assert rows("example") == ["It broke. It is wet."]
+    assert len(rows("fact")) == 1
+
+
+def test_as_many_pages_are_weighed_as_without_sentences(tmp_path: Path) -> None:
+    """A page with the question's words in all of its sentences would else fill the places of four."""
+    pages = [f"Lamp {name} hangs in a hall. Lamp {name} burns on oil. Lamp {name} is old." for name in "ABCDEF"]
+    settings = {"retrieval": {"candidates": 4, "lexical_weight": 0.0}}
+    with open_memory(tmp_path / "memory", **settings) as memory:
+        memory.ingest_many(pages, route="retrieve")
+
+        assert len(memory.search("Lamp B hangs burns is old", top_k=4)) == 4
+
+
+def test_another_encoder_finds_pages_by_their_sentences_too(tmp_path: Path) -> None:
+    """A reindex embeds sentences alone, and mixes them with their text as ingest does."""
+    text, question = f"{FERRY} {LAMP} {VEST}", "Who mends old lamps?"
+    with open_memory(tmp_path / "memory") as memory:
+        memory.ingest(text, route="retrieve")
+        before = memory.search(question)[0].similarity
+
+        memory.reindex()
+
+        assert memory.search(question)[0].similarity == pytest.approx(before, abs=1e-6)
         assert memory.doctor()["problems"] == []

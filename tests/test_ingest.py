@@ -502,18 +502,3 @@ def test_a_llama_index_node_without_a_file_is_named_by_its_id() -> None:
     draft = read_one(TextNode(text="Valves are red.", id_="node-1"))
 
     assert (draft.text, draft.source, draft.metadata["document"]) == ("Valves are red.", "document", "node-1")
-
-
-def test_a_text_of_several_sentences_may_be_found_by_each_of_them() -> None:
-    """The whole comes first. One sentence, an example and the value of a slot stay as they are."""
-    reader = Reader(chunk_tokens=60, max_chars=5000, sentences=True)
-
-    def passages(x: object) -> list[tuple[str, ...]]:
-        return [draft.passages for draft in reader.read(x, scope=ANN)]
-
-    assert passages("The ferry leaves at nine. Team Blue mends lamps.") == [
-        ("The ferry leaves at nine. Team Blue mends lamps.", "The ferry leaves at nine.", "Team Blue mends lamps.")
-    ]
-    assert passages("The ferry leaves at nine.") == [("The ferry leaves at nine.",)]
-    assert passages(Example("It broke. It is wet.", "Go to desk four. Ask there.")) == [("It broke. It is wet.",)]
-    assert [len(one) for one in passages(Fact("day ticket", "price", "4. Or five for two days."))] == [1]

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -413,6 +414,54 @@ def test_vectors_are_kept_bit_for_bit(ledger: SqlLedger) -> None:
     owners, rows = ledger.record_vectors([second, first])
     assert owners == [second, first, first]
     np.testing.assert_array_equal(rows, [unit("One part."), unit("first"), unit("second")])
+
+
+def test_a_sentence_is_found_by_its_vector_in_that_of_its_text(ledger: SqlLedger) -> None:
+    """Seven tenths of the text, three of the sentence, of length 1; as keys of an adapter sentences stand alone."""
+    page = put(ledger, "A. B.", sentences=("A.", "B."))
+    put(ledger, "C.")
+
+    mixed = [0.7 * unit("A. B.") + 0.3 * unit(sentence) for sentence in ("A.", "B.")]
+    expected = np.array([unit("A. B."), *(one / np.linalg.norm(one) for one in mixed)])
+    # the whole texts of one write have the first numbers
+    np.testing.assert_allclose(ledger.vectors_after(0, limit=9)[1], [*expected, unit("C.")], atol=1e-6)
+    there, vectors = ledger.vectors([3, 9, 1])
+    assert there == [3, 1]
+    np.testing.assert_allclose(vectors, expected[[2, 0]], atol=1e-6)
+    np.testing.assert_array_equal(ledger.record_vectors([page])[1], [unit("A. B."), unit("A."), unit("B.")])
+
+
+def test_sentences_are_told_from_texts(ledger: SqlLedger) -> None:
+    """One knows which text a passage is of, and reads texts without their sentences."""
+    page, plain = entry("A. B.", sentences=("A.", "B.")), entry("C.", passages=("C.", "said otherwise"))
+    ledger.write([page, plain])
+
+    ids, texts = ledger.texts_after(0, limit=9)
+    assert texts[:2] == ["A. B.", "C."]
+    assert sorted(texts[2:]) == ["A.", "B.", "said otherwise"]
+    number = dict(zip(texts, ids, strict=True))
+    without = [("A. B.", 1), ("C.", 2), ("said otherwise", number["said otherwise"])]
+    assert list(zip(*reversed(ledger.texts_after(0, limit=9, sentences=False)), strict=True)) == without
+    of_page, of_plain = number["A. B."], number["C."]
+    assert ledger.first_passages([*ids, 99]) == {
+        of_page: of_page, number["A."]: of_page, number["B."]: of_page,
+        of_plain: of_plain, number["said otherwise"]: of_plain,
+    }  # fmt: skip
+
+
+def test_sentences_have_no_text_that_a_database_cannot_keep(ledger: SqlLedger) -> None:
+    with pytest.raises(InputError, match="has a NUL"):
+        ledger.write([entry("A. B.", sentences=("A.", "\0"))])
+    with pytest.raises(InputError, match=r"shape \(1, 4\) for 2 passages and sentences; give a row each, \(2, dim\)"):
+        ledger.write([replace(entry("A. B."), sentences=("A.",))])
+
+
+def test_half_way_through_a_reindex_sentences_keep_vectors_of_their_own(ledger: SqlLedger) -> None:
+    """The text has the new encoder's vector already; nothing of different lengths is mixed."""
+    put(ledger, "A. B.", sentences=("A.",))
+    ledger.set_vectors([1], np.ones((1, 6), dtype=np.float32), "other")
+
+    np.testing.assert_array_equal(ledger.vectors_after(1, limit=9)[1], [unit("A.")])
 
 
 def test_vectors_can_be_replaced_by_another_encoders(ledger: SqlLedger) -> None:

@@ -11,7 +11,9 @@ from hybrid_memory.ledger.prepared import Query, insert_rows
 from hybrid_memory.ledger.tables import events, meta, metadata, passages, sources
 
 EVENT = {"at": 1, "record_id": None, "name": "dropped", "detail": {"reasons": ["größer", 1.5, None, True]}}
-PASSAGE = {"record_id": "a", "position": 0, "text": "Ünïcode", "vector": b"\x00\x01", "encoder": "words"}
+PASSAGE = {
+    "record_id": "a", "position": 0, "text": "Ünïcode", "sentence": True, "vector": b"\x00\x01", "encoder": "words",
+}  # fmt: skip
 
 
 def stored(connection: Connection, table: Table) -> list[tuple[object, ...]]:

@@ -136,7 +136,7 @@ class ShelfLedger:
     def moment(self, key: str) -> tuple[int, str | None]:
         return self.changes, self.settings.get(key)
 
-    def texts_after(self, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
+    def texts_after(self, passage_id: int, *, limit: int, sentences: bool = True) -> tuple[list[int], list[str]]:
         ids = [number for number in sorted(self.rows) if number > passage_id][:limit]
         return ids, [self.rows[number][0].text for number in ids]
 

@@ -164,7 +164,6 @@ def _intake(
         max_chars=chosen.max_chars,
         attributes=chosen.attributes,
         proposer=proposer,
-        sentences=chosen.sentences,
     )
     restating = None
     if extract is not None:
@@ -181,6 +180,7 @@ def _intake(
         retriever=base.retriever,
         rerouting=rerouting,
         stored=consolidation.run_when_full,
+        by_sentences=chosen.sentences,
     )
 
 

@@ -37,7 +37,7 @@ class IngestSettings(Group):
 
     chunk_tokens: Annotated[int, Field(ge=32)] = 200
     """Longest passage, in tokens of the splitter; MiniLM reads 256 word pieces."""
-    sentences: bool = False
+    sentences: bool = True
     """Find a text of several sentences also by each of them: the meaning of a page about several things is near to no
     question. A row of the index more for each, and twice the encoder's time; what is stored already stays as it is."""
     max_chars: Annotated[int, Field(ge=1000)] = 2_000_000

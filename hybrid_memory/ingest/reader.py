@@ -1,7 +1,7 @@
 """Read anything a user hands in and return stamped drafts.
 
 Flow:    str, path, messages, document, Example, Preference, Fact, Task -> [read] -> screens, router, ledger
-Imports: errors, types, protocols, statements, and the modules beside it.
+Imports: errors, types, protocols, and the modules beside it.
 
 Everything is read and checked before anything is returned, so a bad line in a file stores nothing.
 """
@@ -25,7 +25,6 @@ from hybrid_memory.ingest.stamp import DEEPEST, Content, as_metadata, make_stamp
 from hybrid_memory.ingest.statements import read_example, read_fact, read_preference, read_task
 from hybrid_memory.ingest.text import normalise, split
 from hybrid_memory.protocols import TextModel
-from hybrid_memory.statements import statements
 from hybrid_memory.types import Draft, Example, Fact, Json, Preference, Scope, Task, Trust, nested_deeper
 
 __all__ = ["Reader"]
@@ -44,7 +43,6 @@ class Reader:
         max_chars: longest single text; longer ones are refused, not cut.
         attributes: attribute -> "single" or "many", see SlotRules.
         proposer: a language model that is asked about sentences the rules do not read.
-        sentences: a text of several sentences is also found by each of them.
     """
 
     def __init__(
@@ -54,10 +52,8 @@ class Reader:
         *,
         attributes: Mapping[str, str] | None = None,
         proposer: TextModel | None = None,
-        sentences: bool = False,
     ) -> None:
         self._chunk_tokens = chunk_tokens
-        self._sentences = sentences
         self._max_chars = max_chars
         self.rules = SlotRules(attributes) if proposer is None else AskedSlotRules(proposer, attributes)
         """How it looks for slots."""
@@ -121,7 +117,7 @@ class Reader:
             )
         keys = _keys(idempotency_key, len(contents))
         drafts = [stamp.draft(content, key=key) for content, key in zip(contents, keys, strict=True)]
-        return [_by_sentences(draft) for draft in drafts] if self._sentences else drafts
+        return drafts
 
     def imported(self, source: object, form: str) -> list[object]:
         """Return the rows of another memory's export; `read` takes each of them, see `imports.rows_of`."""
@@ -214,12 +210,6 @@ class Reader:
         if isinstance(held, list):
             return self._conversation(held, propose=propose)
         return [self._statement(held)]
-
-
-def _by_sentences(draft: Draft) -> Draft:
-    """Return a draft with each of its sentences to embed behind the whole; examples and values of slots as they are."""
-    found = [] if draft.examples or draft.slot else statements(draft.text)
-    return dataclasses.replace(draft, passages=(*draft.passages, *found)) if len(found) > 1 else draft
 
 
 def _parts(pieces: Sequence[str], document: str) -> list[Content]:

@@ -91,7 +91,8 @@ def withdraw(connection: Connection, record_ids: Sequence[str], gone: Collection
         left = {"source": source, "metadata": {}} | ({"trust": Trust.EXTERNAL.value} if stranger else {})
         of_record = records.c.id == record_id
         if OWN_WORDS in get(connection, record_id).metadata:
-            remove_passages(connection, and_(passages.c.record_id == record_id, passages.c.position > 0))
+            own = and_(passages.c.position > 0, ~passages.c.sentence)
+            remove_passages(connection, and_(passages.c.record_id == record_id, own))
         connection.execute(update(records).where(of_record).values(left))
         connection.execute(update(former).where(former.c.record_id == record_id).values(left))
         connection.execute(delete(sources).where(sources.c.record_id == record_id, sources.c.source.in_(list(gone))))

@@ -70,7 +70,7 @@ def stamped(entry: Entry) -> Stamped:
     """
     draft = entry.draft
     examples, metadata = plain(draft.examples), plain(draft.metadata)
-    _check_text(draft, examples, metadata)
+    _check_text(entry, examples, metadata)
     _check_vectors(entry)
     content, near = same_content(draft)
     begin, end = to_micros(draft.valid_from, "valid_from"), draft.valid_to
@@ -103,13 +103,14 @@ def _expiry(entry: Entry) -> int | None:
         return None
 
 
-def _check_text(draft: Draft, examples: Json, metadata: Json) -> None:
+def _check_text(entry: Entry, examples: Json, metadata: Json) -> None:
+    draft = entry.draft
     if not draft.text.strip():
         raise InputError("a record needs text, got nothing but spaces; leave empty inputs out")
     slot = () if draft.slot is None else (draft.slot.subject, draft.slot.attribute)
     keys = (draft.supersedes, draft.idempotency_key)
     said = (draft.text, draft.source, draft.value, *draft.passages, *draft.scope.values(), *slot, *keys)
-    if bad := unkeepable([*said, examples, metadata]):
+    if bad := unkeepable([*said, *entry.sentences, examples, metadata]):
         raise InputError(
             f"text, source, scope or metadata has {bad} in it, which no database keeps; "
             "remove it, or decode the input with the right encoding"
@@ -117,10 +118,10 @@ def _check_text(draft: Draft, examples: Json, metadata: Json) -> None:
 
 
 def _check_vectors(entry: Entry) -> None:
-    vectors, count = entry.vectors, len(entry.draft.passages)
+    vectors, count = entry.vectors, len(entry.draft.passages) + len(entry.sentences)
     if len(vectors) != count or (count and vectors.ndim != 2):
         raise InputError(
-            f"got vectors of shape {vectors.shape} for {count} passages; give one row per passage, ({count}, dim)"
+            f"got vectors of shape {vectors.shape} for {count} passages and sentences; give a row each, ({count}, dim)"
         )
     if not np.isfinite(vectors).all():
         raise InputError("a passage's vector has nan or inf in it; check the encoder")

@@ -228,23 +228,26 @@ class SqlLedger:
             )
         return clock, None if until is None else from_micros(until), touched, seen
 
-    def texts_after(self, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
-        """Return at most `limit` ids and texts of the passages after an id, in id order."""
+    def texts_after(self, passage_id: int, *, limit: int, sentences: bool = True) -> tuple[list[int], list[str]]:
+        """Return at most `limit` ids and texts of the passages after an id, in id order; with or without sentences."""
         with self._database.reading() as connection:
-            return searching.texts_after(connection, passage_id, limit=limit)
+            return searching.texts_after(connection, passage_id, limit=limit, sentences=sentences)
 
     def passages(self, ids: Sequence[int], *, known_at: datetime | None = None) -> list[tuple[Passage, Record]]:
         """Return passages with their records, in the order of `ids`; forgotten ones are left out."""
         with self._database.reading() as connection:
             return searching.read_passages(connection, [int(key) for key in ids], known_at=known_at)
 
-    def first_passages(self, record_ids: Sequence[str]) -> dict[str, int]:
-        """Return record id -> the id of its first passage, which is the whole of it, of those that have passages."""
+    def first_passages(self, ids: Sequence[int]) -> dict[int, int]:
+        """Return the id of a passage -> that of the first of its record, of those that are there."""
         with self._database.reading() as connection:
-            return searching.first_passages(connection, record_ids)
+            return searching.first_passages(connection, [int(key) for key in ids])
 
     def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:
-        """Return ids and vectors, shape (n, dim), of the passages after an id; stops where dim changes."""
+        """Return ids and vectors, shape (n, dim), of the passages after an id; stops where dim changes.
+
+        A sentence's is that of the sentence in its text (`searching.CONTEXT`), as for `vectors`.
+        """
         with self._database.reading() as connection:
             return searching.vectors_after(connection, passage_id, limit=limit)
 
@@ -259,7 +262,7 @@ class SqlLedger:
             searching.set_vectors(connection, ids, vectors, encoder)
 
     def record_vectors(self, record_ids: Sequence[str]) -> tuple[list[str], FloatArray]:
-        """Return the vector of every passage of the records, with the record id of each row."""
+        """Return the vector of every passage of the records, with the record id of each row; a sentence's own alone."""
         with self._database.reading() as connection:
             return searching.record_vectors(connection, record_ids)
 

@@ -168,6 +168,8 @@ passages = Table(
     Column("record_id", ForeignKey("records.id"), nullable=False),
     Column("position", Integer, nullable=False),
     Column("text", Text, nullable=False),
+    # a sentence of the record's text: it serves to find the passage at position 0, and is never given back itself
+    Column("sentence", Boolean, nullable=False, server_default=false()),
     Column("vector", LargeBinary, nullable=False),  # float32, little endian
     Column("encoder", Text, nullable=False),
     UniqueConstraint("record_id", "position"),

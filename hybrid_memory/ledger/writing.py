@@ -331,11 +331,14 @@ def _passage_rows(new: dict[str, Stamped]) -> list[dict[str, Any]]:
             "record_id": record_id,
             "position": position,
             "text": text,
+            "sentence": position >= len(item.draft.passages),
             "vector": vector_bytes(vector),
             "encoder": item.entry.encoder,
         }
         for record_id, item in new.items()
-        for position, (text, vector) in enumerate(zip(item.draft.passages, item.entry.vectors, strict=True))
+        for position, (text, vector) in enumerate(
+            zip((*item.draft.passages, *item.entry.sentences), item.entry.vectors, strict=True)
+        )
     ]
     return sorted(rows, key=lambda row: row["position"] > 0)
 

@@ -130,24 +130,27 @@ class Ledger(Protocol):
         """
         ...
 
-    def texts_after(self, passage_id: int, *, limit: int) -> tuple[list[int], list[str]]:
-        """Return ids and texts of the passages after an id, in id order."""
+    def texts_after(self, passage_id: int, *, limit: int, sentences: bool = True) -> tuple[list[int], list[str]]:
+        """Return ids and texts of the passages after an id, in id order; with or without sentences."""
         ...
 
     def passages(self, ids: Sequence[int], *, known_at: datetime | None = None) -> list[tuple[Passage, Record]]:
         """Return passages with their records, as these stood then, in the order of `ids`."""
         ...
 
-    def first_passages(self, record_ids: Sequence[str]) -> dict[str, int]:
-        """Return record id -> the id of its first passage, which is the whole of it, of those that have passages."""
+    def first_passages(self, ids: Sequence[int]) -> dict[int, int]:
+        """Return the id of a passage -> that of the first of its record, of those that are there."""
         ...
 
     def vectors_after(self, passage_id: int, *, limit: int) -> tuple[list[int], FloatArray]:
-        """Return ids and stored vectors of the passages after an id, in id order."""
+        """Return ids of the passages after an id, in id order, and the vectors by which they are found.
+
+        A sentence is found by its own vector mixed with that of its text.
+        """
         ...
 
     def vectors(self, ids: Sequence[int]) -> tuple[list[int], FloatArray]:
-        """Return those of the passage ids that are there, in the order given, and their stored vectors."""
+        """Return those of the passage ids that are there, in the order given, and their vectors, likewise."""
         ...
 
     def set_vectors(self, ids: Sequence[int], vectors: FloatArray, encoder: str) -> None:
@@ -155,7 +158,7 @@ class Ledger(Protocol):
         ...
 
     def record_vectors(self, record_ids: Sequence[str]) -> tuple[list[str], FloatArray]:
-        """Return the vector of every passage of the records, with the record id of each row."""
+        """Return the vector of every passage of the records, with the record id of each row; a sentence's own alone."""
         ...
 
     def removals_after(self, sequence: int) -> tuple[int, list[int]]:

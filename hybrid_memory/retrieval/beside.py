@@ -5,7 +5,7 @@ Imports: types.
 
 The parts of one text are stored together, in their order, so a part's neighbours have the numbers next to its own:
 nothing has to be searched for, and another version of the document, which is stored by another call, is never near.
-Their sentences come after them all; a part that was found by one of its sentences has another number itself.
+Sentences and turns' own words come after them all; a part that was found by its own words has their number.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ PLACE = ("page", "part", "parts", "dates")
 """Metadata in which parts of one text differ; in all else they are alike."""
 
 
-def numbers(hits: Sequence[Hit], count: int, whole: Mapping[str, int]) -> list[int]:
+def numbers(hits: Sequence[Hit], count: int, first: Mapping[int, int]) -> list[int]:
     """Return the ids of the passages that may stand next to hits, ascending; none for hits that are whole texts.
 
-    `whole` has the first passage of the records that were found by another one.
+    `first` has the first passage of the records that were found by another one, by the number of that.
     """
-    found = [whole.get(hit.id, hit.passage.id) for hit in hits if _place(hit.record) is not None]
+    found = [first.get(hit.passage.id, hit.passage.id) for hit in hits if _place(hit.record) is not None]
     near = {number + step for number in found for step in range(-count, count + 1)}
     return sorted(number for number in near - set(found) if number > 0)
 
 
 def runs(
-    hits: Sequence[Hit], near: Sequence[tuple[Passage, Record]], count: int, whole: Mapping[str, int]
+    hits: Sequence[Hit], near: Sequence[tuple[Passage, Record]], count: int, first: Mapping[int, int]
 ) -> list[tuple[Hit, ...]]:
     """Return the hits with the parts beside them, as stretches of documents: that of the best hit first.
 
@@ -41,9 +41,9 @@ def runs(
         hits: what was found, best first.
         near: the passages of `numbers` that the question may see, with their records.
         count: how many parts before and after a hit come along.
-        whole: as for `numbers`.
+        first: as for `numbers`.
     """
-    members = {whole.get(hit.id, hit.passage.id): hit for hit in hits}
+    members = {first.get(hit.passage.id, hit.passage.id): hit for hit in hits}
     known = {passage.id: (passage, record) for passage, record in near if not passage.position}
     known |= {number: (hit.passage, hit.record) for number, hit in members.items()}
     for number, hit in list(members.items()):

@@ -78,6 +78,10 @@ class Mirror:
         """Fingerprint of the encoder whose vectors are in here."""
         return self._encoder
 
+    def __len__(self) -> int:
+        with self._lock:
+            return 0 if self._index is None else len(self._index)
+
     def search(self, vector: FloatArray, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
         """Return (passage id, cosine) of the nearest in the selection, best first; catch up before."""
         with self._lock:

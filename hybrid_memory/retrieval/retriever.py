@@ -8,6 +8,8 @@ The ledger says which passages a question may see *before* anything is searched.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -204,17 +206,17 @@ class HybridRetriever:
             Stretches of documents, that of the best hit first, each in the order of its document. A hit without
             neighbours is a stretch of its own; what was not found itself names the hit it stands beside.
         """
-        by_sentence = [hit.id for hit in hits if hit.passage.position]
-        whole = self._ledger.first_passages(by_sentence) if count and by_sentence else {}
-        ids = np.asarray(numbers(hits, count, whole), dtype=np.int64)
+        later = [hit.passage.id for hit in hits if hit.passage.position]
+        first = self._ledger.first_passages(later) if count and later else {}
+        ids = np.asarray(numbers(hits, count, first), dtype=np.int64)
         if not ids.size:
-            return runs(hits, (), count, whole)
+            return runs(hits, (), count, first)
         with self._ledger.one_moment():
             selection, _ = self._selections.get(
                 scope=scope, filters=filters, as_of=as_of, known_at=known_at, clock=self._ledger.clock()
             )
             near = self._ledger.passages(ids[selection.holds(ids)].tolist(), known_at=known_at)
-        return runs(hits, near, count, whole)
+        return runs(hits, near, count, first)
 
     def require_same_encoder(self) -> None:
         """Raise IndexMismatchError when the ledger's vectors were made by another encoder; one short query."""
@@ -280,12 +282,24 @@ class HybridRetriever:
         similarity: dict[int, float] = {}
         words: dict[int, float] = {}
         if self._weights["dense"]:
-            similarity = dict(self._dense.search(vector, selection=selection, top_k=wanted))
+            similarity = self._by_meaning(vector, selection, wanted)
         if self._weights["lexical"]:
             words = dict(self._words.search(question, selection=selection, top_k=wanted, also=list(similarity)))
         if self._weights["dense"]:
             similarity |= self._dense.similarities(vector, [key for key in words if key not in similarity])
         return similarity, words
+
+    def _by_meaning(self, vector: FloatArray, selection: Selection, wanted: int) -> dict[int, float]:
+        """Return the cosine of the nearest passages: that of its nearest sentence, if that is nearer than itself."""
+        # Sentences have rows of their own, and words none: so many rows there are, on average, to a passage.
+        rows = math.ceil(wanted * len(self._dense) / max(1, len(self._words)))
+        found = self._dense.search(vector, selection=selection, top_k=rows)
+        sentences = self._words.lacks([key for key, _ in found])
+        whole = self._ledger.first_passages(sentences) if sentences else {}
+        nearest: dict[int, float] = {}
+        for key, similarity in found:
+            nearest.setdefault(whole.get(key, key), similarity)
+        return dict(itertools.islice(nearest.items(), wanted))
 
     def _parts(
         self, question: str, similarity: Mapping[int, float], words: Mapping[int, float]

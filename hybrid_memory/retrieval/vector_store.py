@@ -78,6 +78,10 @@ class VectorStoreMirror:
         """Fingerprint of the encoder whose vectors are in here."""
         return self._encoder
 
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._held.size)
+
     def search(self, vector: FloatArray, *, selection: Selection, top_k: int) -> list[tuple[int, float]]:
         """Catch up, then return (passage id, cosine) of the nearest in the selection, best first.
 

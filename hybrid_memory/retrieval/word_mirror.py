@@ -1,4 +1,4 @@
-"""Keep an index of words equal to the texts of the ledger's passages.
+"""Keep an index of words equal to the texts of the ledger's passages: their sentences' words are in those.
 
 Flow:    ledger (texts, removals) -> [word_mirror] -> retriever; beside the mirror of the vectors, whatever that is
 Imports: errors, protocols, and the modules beside it.
@@ -53,6 +53,15 @@ class WordMirror:
         with self._lock:
             return self._index.search(question, selection=selection, top_k=top_k, also=also)
 
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._index)
+
+    def lacks(self, ids: Sequence[int]) -> list[int]:
+        """Return those of the ids that are not in here, such as those of sentences."""
+        with self._lock:
+            return self._index.lacks(ids)
+
     def share(self, question: str) -> float:
         """Return the share of the question's terms that a search looks for: see `WordIndex.share`."""
         return self._index.share(question)
@@ -70,7 +79,7 @@ class WordMirror:
             self._removals, gone = self._ledger.removals_after(self._removals)
             self._removed = self._index.remove(gone) > 0 or self._removed
             while True:
-                ids, texts = self._ledger.texts_after(self._index.last_id, limit=PAGE)
+                ids, texts = self._ledger.texts_after(self._index.last_id, limit=PAGE, sentences=False)
                 if ids:
                     self._index.add(ids, texts)
                 if len(ids) < PAGE:
@@ -127,7 +136,7 @@ class WordMirror:
 
     def _accept(self, index: WordIndex, facts: snapshot.Snapshot) -> None:
         newest, _ = self._ledger.removals_after(facts.removals)
-        ids, texts = self._ledger.texts_after(facts.last_passage - 1, limit=1)
+        ids, texts = self._ledger.texts_after(facts.last_passage - 1, limit=1, sentences=False)
         if newest < facts.removals or len(index) != facts.count:
             raise IndexMismatchError(f"the words in {self._folder} are of another state of this ledger")
         if ids == [facts.last_passage] and not index.holds(facts.last_passage, texts[0]):

@@ -182,6 +182,14 @@ class WordIndex:
         known = [weight for _, weight in self._asked(question)]
         return sum(sorted([*unknown, *known], reverse=True)[:MOST_TERMS])
 
+    def lacks(self, ids: Sequence[int]) -> list[int]:
+        """Return those of the ids that are not in here, in their order."""
+        there = self._ids[: self._size]
+        if not there.size:
+            return list(ids)
+        places = np.searchsorted(there, np.asarray(ids, dtype=np.int64)).clip(max=there.size - 1)
+        return [key for key, place in zip(ids, places.tolist(), strict=True) if there[place] != key]
+
     def holds(self, passage_id: int, text: str) -> bool:
         """Tell whether a passage is in here with just as many terms as this text has, each of them its own."""
         counted = self._counter.count([text])

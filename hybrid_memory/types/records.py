@@ -54,9 +54,11 @@ class Entry(Value):
     draft: Draft
     decision: Decision
     vectors: FloatArray
-    """Shape (len(draft.passages), dim), float32, unit rows."""
+    """Shape (len(draft.passages) + len(sentences), dim), float32, unit rows."""
     encoder: str
     """Fingerprint of the encoder that made the vectors."""
+    sentences: tuple[str, ...] = ()
+    """Sentences of the text, by each of which its first passage is found, too."""
     force: bool = False
     """True: the caller lets it in although it was forgotten. Not the draft's, which documents can write to."""
 
