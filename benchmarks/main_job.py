@@ -3,9 +3,10 @@
     python -m benchmarks.main_job [--companies juniper halden ostrava] [--seeds 0 1 2] [--run-dir FOLDER] [--smoke]
 
 One memory per company learns 24 statements, 72 labelled tickets and one preference, and is told 8 prices that
-change twice. Then it is asked, in four ways, questions nobody trained on: each fact once in plain and once in hard
+change twice. Then it is asked, in several ways, questions nobody trained on: each fact once in plain and once in hard
 phrasing (few words in common), 64 unseen tickets, 24 questions for the preference, 8 prices; the plain answers
-about facts are also looked at for the preference. Companies and seeds go
+about facts are also looked at for the preference. "Unquoted" are the model's own words, whatever the evidence
+says (`answer.quote_below = 0`). Companies and seeds go
 in pairs (first company with the first seed, …); intervals are a paired bootstrap over the questions. "dev" is for
 tuning only. What a company came to is kept in --run-dir and not measured again: companies may be run apart, one a core.
 """
@@ -33,7 +34,8 @@ from hybrid_memory.durable import write_text
 from hybrid_memory.grading import said
 
 RESULTS = Path(__file__).parent / "results"
-ROWS = ("base", "retrieval_only", "retrieval_only, 3 passages", "weights_only", "hybrid")
+CONTROLS = ("retrieval_only", "retrieval_only, 3 passages", "retrieval_only, unquoted")
+ROWS = ("base", *CONTROLS, "weights_only", "hybrid", "hybrid, unquoted")
 COLUMNS = ("facts, plain", "facts, hard", "tickets", "preference", "preference, on facts", "price", "stale price said")
 
 
@@ -155,6 +157,9 @@ def run_company(company: Company, seed: int) -> Run:
             ask(memory, company, run, "weights_only", Mode.WEIGHTS_ONLY)
             ask(memory, company, run, "hybrid", Mode.HYBRID)
             run.ledger = check_prices(memory, company)
+        with HybridMemory.open(Path(folder) / "memory", answer={"quote_below": 0}) as memory:
+            ask(memory, company, run, "retrieval_only, unquoted", Mode.RETRIEVAL_ONLY)
+            ask(memory, company, run, "hybrid, unquoted", Mode.HYBRID)
     return run
 
 
@@ -184,10 +189,10 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def differences(runs: Sequence[Run]) -> dict[str, tuple[float, float, float]]:
-    """Return hybrid and weights_only against the better of the two retrieval controls, per column."""
+    """Return hybrid and weights_only against the best of the retrieval controls, per column."""
     found = {}
     for column in COLUMNS[:-1]:
-        control = max(ROWS[1:3], key=lambda row: float(np.mean(pooled(runs, row, column))))
+        control = max(CONTROLS, key=lambda row: float(np.mean(pooled(runs, row, column))))
         for row in ("weights_only", "hybrid"):
             found[f"{row} - {control}: {column}"] = interval(pooled(runs, row, column), pooled(runs, control, column))
     return found

@@ -19,6 +19,7 @@ from hybrid_memory.answering.adapter_choice import AdapterChooser, Choice
 from hybrid_memory.answering.attribution import as_hit, attribute, attribute_label, unattributed
 from hybrid_memory.answering.evidence_choice import EvidenceChooser, are_demonstrations, best, of_kind
 from hybrid_memory.answering.excerpts import excerpted
+from hybrid_memory.answering.faithfulness import quotable
 from hybrid_memory.answering.fitting import Room, fit, fit_window, fitted
 from hybrid_memory.answering.likeness import QuestionKinds
 from hybrid_memory.answering.prompting import prompt
@@ -125,7 +126,7 @@ class Answerer:
     ) -> list[Answer]:
         """Return one answer per question; questions that share adapters are generated together.
 
-        What is streamed to `on_text` is the answer's text, also when it abstains.
+        What is streamed to `on_text` is the answer's text, also when it abstains or quotes: then it comes at the end.
         """
         if not questions:
             return []
@@ -161,13 +162,13 @@ class Answerer:
             language_model=self._language_model,
             settings=self._settings,
             max_new_tokens=longest,
-            on_text=None if len(cases) > 1 or self._may_abstain(cases[0]) else on_text,
+            on_text=None if len(cases) > 1 or self._may_change(cases[0]) else on_text,
             progress=progress,
         )
         seconds["generate"] = time.monotonic() - started
         share = {stage: spent / len(cases) for stage, spent in seconds.items()}
         answers = [self._finish(case, written[place], mode, share) for place, case in enumerate(cases)]
-        if on_text is not None and len(cases) == 1 and self._may_abstain(cases[0]):
+        if on_text is not None and len(cases) == 1 and self._may_change(cases[0]):
             on_text(answers[0].text)
         return answers
 
@@ -311,6 +312,7 @@ class Answerer:
             case.hits = best(case.hits, wanted, first=case.choice.record if case.choice.routed else None)
             case.hits = excerpted(case.question, vector, case.hits, encoder=self._encoder, sentences=grounds.sentences)
             case.choice = with_reason(case.choice, case.hits, grounds.mode, present=grounds.present)
+            case.known = self._ledger.get(case.choice.record).text if case.choice.routed else ""
             spared = not look and self._knows(case.choice, case.hits)
             case.shown = () if spared else case.hits
             if grounds.neighbours and case.shown:
@@ -376,6 +378,7 @@ class Answerer:
         return record.id == choice.record and choice.similarity >= least and len(statements(record.text)) == 1
 
     def _compose(self, case: Case, rules: Sequence[Record], *, spared: bool) -> None:
+        case.preferences = tuple(rule.text for rule in rules)
         case.rules = tuple(self._stated(rules, case.choice.adapters))
         case.turns = prompt(case.question, case.shown, case.rules, dated=self._settings.dated)
         case.trace.append(f"{len(case.shown)} passages of evidence, {len(case.rules)} rules stated")
@@ -392,9 +395,12 @@ class Answerer:
         learned = {record_id for version in adapters for record_id in version.record_ids}
         return [rule for rule in rules if not (rule.id in learned and rule.learning is Learning.LEARNED)]
 
-    def _may_abstain(self, case: Case) -> bool:
-        """Tell whether the answer stands on nothing, so that only its confidence decides; nothing is streamed then."""
-        return abstains(
+    def _may_change(self, case: Case) -> bool:
+        """Tell whether what is written may not be what is said, so that nothing can be streamed before it is whole.
+
+        Standing on nothing it may abstain; standing on a statement it may be replaced by it.
+        """
+        return quotable(case.shown, self._settings) is not None or abstains(
             evidence=bool(case.hits),
             learned=bool(case.choice.routed),
             confidence=0.0,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from hybrid_memory.evidence import ask
 from hybrid_memory.types import Hit, Kind, Record, Turn
 
-__all__ = ["prompt"]
+__all__ = ["as_shown", "prompt"]
 
 
 def prompt(question: str, hits: Sequence[Hit], rules: Sequence[Record], *, dated: str) -> tuple[Turn, ...]:
@@ -37,11 +37,11 @@ def prompt(question: str, hits: Sequence[Hit], rules: Sequence[Record], *, dated
 
 
 def _fact(hit: Hit, dated: bool) -> str:
-    text = _with_days(hit)
+    text = as_shown(hit)
     return f"{text} (since {hit.record.valid_from:%Y-%m-%d})" if dated else text
 
 
-def _with_days(hit: Hit) -> str:
+def as_shown(hit: Hit) -> str:
     """Return what is shown of a record, with the day behind each "yesterday" that was resolved when it was stored."""
     text, dates = hit.excerpt or hit.text, hit.record.metadata.get("dates")
     if not isinstance(dates, Mapping):

@@ -33,6 +33,9 @@ def no_adapter(case: Case) -> str:
     """Say why no adapter had a part in an answer; "" when one had."""
     if case.spoke:
         return ""
+    if case.unfaithful and case.choice.adapters:
+        names = ", ".join(version.id for version in case.choice.adapters)
+        return f"the evidence was quoted in place of what {names} wrote: {case.unfaithful}"
     if case.vote and case.choice.routed:
         why = "agree" if len(case.vote) == 1 else "are not what it has learned"
         return f"{case.choice.routed[0].id} was not asked for the label: the nearest examples {why}"

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hybrid_memory.answering.adapter_choice import Choice
+from hybrid_memory.answering.faithfulness import quotable, unfaithful
 from hybrid_memory.answering.labels import choose, vote
+from hybrid_memory.answering.prompting import as_shown
 from hybrid_memory.config import AnswerSettings
 from hybrid_memory.evidence import ask
 from hybrid_memory.protocols import LanguageModel, Progress
@@ -41,10 +43,16 @@ class Case:
     """The evidence in the prompt."""
     rules: tuple[Record, ...] = ()
     """The preferences that the prompt states, newest first."""
+    preferences: tuple[str, ...] = ()
+    """What answers should be like: the preferences that the prompt states, and those that were learned."""
     written: tuple[Stretch, ...] = ()
     """The answer as it came about."""
+    known: str = ""
+    """Text of the learned record for which the shard that answers was chosen."""
     vote: Mapping[str, float] = field(default_factory=dict)
     """The labels it was chosen from, with their shares."""
+    unfaithful: str = ""
+    """Why the evidence was quoted in place of what had been written; empty when it was not."""
 
     @property
     def spoke(self) -> tuple[str, ...]:
@@ -66,7 +74,7 @@ def write(
     Args:
         cases: with evidence, adapters and prompt.
         language_model: called when something has to be generated or scored.
-        settings: how much an adapter's word counts in a label.
+        settings: how much an adapter's word counts in a label, and what is quoted.
         max_new_tokens: longest answer, without behaviour's last words.
         on_text: told the text of a single case as it grows.
         progress: told after each group of adapters.
@@ -91,7 +99,13 @@ def write(
             progress("answer", len(written), len(cases))
     if on_text is not None and len(cases) == 1 and shares[0]:
         on_text(written[0].text)
-    closing = [place for place in written if not shares[place] and written[place].completion_tokens < max_new_tokens]
+    free = [place for place in written if not shares[place]]
+    written |= _quotes(cases, free, written, language_model, settings)
+    closing = [
+        place
+        for place in written
+        if not shares[place] and (cases[place].unfaithful or written[place].completion_tokens < max_new_tokens)
+    ]
     written |= _last_words(cases, closing, written, language_model, on_text)
     return [written[place] for place in range(len(cases))]
 
@@ -126,6 +140,39 @@ def _labels(
     return chosen
 
 
+def _quotes(
+    cases: Sequence[Case],
+    places: Sequence[int],
+    written: Mapping[int, Generation],
+    language_model: Callable[[], LanguageModel],
+    settings: AnswerSettings,
+) -> dict[int, Generation]:
+    """Quote the evidence where nothing bears out what was written; the base says how likely it finds the quote.
+
+    What the shard that answers has learned bears out as well: evidence about something else does not silence it.
+    """
+    quotes: dict[int, str] = {}
+    for place in places:
+        case, quote = cases[place], quotable(cases[place].shown, settings)
+        if quote is None or quote == written[place].text:
+            continue
+        case.unfaithful = unfaithful(
+            written[place].text,
+            evidence=[*map(as_shown, case.shown), case.known],
+            given=[case.question, *case.preferences],
+            least=settings.quote_below,
+        )
+        if case.unfaithful:
+            case.trace.append(f"the evidence is quoted in place of what was written: {case.unfaithful}")
+            case.written = (Stretch(quote),)
+            quotes[place] = quote
+    scores = language_model().score([(cases[place].turns, quote) for place, quote in quotes.items()]) if quotes else ()
+    return {
+        place: replace(written[place], text=quote, mean_logprob=score)
+        for (place, quote), score in zip(quotes.items(), scores, strict=True)
+    }
+
+
 def _last_words(
     cases: Sequence[Case],
     places: Sequence[int],
@@ -133,12 +180,16 @@ def _last_words(
     language_model: Callable[[], LanguageModel],
     on_text: Callable[[str], None] | None,
 ) -> dict[int, Generation]:
-    """Go on with the behaviour adapters alone where a shard of facts, or of examples in free form, ended.
+    """Go on with the behaviour adapters alone where a quote, or a shard of facts or of examples in free form, ended.
 
     A shard has learned to stop after its statement, whatever the scope's preferences want: with the last word left
     to behaviour a preference was followed in 24 of 24 answers about facts (development company).
     """
-    closing = [place for place in places if cases[place].choice.group == FACTS or _in_free_form(cases[place])]
+    closing = [
+        place
+        for place in places
+        if cases[place].choice.group == FACTS or cases[place].unfaithful or _in_free_form(cases[place])
+    ]
     whole: dict[int, Generation] = {}
     for always, group in _grouped(cases, closing, lambda case: case.choice.always):
         if not always:
