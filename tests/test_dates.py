@@ -19,7 +19,7 @@ WEDNESDAY = datetime(2026, 5, 6, 14, tzinfo=UTC)
 def test_a_day_that_no_calendar_has_is_left_out() -> None:
     """Before the year 1, or after 9999; what else is said of time is kept."""
     last = datetime(9999, 12, 31, tzinfo=UTC)
-    assert resolve("We leave tomorrow, in 999 years or today.", last) == {"today": "9999-12-31"}
+    assert resolve("We are leaving tomorrow, in 999 years or today.", last) == {"today": "9999-12-31"}
     assert resolve("They came 999 years ago.", datetime(500, 1, 1, tzinfo=UTC)) == {}
     assert spelled({"this year": "9999-01-01/9999-12-31"}) == "(this year: 9999)"
 
@@ -56,7 +56,7 @@ def test_a_day_that_no_calendar_has_is_left_out() -> None:
 )
 def test_an_expression_means_a_day_or_a_span(said: str, meant: str) -> None:
     """Said on Wednesday, 6 May 2026; worked out on a calendar."""
-    assert resolve(f"We talk about it {said}, perhaps.", WEDNESDAY) == {said: meant}
+    assert resolve(f"We will talk about it {said}, perhaps.", WEDNESDAY) == {said: meant}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,39 @@ def test_what_has_no_direction_or_names_no_day_is_left_alone(text: str) -> None:
     assert resolve(text, WEDNESDAY) == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We're moving to Leeds in two weeks.",
+        "I'll call you in two weeks.",
+        "The exam is in two weeks.",
+        "The rent is due in two weeks.",
+        "See you in two weeks!",
+        "She said no. In two weeks we ask again.",
+        "In two weeks, my sister moves out.",
+    ],
+)
+def test_what_is_ahead_counts_from_today(text: str) -> None:
+    """A fortnight after Wednesday, 6 May 2026."""
+    assert list(resolve(text, WEDNESDAY).values()) == ["2026-05-20"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Invoices are due in 14 days.",
+        "Refunds will be issued in 14 days.",
+        "Two withdrawals in a month are free.",
+        "In a month you may withdraw twice.",
+        "He walked to Rome in two weeks.",
+        "We are closed. Orders ship in two days.",
+    ],
+)
+def test_how_long_it_takes_is_no_date(text: str) -> None:
+    """It would be another day whenever it is read."""
+    assert resolve(text, WEDNESDAY) == {}
+
+
 def test_the_speakers_own_date_counts() -> None:
     """Half past midnight in Tokyo is the day before in UTC; who spoke there meant Tokyo's yesterday."""
     tokyo = datetime(2026, 5, 7, 0, 30, tzinfo=timezone(timedelta(hours=9)))
@@ -86,7 +119,7 @@ def test_the_speakers_own_date_counts() -> None:
 def test_spans_cross_the_ends_of_years() -> None:
     """A week, a month and a weekday around New Year."""
     new_year = datetime(2026, 1, 1, tzinfo=UTC)  # a Thursday
-    said = "last month, last week, next friday and in twelve months"
+    said = "It will not be last month, last week, next friday but in twelve months"
     assert resolve(said, new_year) == {
         "last month": "2025-12-01/2025-12-31",
         "last week": "2025-12-22/2025-12-28",
