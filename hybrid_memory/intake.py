@@ -22,6 +22,8 @@ from hybrid_memory.rerouting import Rerouting, seen_in
 from hybrid_memory.restating import Restating
 from hybrid_memory.statements import statements
 from hybrid_memory.types import (
+    IMPORTED_ID,
+    IMPORTED_ROW,
     OWN_QUESTION,
     OWN_WORDS,
     Decision,
@@ -40,10 +42,7 @@ from hybrid_memory.types import (
 
 __all__ = ["Intake"]
 
-IMPORTED_ID = "imported_id"
 STORED = (Route.RETRIEVE, Route.LEARN)
-ROW = ("imported_from", "namespace", IMPORTED_ID)
-"""Metadata by which a row of another memory's export is known again."""
 
 
 class Intake:
@@ -226,11 +225,10 @@ class Intake:
 
     def _in_place_of_older_rows(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Let a row of another memory's export replace what an earlier export said under the same id."""
-        ids = sorted({str(name) for draft in drafts if (name := draft.metadata.get(IMPORTED_ID)) is not None})
-        if not ids:
+        rows = [draft.metadata for draft in drafts if draft.metadata.get(IMPORTED_ID) is not None]
+        if not rows:
             return list(drafts)
-        there = self._ledger.find(scope=None, filters={f"metadata.{IMPORTED_ID}": {"in": ids}})
-        standing = {_row_of(record.scope, record.metadata): record for record in there}
+        standing = {_row_of(record.scope, record.metadata): record for record in self._ledger.imported_before(rows)}
         return [_in_place_of_row(standing.get(_row_of(draft.scope, draft.metadata)), draft) for draft in drafts]
 
     def _write_batch(self, entries: Mapping[int, list[Entry]], failures: list[tuple[int, str]]) -> list[IngestReceipt]:
@@ -330,7 +328,7 @@ def _without_own_words(metadata: Mapping[str, Json]) -> Mapping[str, Json]:
 
 def _row_of(scope: Scope, metadata: Mapping[str, Json]) -> tuple[Scope, tuple[str, ...]]:
     """Return what names a row among all exports: whose it is, where it came from, and its id there."""
-    return scope, tuple(str(metadata.get(name)) for name in ROW)
+    return scope, tuple(str(metadata.get(name)) for name in IMPORTED_ROW)
 
 
 def _in_place_of_row(old: Record | None, draft: Draft) -> Draft:

@@ -16,8 +16,6 @@ from hybrid_memory.types import OWN_QUESTION, OWN_WORDS, Draft, Json, Record, Sc
 
 __all__ = ["Restating"]
 
-LOOKED_UP = 1000
-"""Turns of a conversation that are looked up at once."""
 Told: TypeAlias = tuple[Any, ...]
 """What a turn is known again by."""
 
@@ -48,7 +46,7 @@ class Restating:
             for at, (draft, kept) in enumerate(zip(turns, stored, strict=True))
             if kept and not self._seen(draft)
         }
-        raw, stated = self._told_before(turns[0].scope, [turns[at].text for at in keys], earlier)
+        raw, stated = self._told_before(turns[0].scope, [turns[at] for at in keys], earlier)
         new = {key: at for at, key in reversed(keys.items()) if key not in stated and key[:3] not in raw}
         places = sorted(new.values())
         written, notes = self._extractor.restate([turns[at] for at in places]) if places else ([], [])
@@ -68,16 +66,13 @@ class Restating:
         return any(screen.screen(text) for screen in self._screens for text in texts)
 
     def _told_before(
-        self, scope: Scope, texts: Sequence[str], earlier: Iterable[Draft]
+        self, scope: Scope, turns: Sequence[Draft], earlier: Iterable[Draft]
     ) -> tuple[set[Told], dict[Told, Draft | Record]]:
         """Return which turns stand in the ledger as they were said, and what states others, by what they said."""
         raw: set[Told] = set()
         stated: dict[Told, Draft | Record] = {}
         known: list[Draft | Record] = [*earlier]
-        for start in range(0, len(texts), LOOKED_UP):
-            part = sorted({*texts[start : start + LOOKED_UP]})
-            either: Sequence[Json] = [{"text": {"in": part}}, {f"metadata.{OWN_WORDS}": {"in": part}}]
-            known += self._ledger.find(scope=scope, filters={"or": either}, all_statuses=True)
+        known += self._ledger.told_before(scope, [(turn.text, turn.asked) for turn in turns])
         for one in known:
             own, asked = one.metadata.get(OWN_WORDS), one.metadata.get(OWN_QUESTION)
             if own is None:

@@ -37,7 +37,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 SHARD = Shard(id="ann-facts", scope=ANN, group="facts", dirty=False, masked=False, active=None)
 
 
-def open_ledger(folder: Path, *, url: str | None = None, lock_timeout_s: float = 5.0) -> SqlLedger:
+def open_ledger(folder: Path, *, url: str | None = None, lock_timeout_s: float = 120.0) -> SqlLedger:
     """Open the ledger at a URL, or the file in the folder."""
     return SqlLedger.open(
         url or f"sqlite:///{folder / 'ledger.sqlite'}",

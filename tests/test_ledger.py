@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from ledger_entries import (
     opening,
     unit,
 )
+from sqlalchemy import text
 
 from hybrid_memory.errors import (
     AdapterError,
@@ -49,8 +51,10 @@ from hybrid_memory.types import (
     AdapterStatus,
     Directives,
     Example,
+    Json,
     Kind,
     Learning,
+    Record,
     Route,
     Scope,
     SelfEdit,
@@ -333,6 +337,33 @@ def test_a_long_list_is_read_in_pages(ledger: SqlLedger) -> None:
         pages.append([record.id for record in page])
         after = page[-1].id
     assert pages == [ids[:3], ids[3:6], ids[6:]]
+
+
+@pytest.mark.parametrize("place", [ANN, ACME, Scope()])
+@pytest.mark.parametrize("how", ["now", "then", "all statuses", "as they were"])
+def test_pages_of_all_that_a_scope_sees_join_to_the_whole_list(ledger: SqlLedger, place: Scope, how: str) -> None:
+    """Records of several scopes lie between each other, and stretches of what is over, forgotten or not seen."""
+    scopes = (ANN, BEN, ACME, Scope(), Scope(user_id="ann"))
+    told = ledger.write([entry(f"note {n}", scope=scopes[n % 5]) for n in range(30)])
+    ledger.write([opening(f"{n}", n, scope=scopes[n % 2 * 2]) for n in range(20)])
+    ledger.forget([str(receipt.record_id) for receipt in told[3:11]])
+    modes: dict[str, dict[str, Any]] = {
+        "now": {},
+        "then": {"as_of": day(9)},
+        "all statuses": {"all_statuses": True},
+        "as they were": {"known_at": datetime.now(UTC)},
+    }
+    ledger.write([opening("20", 20)])
+
+    expected = ledger.find(scope=place, **modes[how])
+    assert len(expected) > 2
+    for limit in (1, 2, len(expected), len(expected) + 1):
+        joined: list[Record] = []
+        while page := ledger.find(scope=place, limit=limit, after=joined[-1].id if joined else None, **modes[how]):
+            assert len(page) == min(limit, len(expected) - len(joined))
+            joined += page
+        assert joined == expected
+    assert ledger.find(scope=place, limit=0, **modes[how]) == []
 
 
 def test_update_replaces_metadata_only(ledger: SqlLedger) -> None:
@@ -1186,6 +1217,76 @@ def test_a_strangers_repetition_does_not_make_a_value_younger(ledger: SqlLedger)
     assert [record.value for record in ledger.find(scope=ANN)] == ["ten"]
 
 
+# ---------------------------------------------------------------- known again
+
+STATED: dict[str, Json] = {"own_words": "Three now.", "own_question": "Which pier?"}
+ROW: dict[str, Json] = {"imported_from": "mem0", "imported_id": "7"}
+
+
+def test_turns_are_known_again_by_words_and_question(ledger: SqlLedger) -> None:
+    """As they were said, or stated anew, and in the scope itself."""
+    raw = put(ledger, "Three now.", asked="How many?")
+    stated = put(ledger, "The ferry leaves from pier 3.", metadata=STATED)
+    put(ledger, "Three now.", asked="How many?", scope=ACME)
+    put(ledger, "The ferry leaves from pier three.", metadata=STATED, scope=BEN)
+
+    def told(*turns: tuple[str, str | None]) -> list[str]:
+        return [record.id for record in ledger.told_before(ANN, turns)]
+
+    assert told(("Three now.", "How many?")) == [raw]
+    assert told(("Three now.", "Which pier?")) == [stated]
+    assert told(("Three now.", "Which pier?"), ("Three now.", "How many?"), ("Hm.", None)) == [raw, stated]
+    assert told(("Three now.", None), ("The ferry leaves from pier 4.", None)) == told() == []
+
+
+def test_a_turn_is_known_again_whatever_became_of_its_record(ledger: SqlLedger) -> None:
+    """Told again, it says nothing new."""
+    stated = put(ledger, "The ferry leaves from pier 3.", metadata=STATED)
+    put(ledger, "The ferry leaves from pier 4.", supersedes=stated)
+
+    assert ledger.get(stated).status is Status.SUPERSEDED
+    assert [record.id for record in ledger.told_before(ANN, [("Three now.", "Which pier?")])] == [stated]
+
+
+def test_rows_of_exports_are_known_again_by_all_that_names_them(ledger: SqlLedger) -> None:
+    """Where they came from, the namespace and the id; of every scope, and what is evidence now."""
+    seventh = put(ledger, "Pier 7.", metadata={**ROW, "created_at": "2024-01-01"})
+    bens = put(ledger, "Pier 7 is Ben's.", metadata=ROW, scope=BEN)
+    named = put(ledger, "Pier 7 is named.", metadata={**ROW, "namespace": ["piers"]})
+    put(ledger, "Pier 8.", metadata={**ROW, "imported_id": "8"})
+    put(ledger, "Pier 7, elsewhere.", metadata={**ROW, "imported_from": "langgraph"})
+
+    def before(*rows: dict[str, Json]) -> list[str]:
+        return [record.id for record in ledger.imported_before(rows)]
+
+    assert before(ROW) == [seventh, bens]
+    assert before({**ROW, "namespace": ["piers"]}) == [named]
+    assert before({"imported_from": "mem0"}, {}) == []
+    later = put(ledger, "Pier seven.", metadata=ROW, supersedes=seventh)
+    assert before(ROW) == [bens, later]
+
+
+@pytest.mark.parametrize("gone", ["forgotten", "updated", "withdrawn"])
+def test_what_goes_is_not_known_again(ledger: SqlLedger, gone: str) -> None:
+    """Neither the words nor the name of the row are kept in any form; new metadata is known by what it says."""
+    record_id = put(ledger, "The ferry leaves from pier 3.", metadata={**STATED, **ROW})
+    put(ledger, "The ferry leaves from pier 3.", source="sign")
+    if gone == "forgotten":
+        ledger.forget([record_id])
+    elif gone == "updated":
+        ledger.update(record_id, metadata={**STATED, "own_words": "Four now.", **ROW, "imported_id": "8"})
+    else:
+        ledger.withdraw([record_id], ["chat"])
+
+    assert ledger.told_before(ANN, [("Three now.", "Which pier?")]) == ledger.imported_before([ROW]) == []
+    if gone == "updated":
+        assert [record.id for record in ledger.told_before(ANN, [("Four now.", "Which pier?")])] == [record_id]
+        assert [record.id for record in ledger.imported_before([{**ROW, "imported_id": "8"}])] == [record_id]
+    with ledger._database.reading() as connection:
+        kept = connection.execute(text("SELECT count(own_hash), count(row_hash) FROM records")).one()
+    assert tuple(kept) == ((1, 1) if gone == "updated" else (0, 0))
+
+
 # ---------------------------------------------------------------- schemas
 
 
@@ -1234,7 +1335,7 @@ def test_stored_material_of_examples_acts_everywhere_from_now_on(tmp_path: Path)
         assert [edit.directives.acts_on for edit in ledger.self_edits(["1", "2"])] == ["all", None]
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"])
 def test_a_ledger_of_an_earlier_schema_is_read_on(tmp_path: Path, revision: str) -> None:
     """All it held is there, learning states and tombstones too; near-duplicates are joined from now on."""
     packed = Path(__file__).parent / "data" / "ledger-0001.sqlite.gz"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ledger_entries import at_revision, open_ledger
+from ledger_entries import ANN, at_revision, decided, open_ledger
 from postgres_server import new_schema
 from sqlalchemy import Connection, Inspector, inspect, text
 
 from hybrid_memory.ledger.database import Database
+from hybrid_memory.ledger.selection import scope_key
+from hybrid_memory.types import Json
 
 
 def described(url: str, folder: Path) -> set[str]:
@@ -95,3 +99,31 @@ def test_a_new_ledger_is_made_without_alembic(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(tmp_path)]
     for _ in ("made", "opened again"):
         assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == 0
+
+
+def test_what_an_earlier_schema_holds_is_known_again(tmp_path: Path, nowhere: Callable[[Path], str]) -> None:
+    """Turns stated anew and rows of exports: hashed when the ledger is upgraded, like those that come after."""
+    url = nowhere(tmp_path)
+    at_revision(url, "0010", tmp_path)
+    row: dict[str, Any] = dict.fromkeys(["source", "learning_detail", "content_hash", "near_hash"], "")
+    row |= dict.fromkeys(["observed_at", "recorded_at", "valid_from", "confirmed_from", "version"], 0)
+    row |= {"trust": "user", "status": "active", "route": "retrieve", "learning": "none", "examples": "[]"}
+    row |= {"kind": "fact", "scope_key": scope_key(ANN), "decision": json.dumps(decided().to_json())}
+    row |= {"tenant_id": "acme", "user_id": "ann"}
+    stated = {"own_words": "Three now.", "own_question": "Which pier?"}
+    imported: dict[str, Json] = {"imported_from": "mem0", "imported_id": "7"}
+    notes = [{}, stated, {"own_words": 3, "imported_id": None}, imported]
+    opened = closing(Database(url, lock_path=tmp_path / "lock", lock_timeout_s=5))
+    with opened as database, database.writing() as connection:
+        for number, note in enumerate(notes):
+            row |= {"id": str(number), "text": f"Note {number}.", "metadata": json.dumps(note)}
+            names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+            connection.execute(text(f"INSERT INTO records ({names}) VALUES ({values})"), row)
+
+    with closing(open_ledger(tmp_path, url=url)) as ledger:
+        assert [record.id for record in ledger.told_before(ANN, [("Three now.", "Which pier?")])] == ["1"]
+        assert [record.id for record in ledger.imported_before([imported])] == ["3"]
+        assert [record.id for record in ledger.find(scope=ANN, limit=3, after="0")] == ["1", "2", "3"]
+        with ledger._database.reading() as connection:
+            kept = connection.execute(text("SELECT count(own_hash), count(row_hash) FROM records")).one()
+        assert tuple(kept) == (1, 1)

@@ -1,7 +1,7 @@
 """Change what was written: metadata, route, and what time does by itself.
 
 Flow:    SqlLedger.update, set_route, withdraw, expire.
-Imports: errors, types, and forgetting, former, prepared, reading, slots, standing, tables of the ledger.
+Imports: errors, types, and content, forgetting, former, prepared, reading, slots, standing, tables of the ledger.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from hybrid_memory.errors import InputError
+from hybrid_memory.ledger.content import marks
 from hybrid_memory.ledger.forgetting import remove_passages
 from hybrid_memory.ledger.former import keep
 from hybrid_memory.ledger.prepared import Query
@@ -44,9 +45,9 @@ def set_metadata(connection: Connection, record_id: str, metadata: Mapping[str, 
         InputError: the record is forgotten.
     """
     record = _remembered(connection, record_id)
-    plain = replace(record, metadata=metadata).to_json()["metadata"]
+    changed = {"metadata": replace(record, metadata=metadata).to_json()["metadata"], **marks(metadata)}
     keep(connection, [record_id], now=now)
-    connection.execute(update(records).where(records.c.id == record_id).values({"metadata": plain}))
+    connection.execute(update(records).where(records.c.id == record_id).values(changed))
     add_events(connection, [event_row("updated", record_id, now=now, fields=["metadata"])])
     return get(connection, record_id)
 
@@ -93,7 +94,7 @@ def withdraw(connection: Connection, record_ids: Sequence[str], gone: Collection
         if OWN_WORDS in get(connection, record_id).metadata:
             own = and_(passages.c.position > 0, ~passages.c.sentence)
             remove_passages(connection, and_(passages.c.record_id == record_id, own))
-        connection.execute(update(records).where(of_record).values(left))
+        connection.execute(update(records).where(of_record).values({**left, **marks({})}))
         connection.execute(update(former).where(former.c.record_id == record_id).values(left))
         connection.execute(delete(sources).where(sources.c.record_id == record_id, sources.c.source.in_(list(gone))))
     add_events(connection, [event_row("withdrawn", record_id, now=now) for record_id in spared])

@@ -13,15 +13,17 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from hybrid_memory.types import OWN_QUESTION, OWN_WORDS, Draft, Example, Json, Slot
+from hybrid_memory.types import IMPORTED_ID, IMPORTED_ROW, OWN_QUESTION, OWN_WORDS, Draft, Example, Json, Slot
 from hybrid_memory.wording import plain
 
 __all__ = [
     "both_hashes",
     "content_hash",
     "grave_hashes",
+    "marks",
     "near_hash",
     "own_hashes",
+    "row_hash",
     "said_text",
     "same_content",
     "tombstone",
@@ -101,11 +103,30 @@ def grave_hashes(*, text: str, slot: Slot | None, value: str | None, examples: S
 
 def own_hashes(metadata: Mapping[str, Json]) -> set[str]:
     """Return the grave hashes of the words in which a turn was said that a model stated anew; none for others."""
+    said = _own_said(metadata)
+    return set() if said is None else grave_hashes(text=said, slot=None, value=None, examples=())
+
+
+def marks(metadata: Mapping[str, Json]) -> dict[str, str | None]:
+    """Return the columns by which a record is found besides its own words, each None for most.
+
+    The words of a turn that it states anew, hashed as a record of these words would be, and the row of an export.
+    """
+    said = _own_said(metadata)
+    return {"own_hash": None if said is None else near_hash(said), "row_hash": row_hash(metadata)}
+
+
+def row_hash(metadata: Mapping[str, Json]) -> str | None:
+    """Return the hash of what names a row among all exports; None for what has no id in any."""
+    if metadata.get(IMPORTED_ID) is None:
+        return None
+    return _hashed(["row", *(str(metadata.get(name)) for name in IMPORTED_ROW)])
+
+
+def _own_said(metadata: Mapping[str, Json]) -> str | None:
+    """Return what a speaker said that a model stated anew, with the question it answered."""
     own, asked = metadata.get(OWN_WORDS), metadata.get(OWN_QUESTION)
-    if not isinstance(own, str):
-        return set()
-    said = said_text(own, asked if isinstance(asked, str) else None)
-    return grave_hashes(text=said, slot=None, value=None, examples=())
+    return said_text(own, asked if isinstance(asked, str) else None) if isinstance(own, str) else None
 
 
 def tombstone(salt: str, hashed: str) -> str:

@@ -96,6 +96,8 @@ _EMPTY: dict[str, Any] = {
     "examples": [],
     "metadata": {},
     "near_hash": "",
+    "own_hash": None,
+    "row_hash": None,
     "content_hash": "",  # an unsalted hash of a short text can be guessed
     "idempotency_key": None,
     "status": Status.FORGOTTEN.value,

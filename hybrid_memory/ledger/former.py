@@ -19,9 +19,8 @@ from sqlalchemy import Connection, FromClause, and_, bindparam, case, exists, fu
 from hybrid_memory.errors import InputError
 from hybrid_memory.ledger.clock import from_micros, now_micros, to_micros
 from hybrid_memory.ledger.keeping import read_meta
-from hybrid_memory.ledger.selection import in_parts
+from hybrid_memory.ledger.selection import in_parts, remembered
 from hybrid_memory.ledger.tables import former, records
-from hybrid_memory.types import Status
 
 __all__ = ["SINCE", "keep", "known"]
 
@@ -77,5 +76,5 @@ def _stood(time: int) -> FromClause:
         else column
         for column in records.c
     ]
-    there = and_(records.c.recorded_at <= time, records.c.status != Status.FORGOTTEN)
+    there = and_(records.c.recorded_at <= time, remembered())
     return select(*columns).select_from(both).where(there).subquery("known")

@@ -9,7 +9,7 @@ durable when they return, and leave nothing behind when they raise.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -157,6 +157,16 @@ class SqlLedger:
         """Return those of the ids whose records an adapter may speak for: they hold now and are not stale."""
         with self._database.reading() as connection:
             return reading.current(connection, record_ids)
+
+    def told_before(self, scope: Scope, turns: Iterable[tuple[str, str | None]]) -> list[Record]:
+        """Return what is recorded in the scope of turns (words, question): in these words, or stated anew."""
+        with self._database.reading() as connection:
+            return reading.told_before(connection, scope, turns)
+
+    def imported_before(self, rows: Iterable[Mapping[str, Json]]) -> list[Record]:
+        """Return what is evidence now of rows of other memories' exports, each named by its metadata."""
+        with self._database.reading() as connection:
+            return reading.imported_before(connection, rows)
 
     def find(
         self,

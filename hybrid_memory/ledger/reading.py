@@ -1,29 +1,40 @@
 """Read records and their history.
 
-Flow:    SqlLedger.get, current, find, history, events, confirmations.
-Imports: errors, types, and content, former, prepared, rows, selection, tables of the ledger.
+Flow:    SqlLedger.get, current, told_before, imported_before, find, history, events, confirmations.
+Imports: errors, types, and content, former, paging, prepared, rows, selection, tables of the ledger.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, or_, select, true
 
 from hybrid_memory.errors import NotFoundError
-from hybrid_memory.ledger.content import same_content
+from hybrid_memory.ledger.content import near_hash, row_hash, said_text, same_content
 from hybrid_memory.ledger.former import known
+from hybrid_memory.ledger.paging import page_of
 from hybrid_memory.ledger.prepared import Query
 from hybrid_memory.ledger.rows import read_event, read_record
-from hybrid_memory.ledger.selection import in_parts, scope_key, seen_by, selected, within
+from hybrid_memory.ledger.selection import in_parts, keys_seen_by, remembered, scope_key, seen_by, selected, within
 from hybrid_memory.ledger.tables import events, records, sources
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Draft, Event, Learning, Record, Scope, Status, Trust
+from hybrid_memory.types import Draft, Event, Json, Learning, Record, Scope, Status, Trust
 
-__all__ = ["confirmations", "current", "find", "get", "get_many", "history", "read_events"]
+__all__ = [
+    "confirmations",
+    "current",
+    "find",
+    "get",
+    "get_many",
+    "history",
+    "imported_before",
+    "read_events",
+    "told_before",
+]
 
 
 _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
@@ -33,6 +44,10 @@ _CURRENT = Query(
         records.c.id.in_(_KEYS), records.c.status == Status.ACTIVE, records.c.learning != Learning.STALE
     )
 )
+_TOLD = [
+    Query(select(records).where(column.in_(_KEYS), records.c.scope_key == bindparam("scope")))
+    for column in (records.c.near_hash, records.c.own_hash)
+]
 _HEARD = Query(
     select(records.c.scope_key, records.c.content_hash, records.c.near_hash, sources.c.source, sources.c.vouched)
     .join(sources, sources.c.record_id == records.c.id)
@@ -67,6 +82,26 @@ def current(connection: Connection, record_ids: Iterable[str]) -> set[str]:
     return found
 
 
+def told_before(connection: Connection, scope: Scope, turns: Iterable[tuple[str, str | None]]) -> list[Record]:
+    """Return what is recorded in the scope of turns, in their own words or stated anew, in id order."""
+    hashes = {near_hash(said_text(words, asked)) for words, asked in turns}
+    found = {}
+    for part in in_parts(hashes):
+        for query in _TOLD:
+            for row in query.rows(connection, keys=part, scope=scope_key(scope)):
+                found[row["id"]] = read_record(row)
+    return [found[record_id] for record_id in sorted(found)]
+
+
+def imported_before(connection: Connection, rows: Iterable[Mapping[str, Json]]) -> list[Record]:
+    """Return what is evidence now of rows of other memories' exports; those of one row in id order."""
+    found = []
+    for part in in_parts({hashed for row in rows if (hashed := row_hash(row)) is not None}):
+        query = select(records).where(records.c.row_hash.in_(part), selected()).order_by(records.c.id)
+        found += [read_record(row) for row in connection.execute(query).mappings()]
+    return found
+
+
 def find(
     connection: Connection,
     *,
@@ -85,11 +120,13 @@ def find(
     if scope is not None:
         visible = within(scope, table=table) if inside else seen_by(scope, table=table)
     chosen = selected(filters=filters, as_of=as_of, known_at=known_at, all_statuses=all_statuses, table=table)
-    query = select(table).where(visible, chosen)
+    query = select(table).where(visible, chosen).order_by(table.c.id)
+    if scope is not None and not inside and limit is not None:
+        query = query.where(remembered(table))
+        return [read_record(row) for row in page_of(connection, query, keys_seen_by(scope), after=after, limit=limit)]
     if after is not None:
         query = query.where(table.c.id > after)
-    rows = connection.execute(query.order_by(table.c.id).limit(limit)).mappings()
-    return [read_record(row) for row in rows]
+    return [read_record(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
 def history(connection: Connection, record_id: str, *, after: int = 0, limit: int | None = None) -> list[Event]:

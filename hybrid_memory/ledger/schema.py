@@ -21,7 +21,7 @@ from hybrid_memory.ledger.tables import metadata
 
 __all__ = ["HEAD", "prepare"]
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest revision in migrations/versions; a test compares the two."""
 
 

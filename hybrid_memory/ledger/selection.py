@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, or_, true
+from sqlalchemy import ColumnElement, FromClause, and_, exists, literal_column, or_, true
 
 from hybrid_memory.ledger.clock import now_micros, to_micros
 from hybrid_memory.ledger.filters import compiled
@@ -21,7 +21,7 @@ from hybrid_memory.ledger.tables import records
 from hybrid_memory.protocols import Filters
 from hybrid_memory.types import Kind, Scope, Status
 
-__all__ = ["in_parts", "scope_key", "searched", "seen_by", "selected", "within"]
+__all__ = ["in_parts", "keys_seen_by", "remembered", "scope_key", "searched", "seen_by", "selected", "within"]
 
 _PART = 500
 _T = TypeVar("_T")
@@ -39,16 +39,29 @@ def scope_key(scope: Scope) -> str:
     return json.dumps(scope.values(), ensure_ascii=False)
 
 
-def seen_by(scope: Scope, *, table: FromClause = records) -> ColumnElement[bool]:
-    """Return the condition that a query in `scope` sees a row: `Scope.sees`, as a list of at most 16 keys."""
+def keys_seen_by(scope: Scope) -> list[str]:
+    """Return the keys of the scopes whose rows a query in `scope` sees: `Scope.sees`, as a list of at most 16."""
     choices = [(None,) if value is None else (None, value) for value in scope.values()]
-    return table.c.scope_key.in_([scope_key(Scope(*values)) for values in itertools.product(*choices)])
+    return [scope_key(Scope(*values)) for values in itertools.product(*choices)]
+
+
+def seen_by(scope: Scope, *, table: FromClause = records) -> ColumnElement[bool]:
+    """Return the condition that a query in `scope` sees a row."""
+    return table.c.scope_key.in_(keys_seen_by(scope))
 
 
 def within(scope: Scope, *, table: FromClause = records) -> ColumnElement[bool]:
     """Return the condition that a row lies inside `scope`: `Scope.covers`."""
     given = [(name, value) for name, value in zip(scope.keys(), scope.values(), strict=True) if value is not None]
     return and_(true(), *(table.c[name] == value for name, value in given))
+
+
+def remembered(table: FromClause = records) -> ColumnElement[bool]:
+    """Return the condition that a row was not forgotten, written as in the index of pages, of which it tells SQLite.
+
+    A parameter would hide it: that the index has all the rows must be plain from the words.
+    """
+    return table.c.status != literal_column(f"'{Status.FORGOTTEN}'")
 
 
 def selected(
@@ -69,7 +82,7 @@ def selected(
         table: the records, or what `former.known` gives for `known_at`.
     """
     if all_statuses:
-        base = table.c.status != Status.FORGOTTEN
+        base = remembered(table)
         base = base if as_of is None else and_(base, _valid_at(table, to_micros(as_of, "as_of")))
     elif as_of is None:
         now = now_micros() if known_at is None else to_micros(known_at, "known_at")

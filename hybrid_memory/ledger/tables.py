@@ -109,13 +109,25 @@ records = Table(
     Column("examples", JSON, nullable=False),
     Column("content_hash", String(64), nullable=False),
     Column("near_hash", String(64), nullable=False, server_default=""),
+    Column("own_hash", String(64)),  # near_hash of the turn that it states anew
+    Column("row_hash", String(64)),  # of the row of an export that it came from
     Column("idempotency_key", Text),
     Column("metadata", JSON, nullable=False),
     UniqueConstraint("scope_key", "idempotency_key"),
     Index("ix_records_visible", "scope_key", "status", "valid_from"),
+    # Only paging.py says this condition in these words: SQLite would use the index wherever ids are to be in order.
+    Index(
+        "ix_records_page",
+        "scope_key",
+        "id",
+        sqlite_where=text("status <> 'forgotten'"),
+        postgresql_where=text("status <> 'forgotten'"),
+    ),
     # With the scope: SQLite would rather read every record of the scope than look up a hash and compare scopes.
     Index("ix_records_content_hash", "content_hash", "scope_key"),
     Index("ix_records_near_hash", "near_hash", "scope_key"),
+    _of_those_with("own_hash", "ix_records_own_hash", "own_hash", "scope_key"),
+    _of_those_with("row_hash", "ix_records_row_hash", "row_hash"),
     # With all that the look for an interrupting value asks: SQLite would rather use ix_records_visible for it.
     _of_those_with("slot_key", "ix_records_slot", "slot_key", "scope_key", "status", "valid_from"),
     _of_those_with("superseded_by", "ix_records_superseded_by", "superseded_by"),

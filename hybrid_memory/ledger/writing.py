@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, updat
 
 from hybrid_memory.errors import InputError, NotFoundError
 from hybrid_memory.ledger.clock import from_micros
-from hybrid_memory.ledger.content import tombstone
+from hybrid_memory.ledger.content import marks, tombstone
 from hybrid_memory.ledger.ids import ascending
 from hybrid_memory.ledger.known import Known, Stamped, load_known, stamped
 from hybrid_memory.ledger.prepared import insert_rows
@@ -317,6 +317,7 @@ class _Batch:
             "examples": item.examples,
             "idempotency_key": draft.idempotency_key,
             "metadata": item.metadata,
+            **marks(draft.metadata),
         }
 
     def _graves(self, item: Stamped) -> ColumnElement[bool]:

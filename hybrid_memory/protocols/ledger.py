@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +68,21 @@ class Ledger(Protocol):
 
     def current(self, record_ids: Sequence[str]) -> set[str]:
         """Return those of the ids whose records an adapter may speak for: they hold now and are not stale."""
+        ...
+
+    def told_before(self, scope: Scope, turns: Iterable[tuple[str, str | None]]) -> list[Record]:
+        """Return what is recorded in the scope of turns: words, and the question they answer (None: none).
+
+        Records that say these words, and such that state them anew, of any status but forgotten, in id order. Others
+        that differ from them by a full stop or a capital may be among them.
+        """
+        ...
+
+    def imported_before(self, rows: Iterable[Mapping[str, Json]]) -> list[Record]:
+        """Return what is evidence now of rows of other memories' exports, each named by its metadata, in any scope.
+
+        In id order of those of one row; metadata without an id of a row names none.
+        """
         ...
 
     def find(

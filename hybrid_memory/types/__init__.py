@@ -23,7 +23,18 @@ from hybrid_memory.types.answers import Answer, Context, Explanation, Generation
 from hybrid_memory.types.decisions import Decision, Finding, Move, Replay
 from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Task, Turn
 from hybrid_memory.types.receipts import Audit, IngestReceipt, IngestSummary, Receipt
-from hybrid_memory.types.records import OWN_QUESTION, OWN_WORDS, Draft, Entry, Event, Held, Passage, Record
+from hybrid_memory.types.records import (
+    IMPORTED_ID,
+    IMPORTED_ROW,
+    OWN_QUESTION,
+    OWN_WORDS,
+    Draft,
+    Entry,
+    Event,
+    Held,
+    Passage,
+    Record,
+)
 from hybrid_memory.types.reports import ConsolidationReport, GeneratorReport, RoundReport, ShardReport
 from hybrid_memory.types.scopes import Scope, Slot
 from hybrid_memory.types.study import Directives, SelfEdit, StudyItem
@@ -35,6 +46,8 @@ __all__ = [
     "EXAMPLES",
     "FACTS",
     "GENERATOR",
+    "IMPORTED_ID",
+    "IMPORTED_ROW",
     "OWN_QUESTION",
     "OWN_WORDS",
     "TASKS",

@@ -13,10 +13,24 @@ from hybrid_memory.types.scopes import Scope, Slot
 from hybrid_memory.types.values import FloatArray, Json, Value
 from hybrid_memory.types.words import Kind, Learning, Status, Trust
 
-__all__ = ["OWN_QUESTION", "OWN_WORDS", "Draft", "Entry", "Event", "Held", "Passage", "Record"]
+__all__ = [
+    "IMPORTED_ID",
+    "IMPORTED_ROW",
+    "OWN_QUESTION",
+    "OWN_WORDS",
+    "Draft",
+    "Entry",
+    "Event",
+    "Held",
+    "Passage",
+    "Record",
+]
 
 OWN_WORDS, OWN_QUESTION = "own_words", "own_question"
 """Metadata of a turn that a model stated anew: what the speaker said, and the question that it answered."""
+IMPORTED_ID = "imported_id"
+IMPORTED_ROW = ("imported_from", "namespace", IMPORTED_ID)
+"""Metadata by which a row of another memory's export is known again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
