@@ -12,7 +12,7 @@ from typing import overload
 
 from hybrid_memory.errors import AdapterError, InputError, NotFoundError
 from hybrid_memory.protocols import AdapterStore, Ledger
-from hybrid_memory.types import AdapterStatus, AdapterVersion, Rollback, Status
+from hybrid_memory.types import AdapterStatus, AdapterVersion, Rollback, Status, quoted
 
 __all__ = ["Adapters"]
 
@@ -38,7 +38,7 @@ class Adapters:
         found = next((version for version in versions if version.id == version_id), None)
         if found is None:
             known = ", ".join(version.id for version in versions[-5:]) or "none yet"
-            raise NotFoundError(f"there is no adapter version {version_id!r}; the newest are: {known}")
+            raise NotFoundError(f"there is no adapter version {quoted(version_id)}; the newest are: {known}")
         return found
 
     def promote(self, version_id: str) -> AdapterVersion:
@@ -155,5 +155,5 @@ class Adapters:
         """Switch a shard off: its records are answered from retrieval until a version is promoted again."""
         if shard_id not in {shard.id for shard in self._ledger.shards()}:
             names = ", ".join(shard.id for shard in self._ledger.shards()) or "none yet"
-            raise AdapterError(f"there is no shard {shard_id!r}; shards: {names}")
+            raise AdapterError(f"there is no shard {quoted(shard_id)}; shards: {names}")
         self._ledger.activate(shard_id, None)

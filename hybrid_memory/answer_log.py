@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock
 
 from hybrid_memory.errors import NotFoundError
-from hybrid_memory.types import Answer, Mode, Scope, Stretch
+from hybrid_memory.types import Answer, Mode, Scope, Stretch, quoted
 
 __all__ = ["ANSWERED_FROM", "AnswerLog", "Logged"]
 
@@ -112,7 +112,7 @@ class AnswerLog:
                     vote=entry.get("vote", {}),
                 )
         raise NotFoundError(
-            f"there is no recent answer {answer_id!r}; take the id from Answer.id, or ingest the correction "
+            f"there is no recent answer {quoted(answer_id)}; take the id from Answer.id, or ingest the correction "
             "as Example(prompt, response)"
         )
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.stamp import as_metadata, as_time
 from hybrid_memory.scoping import read_scope
-from hybrid_memory.types import Json, Mode, Route, unkeepable
+from hybrid_memory.types import Json, Mode, Route, quoted, unkeepable
 
 __all__ = [
     "at_least",
@@ -66,21 +66,21 @@ def read_question(text: str) -> str:
 def read_name(what: str, name: str) -> str:
     """Return a name without surrounding space; InputError when it is no text, or empty."""
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{what} is a name, got {name!r}")
+        raise InputError(f"{what} is a name, got {quoted(name)}")
     return name.strip()
 
 
 def read_path(what: str, path: Path | str) -> Path:
     """Return the path of a file or folder; InputError when it is neither text nor a Path."""
     if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
-        raise InputError(f"{what} is a path, got {path!r}")
+        raise InputError(f"{what} is a path, got {quoted(path)}")
     return Path(path)
 
 
 def read_policy(policy: Path | str) -> str:
     """Return a policy's name, or the path of its file, as text; InputError when it is neither."""
     if not isinstance(policy, str | Path):
-        raise InputError(f"a policy is a name or a path, got {policy!r}")
+        raise InputError(f"a policy is a name or a path, got {quoted(policy)}")
     return str(policy)
 
 
@@ -105,7 +105,7 @@ def known_options(
     known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in besides]
     for name in given:
         if name not in known:
-            raise InputError(f"{named}() has no option {name!r}; {_proposed(name, known)}")
+            raise InputError(f"{named}() has no option {quoted(name)}; {_proposed(name, known)}")
 
 
 def _proposed(name: str, known: Sequence[str]) -> str:
@@ -117,7 +117,7 @@ def _proposed(name: str, known: Sequence[str]) -> str:
 def callback(name: str, function: object) -> None:
     """Raise InputError for what cannot be called; None passes."""
     if function is not None and not callable(function):
-        raise InputError(f"{name} must be a function that is called meanwhile, got {function!r}; leave it out")
+        raise InputError(f"{name} must be a function that is called meanwhile, got {quoted(function)}; leave it out")
 
 
 def moment(name: str, time: datetime | None) -> datetime | None:
@@ -151,7 +151,7 @@ def member(kind: type[Word], name: str, value: Word | str | None) -> Word | None
         return kind(value)
     except ValueError:
         names = ", ".join(member.value for member in kind)
-        raise InputError(f"{name} must be one of {names}; got {value!r}") from None
+        raise InputError(f"{name} must be one of {names}; got {quoted(value)}") from None
 
 
 def at_least(name: str, value: int | None, least: int, *, most: int | None = None) -> None:
@@ -165,13 +165,13 @@ def whole(name: str, value: int, least: int, *, most: int | None = None) -> None
     number = isinstance(value, int) and not isinstance(value, bool)
     if not (number and least <= value <= (value if most is None else most)):
         span = f"of {least} or more" if most is None else f"from {least} to {most}"
-        raise InputError(f"{name} must be a whole number {span}, got {value!r}")
+        raise InputError(f"{name} must be a whole number {span}, got {quoted(value)}")
 
 
 def positive(name: str, value: float | None) -> None:
     """Raise InputError for what is no number above 0; None passes."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-        raise InputError(f"{name} must be a number above 0, got {value!r}")
+        raise InputError(f"{name} must be a number above 0, got {quoted(value)}")
 
 
 def read_stamp(

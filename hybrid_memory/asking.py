@@ -21,7 +21,7 @@ from hybrid_memory.errors import AdapterError, InputError, LockedError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.protocols import Answerer, Encoder, Filters, Ledger, Progress, Retriever
 from hybrid_memory.questions import question_vectors
-from hybrid_memory.types import Answer, Context, Explanation, Hit, Kind, Mode, Scope
+from hybrid_memory.types import Answer, Context, Explanation, Hit, Kind, Mode, Scope, quoted
 from hybrid_memory.upkeep import Upkeep
 
 __all__ = ["Asking"]
@@ -222,7 +222,7 @@ def _named(task: str | None, filters: Filters | None, passages: int | None, neig
         return None
     if not (filters is None and passages is None and neighbours is None):
         raise InputError(
-            f"task {task!r} is answered by its own demonstrations; leave filters, passages and neighbours out, "
+            f"task {quoted(task)} is answered by its own demonstrations; leave filters, passages and neighbours out, "
             "or the task"
         )
     return read_name("task", task)

@@ -17,7 +17,7 @@ import numpy as np
 from hybrid_memory.errors import InputError
 from hybrid_memory.evidence import UNPROMPTED, ask
 from hybrid_memory.protocols import LanguageModel
-from hybrid_memory.types import AdapterVersion, Audit, Turn
+from hybrid_memory.types import AdapterVersion, Audit, Turn, quoted
 
 __all__ = ["audit", "is_extracted"]
 
@@ -81,10 +81,10 @@ def _check(texts: Sequence[str], controls: Sequence[str]) -> None:
             or len(given) < least
             or not all(isinstance(one, str) and one.split() for one in given)
         ):
-            raise InputError(f"{name} must be a list of {least} or more texts, got {given!r}")
+            raise InputError(f"{name} must be a list of {least} or more texts, got {quoted(given)}")
     both = set(texts) & set(controls)
     if both:
-        raise InputError(f"a control must never have been told, but {both.pop()!r} is among the texts as well")
+        raise InputError(f"a control must never have been told, but {quoted(both.pop())} is among the texts as well")
 
 
 def is_extracted(text: str, adapters: Sequence[AdapterVersion], language_model: LanguageModel) -> bool:

@@ -38,6 +38,7 @@ from hybrid_memory.types import (
     Record,
     Scope,
     Value,
+    quoted,
 )
 
 __all__ = ["BenchmarkReport", "Replayed", "replay"]
@@ -252,7 +253,7 @@ def _owner(question: Example, records: Sequence[Record]) -> Record:
         if question.response in responses or said(question.response, record.text):
             return record
     raise InputError(
-        f"no record says {question.response!r}, the answer to {question.prompt!r}; "
+        f"no record says {quoted(question.response)}, the answer to {quoted(question.prompt)}; "
         "ask about what is in the memory, in its own words for the answer"
     )
 

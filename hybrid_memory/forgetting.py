@@ -30,6 +30,7 @@ from hybrid_memory.types import (
     Record,
     Scope,
     Status,
+    quoted,
 )
 from hybrid_memory.upkeep import Upkeep
 
@@ -103,7 +104,7 @@ class Forgetting:
     def _inside(self, record_id: str, scope: Scope) -> Record:
         record = self._ledger.get(record_id)
         if not scope.covers(record.scope):
-            raise NotFoundError(f"there is no record {record_id!r} inside the scope that was given; leave it out")
+            raise NotFoundError(f"there is no record {quoted(record_id)} inside the scope that was given; leave it out")
         return record
 
     def forget(
@@ -192,7 +193,7 @@ class Forgetting:
     def purge(self, *, older_than_s: float) -> Receipt:
         """Remove what ran out at least so many seconds ago; it may be said again."""
         if isinstance(older_than_s, bool) or not isinstance(older_than_s, int | float) or not 0 <= older_than_s <= 1e10:
-            raise InputError(f"older_than must be 0 to 1e10 seconds (three centuries), got {older_than_s!r}")
+            raise InputError(f"older_than must be 0 to 1e10 seconds (three centuries), got {quoted(older_than_s)}")
         now = datetime.now(UTC)
         self._ledger.expire(now)
         ran_out = {"lte": (now - timedelta(seconds=older_than_s)).isoformat()}

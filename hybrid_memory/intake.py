@@ -38,6 +38,7 @@ from hybrid_memory.types import (
     Scope,
     Status,
     Trust,
+    quoted,
 )
 
 __all__ = ["Intake"]
@@ -155,7 +156,9 @@ class Intake:
             return self._ledger.update(record_id, metadata=read_metadata(metadata))
         old = self._ledger.get(record_id)
         if old.status is Status.FORGOTTEN:
-            raise NotFoundError(f"record {record_id!r} was forgotten; ingest the new content as a record of its own")
+            raise NotFoundError(
+                f"record {quoted(record_id)} was forgotten; ingest the new content as a record of its own"
+            )
         drafts = self._reader.read(
             x,
             scope=old.scope,
@@ -260,7 +263,7 @@ class Intake:
             elif decision.route is Route.LEARN and not self._rerouting.within_quota(
                 draft, besides=learning[draft.source]
             ):
-                reason = f"the source {draft.source!r} has used up its share of the weights"
+                reason = f"the source {quoted(draft.source)} has used up its share of the weights"
                 decision = replace(decision, route=Route.RETRIEVE, reasons=(*decision.reasons, reason))
             learning[draft.source] += decision.route is Route.LEARN
             entries.append(

@@ -61,6 +61,7 @@ from hybrid_memory.types import (
     Scope,
     Trust,
     Turn,
+    quoted,
 )
 
 __all__ = ["HybridMemory"]
@@ -251,7 +252,7 @@ class HybridMemory:
             NotFoundError: a record id is unknown.
         """
         if weights not in ("defer", "now"):
-            raise InputError(f"weights must be 'defer' or 'now', got {weights!r}")
+            raise InputError(f"weights must be 'defer' or 'now', got {quoted(weights)}")
         callback("progress", progress)
         scope, rest = read_scope(filters, tenant_id=tenant_id, user_id=user_id, agent_id=agent_id, run_id=run_id)
         records = self._parts.forgetting.named(record_id, scope=scope, filters=rest, everywhere=everywhere)

@@ -28,7 +28,7 @@ from hybrid_memory import config, download, durable
 from hybrid_memory.catalogue import CATALOGUE, ShippedModel
 from hybrid_memory.errors import ModelError
 from hybrid_memory.protocols import Progress
-from hybrid_memory.types import Value
+from hybrid_memory.types import Value, quoted
 
 __all__ = ["CATALOGUE", "ModelState", "Pulled", "ShippedModel", "folder", "listing", "path", "pull", "verify"]
 
@@ -141,7 +141,7 @@ def _entry(name: str) -> ShippedModel:
         return CATALOGUE[name]
     near = difflib.get_close_matches(name, CATALOGUE, n=1)
     hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(CATALOGUE)}"
-    raise ModelError(f"there is no shipped model {name!r}; {hint}")
+    raise ModelError(f"there is no shipped model {quoted(name)}; {hint}")
 
 
 # ---------------------------------------------------------------- what is there

@@ -28,6 +28,7 @@ from hybrid_memory.types import (
     Replay,
     Route,
     Trust,
+    quoted,
 )
 
 __all__ = ["Rerouting", "seen_in"]
@@ -79,7 +80,7 @@ class Rerouting:
         A record to be dropped is set aside for review: what is stored is forgotten by `forget` only.
         """
         if not isinstance(replay, Replay):
-            raise InputError(f"apply_routing takes what replay_routing returned, got {replay!r}")
+            raise InputError(f"apply_routing takes what replay_routing returned, got {quoted(replay)}")
         moved = []
         for move in replay.moves:
             record = self._ledger.get(move.record_id)

@@ -14,7 +14,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.forgetting import Forgetting
 from hybrid_memory.protocols import Ledger
 from hybrid_memory.scoping import read_scope
-from hybrid_memory.types import Decision, Receipt, Record, Route, Scope, Status
+from hybrid_memory.types import Decision, Receipt, Record, Route, Scope, Status, quoted
 
 __all__ = ["Review"]
 
@@ -58,7 +58,9 @@ class Review:
         record = self._waiting(record_id)
         chosen = str(route)
         if chosen not in (Route.RETRIEVE, Route.LEARN):
-            raise InputError(f"a reviewer approves for 'retrieve' or 'learn', got {chosen!r}; reject() forgets it")
+            raise InputError(
+                f"a reviewer approves for 'retrieve' or 'learn', got {quoted(chosen)}; reject() forgets it"
+            )
         because = f"a reviewer approved it for {chosen}" + (f": {reason}" if reason else "")
         decision: Decision = replace(record.decision, route=Route(chosen), reasons=(*record.decision.reasons, because))
         return self._ledger.set_route(record_id, decision, because)

@@ -1,7 +1,7 @@
 """Learning windows by the clock: call consolidate whenever a crontab line says so.
 
 Flow:    memory.py (or a service) hands its consolidate in; the queue's size and direct calls open windows without this.
-Imports: errors. APScheduler is loaded when a scheduler is made.
+Imports: errors, types. APScheduler is loaded when a scheduler is made.
 
 A window that falls due while one is running is skipped, several missed ones become one,
 and nothing is remembered across processes: the queue itself is in the ledger.
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hybrid_memory.errors import ConfigError
+from hybrid_memory.types import quoted
 
 if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
@@ -86,17 +87,17 @@ def _trigger(cron: str) -> CronTrigger:
 
     fields = cron.split()
     if len(fields) != 5:
-        raise ConfigError(f"{cron!r} has {len(fields)} fields; {_ACCEPTED}")
+        raise ConfigError(f"{quoted(cron)} has {len(fields)} fields; {_ACCEPTED}")
     minute, hour, day, month, weekday = fields
     if day != "*" and weekday != "*":
         # cron runs when either matches, APScheduler when both do: rather than choose silently
-        raise ConfigError(f"{cron!r} limits day of month and weekday at once; write * for one of the two")
+        raise ConfigError(f"{quoted(cron)} limits day of month and weekday at once; write * for one of the two")
     try:
         trigger = CronTrigger.from_crontab(" ".join((minute, hour, day, month, _weekdays(weekday))))
     except (ValueError, IndexError) as error:
-        raise ConfigError(f"{cron!r} cannot be read: {error}; {_ACCEPTED}") from error
+        raise ConfigError(f"{quoted(cron)} cannot be read: {error}; {_ACCEPTED}") from error
     if trigger.get_next_fire_time(None, datetime.now().astimezone()) is None:
-        raise ConfigError(f"{cron!r} never comes true; {_ACCEPTED}")
+        raise ConfigError(f"{quoted(cron)} never comes true; {_ACCEPTED}")
     return trigger
 
 
@@ -121,7 +122,7 @@ def _weekdays(field: str) -> str:
 def _weekday_range(part: str) -> range:
     found = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", part)
     if not found:
-        raise ValueError(f"weekday {part!r} is none of 0-7, sun-sat, a range or a step")
+        raise ValueError(f"weekday {quoted(part)} is none of 0-7, sun-sat, a range or a step")
     first, last, step = found.groups()
     if first is None:
         return range(0, 7, int(step or 1))
@@ -137,4 +138,4 @@ def _weekday(text: str) -> int:
         return WEEKDAYS.index(text)
     if text.isdecimal() and int(text) <= 7:
         return int(text)
-    raise ValueError(f"weekday {text!r} is none of 0-7, sun-sat")
+    raise ValueError(f"weekday {quoted(text)} is none of 0-7, sun-sat")

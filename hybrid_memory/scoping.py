@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from hybrid_memory.errors import FilterError, InputError
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Scope, nested_deeper, unkeepable
+from hybrid_memory.types import Scope, nested_deeper, quoted, unkeepable
 
 __all__ = ["mentions", "read_scope"]
 
@@ -43,13 +43,17 @@ def read_scope(
         if isinstance(rest.get(name), str):
             wanted = rest.pop(name)
             if given[name] not in (None, wanted):
-                raise FilterError(f"{name} is {given[name]!r} as argument and {wanted!r} in filters; give it once")
+                raise FilterError(
+                    f"{name} is {quoted(given[name])} as argument and {quoted(wanted)} in filters; give it once"
+                )
             given[name] = str(wanted)
     for name, value in given.items():
         if value is not None and (not isinstance(value, str) or not value.strip()):
-            raise InputError(f"{name} must be non-empty text, got {value!r}; leave it out for everybody's knowledge")
+            raise InputError(
+                f"{name} must be non-empty text, got {quoted(value)}; leave it out for everybody's knowledge"
+            )
         if bad := unkeepable(value):
-            raise InputError(f"{name} has {bad} in it, which no database keeps; got {value!r}")
+            raise InputError(f"{name} has {bad} in it, which no database keeps; got {quoted(value)}")
     return Scope(**given), rest or None
 
 
@@ -68,11 +72,11 @@ def _check(filters: object) -> None:
     if filters is None:
         return
     if not isinstance(filters, Mapping):
-        raise FilterError(f"filters must be a dict such as {{'source': 'wiki'}}, got {filters!r}")
+        raise FilterError(f"filters must be a dict such as {{'source': 'wiki'}}, got {quoted(filters)}")
     if nested_deeper(filters, DEEPEST):
         raise FilterError("the filter is nested deeper than 16 levels; flatten it")
     if bad := unkeepable(filters):
-        raise FilterError(f"the filter has {bad} in it, which no record can have; got {filters!r}")
+        raise FilterError(f"the filter has {bad} in it, which no record can have; got {quoted(filters)}")
     _check_keys(filters)
 
 
@@ -80,7 +84,7 @@ def _check_keys(filters: object) -> None:
     if isinstance(filters, Mapping):
         for key, value in filters.items():
             if not isinstance(key, str):
-                raise FilterError(f"the keys of a filter are text, such as 'source' or 'gte'; got {key!r}")
+                raise FilterError(f"the keys of a filter are text, such as 'source' or 'gte'; got {quoted(key)}")
             _check_keys(value)
     elif isinstance(filters, list | tuple):
         for part in filters:

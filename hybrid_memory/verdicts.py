@@ -14,7 +14,7 @@ from hybrid_memory.arguments import listed
 from hybrid_memory.errors import InputError
 from hybrid_memory.intake import Intake
 from hybrid_memory.protocols import Ledger
-from hybrid_memory.types import Example, IngestReceipt, Json, Kind, Record, Scope, Trust, Turn
+from hybrid_memory.types import Example, IngestReceipt, Json, Kind, Record, Scope, Trust, Turn, quoted
 from hybrid_memory.wording import plain
 
 __all__ = ["Verdicts"]
@@ -47,8 +47,8 @@ class Verdicts:
         corrected = standing is not None and standing.metadata.get("verdict") == CORRECTED
         if accepted and standing is not None and corrected and standing.examples[0].response != said.response:
             raise InputError(
-                f"this question was corrected to {standing.examples[0].response!r}, which is not the answer that is "
-                "accepted; give correction= to change it"
+                f"this question was corrected to {quoted(standing.examples[0].response)}, which is not the answer that "
+                "is accepted; give correction= to change it"
             )
         metadata: dict[str, Json] = {
             "asked": exchange.key,
@@ -71,13 +71,14 @@ class Verdicts:
         if not isinstance(judged, str):
             return _finished_turn(judged, scope)
         if scope != Scope():
-            raise InputError(f"answer {judged!r} has a scope of its own; leave {scope.name} out")
+            raise InputError(f"answer {quoted(judged)} has a scope of its own; leave the scope out")
         logged = self._answers.get(judged)
         for record in map(self._ledger.get, logged.record_ids):
             if record.kind is Kind.TASK and record.slot is not None:
                 raise InputError(
-                    f"answer {judged!r} was given by the task {record.slot.subject!r}, and an example of its own would "
-                    "not be asked there; ingest the Task again with the right demonstration beside the others"
+                    f"answer {quoted(judged)} was given by the task {quoted(record.slot.subject)}, and an example of "
+                    "its own would not be asked there; ingest the Task again with the right demonstration beside the "
+                    "others"
                 )
         return _Exchange(logged.question, logged.text, logged.scope, f"feedback:{judged}", logged.record_ids)
 
@@ -128,5 +129,7 @@ def _spoken(message: object, number: int) -> tuple[str, str]:
     given = message if isinstance(message, Mapping) else {}
     role, content = given.get("role"), given.get("content")
     if not isinstance(role, str) or not isinstance(content, str | None):
-        raise InputError(f"message {number} is {message!r}; accepted are Turn and dicts with role and content as text")
+        raise InputError(
+            f"message {number} is {quoted(message)}; accepted are Turn and dicts with role and content as text"
+        )
     return role, (content or "").strip()

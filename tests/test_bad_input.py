@@ -97,7 +97,7 @@ BAD_CALLS: dict[str, tuple[Call, type[HybridMemoryError], str]] = {
     "a rule shown by text": (
         lambda m: m.ingest(Preference("Be brief.", "Why? So.")),
         InputError,
-        r"the rule is shown by a list of Example\(prompt, response\), got Why\? So\.",
+        r"the rule is shown by a list of Example\(prompt, response\), got 'Why\? So\.'",
     ),
     "naive time": (lambda m: m.ingest("x", observed_at=datetime(2025, 5, 1)), InputError, "no time zone"),
     "time of another type": (lambda m: m.ingest("x", valid_from=[]), InputError, "valid_from must be a datetime"),
@@ -308,6 +308,47 @@ def test_a_bad_call_says_what_is_accepted_and_changes_nothing(used: HybridMemory
 
     assert used._ledger.clock() == before
     assert [record.text for record in used.list(all_statuses=True)] == [SHIFT]
+
+
+LONG = "long " * 2_000
+LONG_CALLS: dict[str, Call] = {
+    "a user of half a text": lambda m: m.search("x", user_id=LONG + BROKEN),
+    "a source in a list": lambda m: m.ingest("x", source=[LONG]),
+    "a metadata of text": lambda m: m.ingest("x", metadata=LONG),
+    "a route": lambda m: m.ingest("x", route=LONG),
+    "a trust": lambda m: m.ingest("x", trust=LONG),
+    "a time": lambda m: m.search("x", as_of=LONG),
+    "a number of hits": lambda m: m.search("x", top_k=LONG),
+    "an operator": lambda m: m.list(filters={"source": {LONG: "a"}}),
+    "a field": lambda m: m.list(filters={LONG: "a"}),
+    "a filter": lambda m: m.list(filters=LONG),
+    "a list of filters": lambda m: m.list(filters={"and": LONG}),
+    "a number in a filter": lambda m: m.list(filters={"metadata.floor": 10**3_000}),
+    "a record": lambda m: m.get(LONG),
+    "a successor": lambda m: m.ingest("x", supersedes=LONG),
+    "an answer": lambda m: m.feedback(LONG, accepted=True),
+    "a turn": lambda m: m.feedback([{"role": LONG, "content": 7}], accepted=True),
+    "a message": lambda m: m.ingest([{"role": LONG, "content": "x"}]),
+    "an option": lambda m: m.query("x", **{LONG: 1}),
+    "a mode": lambda m: m.query("x", mode=LONG),
+    "a task": lambda m: m.query("x", task=LONG),
+    "a version": lambda m: m.adapters.promote(LONG),
+    "a shard": lambda m: m.adapters.disable(LONG),
+    "a form": lambda m: m.import_from([], LONG),
+    "a lesson": lambda m: m.train_generator([LONG, LONG]),
+    "texts of an audit": lambda m: m.forget_audit(LONG, controls=["a", "b"]),
+    "a number of no end": lambda m: m.search("x", top_k=-(10**5_000)),
+}
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_a_long_value_is_shown_by_its_beginning(used: HybridMemory, name: str) -> None:
+    """Whoever sends 10,000 characters does not fill the log with them."""
+    with pytest.raises(HybridMemoryError) as caught:
+        LONG_CALLS[name](used)
+
+    assert len(str(caught.value)) < 1_000
+    assert LONG not in str(caught.value)
 
 
 ROWS: dict[str, tuple[str, object, str]] = {

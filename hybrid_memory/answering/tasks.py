@@ -39,6 +39,7 @@ from hybrid_memory.types import (
     Slot,
     Stretch,
     Turn,
+    quoted,
 )
 
 __all__ = ["TaskAnswers"]
@@ -200,7 +201,8 @@ class TaskAnswers:
         if not same:
             there = f"it has {', '.join(sorted(called))}" if called else "it has none"
             raise NotFoundError(
-                f"scope {scope.name!r} has no task {name!r}; {there}. Ingest Task(name, demonstrations) to tell one"
+                f"scope {quoted(scope.name)} has no task {quoted(name)}; {there}. "
+                "Ingest Task(name, demonstrations) to tell one"
             )
         return max(same, key=_nearness)
 
@@ -208,16 +210,18 @@ class TaskAnswers:
         """Return how the task is answered; the weights know only the present."""
         name = _name(task)
         if mode is Mode.RETRIEVAL_ONLY or not present:
-            return _Way(task, None, True, (), f"task {name!r}: its demonstrations in context; weights are left out")
+            return _Way(
+                task, None, True, (), f"task {quoted(name)}: its demonstrations in context; weights are left out"
+            )
         adapter = self._adapter(task)
         if adapter is not None:
             edits = self._ledger.self_edits([task.id])
             augmentations = tuple(name for edit in edits for name in edit.directives.augmentations or ())
-            return _Way(task, adapter, False, augmentations, f"task {name!r}: {adapter.id} learned it")
+            return _Way(task, adapter, False, augmentations, f"task {quoted(name)}: {adapter.id} learned it")
         why = f"it {not_serving(task)}"
         if mode is Mode.WEIGHTS_ONLY:
-            return _Way(task, None, False, (), f"task {name!r}: the bare model, for {why}")
-        return _Way(task, None, True, (), f"task {name!r}: its demonstrations in context, for {why}")
+            return _Way(task, None, False, (), f"task {quoted(name)}: the bare model, for {why}")
+        return _Way(task, None, True, (), f"task {quoted(name)}: its demonstrations in context, for {why}")
 
     def _adapter(self, task: Record) -> AdapterVersion | None:
         """Return the adapter that serves and has learned this very task, as it is told now."""

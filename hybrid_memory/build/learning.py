@@ -17,7 +17,7 @@ from hybrid_memory.errors import ConfigError
 from hybrid_memory.protocols import Encoder, LanguageModel, SelfEditGenerator
 from hybrid_memory.rebuilding import Rebuilding
 from hybrid_memory.trials import Trials, Workshop
-from hybrid_memory.types import Json, SelfEdit
+from hybrid_memory.types import Json, SelfEdit, quoted
 from hybrid_memory.workers import Workers
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def imported(path: str, *, setting: str) -> Callable[[], Any]:
         found: Callable[[], Any] = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{setting} = {path!r} cannot be imported ({error}); name a function without arguments that "
+            f"{setting} = {quoted(path)} cannot be imported ({error}); name a function without arguments that "
             'returns a LlamaIndex LLM, as "module:function", and have its module installed or on PYTHONPATH'
         ) from error
     return found

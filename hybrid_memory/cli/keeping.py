@@ -23,7 +23,7 @@ from hybrid_memory.errors import HybridMemoryError, InputError
 from hybrid_memory.ingest.files import held_in
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.protocols import Progress
-from hybrid_memory.types import Decision, Example, Fact, IngestReceipt, Preference, Receipt, Route, Trust
+from hybrid_memory.types import Decision, Example, Fact, IngestReceipt, Preference, Receipt, Route, Trust, quoted
 
 __all__ = ["app"]
 
@@ -175,7 +175,7 @@ def _task(file: Path) -> object:
     except (OSError, ValueError) as error:
         raise InputError(f"{file} holds no task ({error}); {form}") from error
     if not isinstance(read, dict) or set(read) != {"name", "demonstrations"}:
-        raise InputError(f"{file} holds no task but {str(read)[:80]}; {form}")
+        raise InputError(f"{file} holds no task but {quoted(read)}; {form}")
     return held_in(read, str(file))
 
 

@@ -15,7 +15,7 @@ from hybrid_memory.cli.command import command
 from hybrid_memory.cli.options import Who
 from hybrid_memory.cli.session import Output, Session
 from hybrid_memory.errors import InputError
-from hybrid_memory.types import Example, Json
+from hybrid_memory.types import Example, Json, quoted
 
 __all__ = ["app"]
 
@@ -72,7 +72,7 @@ def read_questions(file: Path) -> list[Example]:
             asked.append(Example(str(row["question"]), str(row["answer"])))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise InputError(
-                f'{file}, line {number} must be {{"question": "…", "answer": "…"}}, got {line[:80]!r}'
+                f'{file}, line {number} must be {{"question": "…", "answer": "…"}}, got {quoted(line)}'
             ) from error
     return asked
 

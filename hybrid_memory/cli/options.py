@@ -16,7 +16,7 @@ import typer
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.stamp import as_time
-from hybrid_memory.types import Json
+from hybrid_memory.types import Json, quoted
 
 __all__ = ["Filter", "Which", "Who", "read_duration", "read_filter", "read_metadata", "read_time"]
 
@@ -86,7 +86,7 @@ def read_filter(text: str | None) -> dict[str, Json] | None:
     except json.JSONDecodeError as error:
         raise InputError(f'--filter is not JSON: {error}; write it as \'{{"source": "wiki"}}\'') from error
     if not isinstance(filters, dict):
-        raise InputError(f'--filter must be a JSON object such as \'{{"source": "wiki"}}\', got {text}')
+        raise InputError(f'--filter must be a JSON object such as \'{{"source": "wiki"}}\', got {quoted(text)}')
     return filters
 
 
@@ -109,7 +109,7 @@ def read_duration(option: str, text: str | None) -> float | None:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text.strip())
     seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
     if seconds <= 0:
-        raise InputError(f"{option} must be seconds, or a number with s, m, h, d or w such as 30d; got {text!r}")
+        raise InputError(f"{option} must be seconds, or a number with s, m, h, d or w such as 30d; got {quoted(text)}")
     return seconds
 
 
@@ -126,7 +126,7 @@ def read_metadata(pairs: Sequence[str]) -> dict[str, Json] | None:
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key.strip():
-            raise InputError(f"--metadata takes key=value, got {pair!r}")
+            raise InputError(f"--metadata takes key=value, got {quoted(pair)}")
         try:
             metadata[key.strip()] = json.loads(value)
         except json.JSONDecodeError:

@@ -32,6 +32,7 @@ from hybrid_memory.config.learning import (
 )
 from hybrid_memory.config.models import EncoderSettings, ModelSettings
 from hybrid_memory.errors import ConfigError
+from hybrid_memory.types import quoted
 
 __all__ = ["Settings", "folder_and_settings", "home"]
 
@@ -83,7 +84,7 @@ class Settings(Group):
             for group, values in layer.items():
                 if not isinstance(values, Mapping):
                     raise ConfigError(
-                        f"setting {group!r} must be a table of settings, got {values!r}; "
+                        f"setting {quoted(group)} must be a table of settings, got {quoted(values)}; "
                         f"groups are {', '.join(cls.model_fields)}"
                     )
                 merged.setdefault(group, {}).update(values)
@@ -102,7 +103,7 @@ def folder_and_settings(config: Path | str | Mapping[str, Any]) -> tuple[Path, S
     content = dict(_read(config))
     folder = content.pop("folder", None)
     if not isinstance(folder, str | Path):
-        raise ConfigError(f"the configuration must say where the memory lies: folder = './acme'; got {folder!r}")
+        raise ConfigError(f"the configuration must say where the memory lies: folder = './acme'; got {quoted(folder)}")
     base = Path() if isinstance(config, Mapping) else Path(config).parent
     return base / folder, Settings.load(content)
 
@@ -113,7 +114,7 @@ def _read(source: Path | str | Mapping[str, Any] | None) -> Mapping[str, Any]:
     if isinstance(source, Mapping):
         return source
     if not isinstance(source, str | Path):
-        raise ConfigError(f"settings are a TOML file or a dict of groups, got {source!r}")
+        raise ConfigError(f"settings are a TOML file or a dict of groups, got {quoted(source)}")
     path = Path(source)
     if not path.is_file():
         raise ConfigError(f"there is no settings file {path}; give a TOML file or a dict of groups")
@@ -154,7 +155,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             near = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
             yield f"unknown setting {place}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}")
         else:
-            yield f"setting {place}: {problem['msg'].lower()}, got {problem['input']!r}"
+            yield f"setting {place}: {problem['msg'].lower()}, got {quoted(problem['input'])}"
 
 
 def _names(place: tuple[int | str, ...]) -> list[str]:

@@ -23,7 +23,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content, aware_time
 from hybrid_memory.ingest.text import is_blank, normalise, split
-from hybrid_memory.types import Json, Trust, Turn
+from hybrid_memory.types import Json, Trust, Turn, quoted
 
 __all__ = ["read_conversation"]
 
@@ -119,11 +119,11 @@ def _message(raw: object, number: int) -> _Message:
     raw = _of_llama_index(raw)
     if not isinstance(raw, Mapping) or "role" not in raw or "content" not in raw:
         raise InputError(
-            f"message {number} is {raw!r}; a conversation is a list of dicts with role and content. "
+            f"message {number} is {quoted(raw)}; a conversation is a list of dicts with role and content. "
             "To ingest several separate things, use ingest_many"
         )
     if raw["role"] not in ROLES:
-        raise InputError(f"message {number} has role {raw['role']!r}; known are {', '.join(ROLES)}")
+        raise InputError(f"message {number} has role {quoted(raw['role'])}; known are {', '.join(ROLES)}")
     name = raw.get("name")
     time = next((raw[key] for key in TIMES if raw.get(key) is not None), None)
     return _Message(str(raw["role"]), _text(raw["content"], number), str(name) if name else None, time)
@@ -153,4 +153,4 @@ def _text(content: object, number: int) -> str:
         return content
     if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
         return "\n".join(str(part["text"]) for part in content if part.get("type") == "text" and "text" in part)
-    raise InputError(f"message {number} has content {content!r}; accepted are text and a list of content parts")
+    raise InputError(f"message {number} has content {quoted(content)}; accepted are text and a list of content parts")

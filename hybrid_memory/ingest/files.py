@@ -15,7 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from hybrid_memory.errors import InputError, MissingExtraError
-from hybrid_memory.types import Example, Fact, Json, Preference, Scope, Task
+from hybrid_memory.types import Example, Fact, Json, Preference, Scope, Task, named, quoted
 
 __all__ = ["SUFFIXES", "Piece", "held_in", "read_path"]
 
@@ -57,7 +57,7 @@ def read_path(path: Path, *, max_chars: int) -> Iterator[Piece]:
     elif not path.is_file():
         raise InputError(f"there is no file or folder {path}; a plain string would be taken as text")
     elif path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path.name} has suffix {path.suffix!r}; accepted are {', '.join(SUFFIXES)}")
+        raise InputError(f"{path.name} has suffix {quoted(path.suffix)}; accepted are {', '.join(SUFFIXES)}")
     else:
         yield from _pieces(path, path.name, max_chars)
 
@@ -104,7 +104,7 @@ def _lines(text: str, document: str) -> Iterator[Piece]:
         except json.JSONDecodeError as error:
             raise InputError(f"{where} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise InputError(f"{where} is {row!r}; a line is an object: {LINE_FORMS}")
+            raise InputError(f"{where} is {quoted(row)}; a line is an object: {LINE_FORMS}")
         if named := [key for key in ("scope", *Scope().keys()) if row.get(key) is not None]:
             raise InputError(
                 f"{where} names {', '.join(named)}, but a file is ingested into the scope of the call; "
@@ -112,7 +112,7 @@ def _lines(text: str, document: str) -> Iterator[Piece]:
             )
         metadata = row.get("metadata", {})
         if not isinstance(metadata, dict):
-            raise InputError(f"{where}: metadata must be an object, got {metadata!r}")
+            raise InputError(f"{where}: metadata must be an object, got {quoted(metadata)}")
         yield Piece(held=held_in(row, where), document=document, metadata={**metadata, "line": number}, where=where)
 
 
@@ -136,19 +136,19 @@ def held_in(row: Mapping[str, object], where: str) -> object:
         return Fact(subject, attribute, value, text)
     if "text" in row:
         return _field(row, "text", where)
-    raise InputError(f"{where} has the keys {', '.join(row) or 'none'}; a line is one of {LINE_FORMS}")
+    raise InputError(f"{where} has the keys {named(row) or 'none'}; a line is one of {LINE_FORMS}")
 
 
 def _field(row: Mapping[str, object], name: str, where: str) -> str:
     value = row.get(name)
     if not isinstance(value, str):
-        raise InputError(f"{where}: {name} must be text, got {value!r}")
+        raise InputError(f"{where}: {name} must be text, got {quoted(value)}")
     return value
 
 
 def _examples(rows: object, where: str, name: str = "examples") -> Iterator[Example]:
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-        raise InputError(f'{where}: {name} must be a list of {{"prompt", "response"}}, got {rows!r}')
+        raise InputError(f'{where}: {name} must be a list of {{"prompt", "response"}}, got {quoted(rows)}')
     for row in rows:
         yield Example(_field(row, "prompt", where), _field(row, "response", where))
 
@@ -165,7 +165,7 @@ def _pdf_pages(file: Path) -> list[str]:
     try:
         pages = PDFReader().load_data(file)
     except RetryError as error:  # the reader tries three times and hides the cause in this one
-        raise InputError(f"{file.name} cannot be read as PDF: {error.last_attempt.exception()!r}") from error
+        raise InputError(f"{file.name} cannot be read as PDF: {quoted(error.last_attempt.exception())}") from error
     return [page.get_content() for page in pages]
 
 

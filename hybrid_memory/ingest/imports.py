@@ -20,7 +20,7 @@ from typing import Any
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.files import held_in
 from hybrid_memory.ingest.stamp import as_lifetime, as_time, as_trust, aware_time
-from hybrid_memory.types import Json, Kind, Record, Scope, Trust
+from hybrid_memory.types import Json, Kind, Record, Scope, Trust, named, quoted
 
 __all__ = ["FORMS", "Brought", "Row", "end_of_day", "read_row", "rows_of"]
 
@@ -88,7 +88,7 @@ def rows_of(source: object, form: str) -> list[Row]:
         InputError: an unknown form, a file that is not there or no JSON, or nothing that holds rows.
     """
     if not isinstance(form, str) or form not in _READERS:
-        raise InputError(f"unknown form {form!r} to import from; known are {', '.join(_READERS)}")
+        raise InputError(f"unknown form {quoted(form)} to import from; known are {', '.join(_READERS)}")
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and path.suffix.lower() == ".jsonl" and form != "llama_index":
         lines = _lines(path)
@@ -149,7 +149,7 @@ def _decoded(text: str, name: str = "it") -> Any:
 def _mem0(raw: Any) -> Brought:
     text = raw.get("memory", raw.get("text")) if isinstance(raw, Mapping) else None
     if not isinstance(text, str):
-        raise InputError(f"a memory of mem0 has its text under 'memory', got {raw!r}")
+        raise InputError(f"a memory of mem0 has its text under 'memory', got {quoted(raw)}")
     known = {"id", "memory", "text", "hash", "metadata", "score", "expiration_date", *SCOPES, *TIMES}
     rest = {key: value for key, value in raw.items() if key not in known and value is not None}
     return Brought(
@@ -166,7 +166,7 @@ def _langgraph(raw: Any) -> Brought:
     item = raw if isinstance(raw, Mapping) else {name: getattr(raw, name, None) for name in names}
     value = item.get("value")
     if not isinstance(value, Mapping) or not value:
-        raise InputError(f"an item of a LangGraph store has a dict under 'value', got {raw!r}")
+        raise InputError(f"an item of a LangGraph store has a dict under 'value', got {quoted(raw)}")
     namespace = item.get("namespace") or ()
     path = [str(part) for part in (namespace.split(".") if isinstance(namespace, str) else namespace)]
     text, rest = _told(value)
@@ -219,12 +219,12 @@ def _llama_index(raw: _Conversation) -> Brought:
 
 def _jsonl(raw: Any) -> Brought:
     if not isinstance(raw, Mapping):
-        raise InputError(f"a line is an object, got {raw!r}")
+        raise InputError(f"a line is an object, got {quoted(raw)}")
     line = _line_of_record(raw) if "content_hash" in raw else raw
     held = held_in(line, "the line")
     if unknown := [key for key in line if key not in LINE]:
         raise InputError(
-            f"nothing reads {', '.join(unknown)} of a line; put it under 'metadata'. Keys are {', '.join(LINE)}"
+            f"nothing reads {named(unknown)} of a line; put it under 'metadata'. Keys are {', '.join(LINE)}"
         )
     trust = as_trust(line.get("trust"))
     return Brought(
@@ -279,7 +279,9 @@ def _scope(raw: Mapping[str, Any]) -> Scope:
     for name, value in given.items():
         number = isinstance(value, int) and not isinstance(value, bool)
         if not number and not (isinstance(value, str) and value.strip()):
-            raise InputError(f"{name} must be non-empty text, got {value!r}; leave it out for everybody's knowledge")
+            raise InputError(
+                f"{name} must be non-empty text, got {quoted(value)}; leave it out for everybody's knowledge"
+            )
     return Scope(**{name: str(value) for name, value in given.items()})
 
 
@@ -287,10 +289,10 @@ def _own_scope(line: Mapping[str, Any]) -> Scope:
     """Return the scope of one of our own lines: its keys stand at the top, or under "scope" as in a record."""
     nested = line.get("scope") or {}
     if not isinstance(nested, Mapping) or not set(nested) <= set(SCOPES):
-        raise InputError(f"scope must be an object with {', '.join(SCOPES)}, got {nested!r}")
+        raise InputError(f"scope must be an object with {', '.join(SCOPES)}, got {quoted(nested)}")
     top, inner = _scope(line), _scope(nested)
     if not (top.covers(inner) or inner.covers(top)):
-        raise InputError(f"the line names two scopes, {top.name!r} and {inner.name!r}; give one")
+        raise InputError(f"the line names two scopes, {quoted(top.name)} and {quoted(inner.name)}; give one")
     return inner if top.covers(inner) else top
 
 
@@ -305,7 +307,7 @@ def _moment(raw: Mapping[str, Any], name: str) -> datetime | None:
 
 def _source(source: object) -> str | None:
     if source is not None and (not isinstance(source, str) or not source.strip()):
-        raise InputError(f"source must be non-empty text, got {source!r}")
+        raise InputError(f"source must be non-empty text, got {quoted(source)}")
     return source
 
 
@@ -321,13 +323,13 @@ def end_of_day(day: object) -> datetime | None:
         last = datetime.fromisoformat(str(day)).date()
         return datetime.combine(last + timedelta(days=1), time(), UTC)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"expiration_date must be YYYY-MM-DD, such as 2026-05-03; got {day!r}") from error
+        raise InputError(f"expiration_date must be YYYY-MM-DD, such as 2026-05-03; got {quoted(day)}") from error
 
 
 def _metadata(raw: Mapping[str, Any]) -> Mapping[str, Json]:
     metadata = raw.get("metadata") or {}
     if not isinstance(metadata, Mapping):
-        raise InputError(f"metadata must be an object, got {metadata!r}")
+        raise InputError(f"metadata must be an object, got {quoted(metadata)}")
     return metadata
 
 

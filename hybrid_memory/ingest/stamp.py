@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.dates import resolve, spelled
-from hybrid_memory.types import Draft, Example, Json, Kind, Scope, Slot, Trust, Value, nested_deeper, unkeepable
+from hybrid_memory.types import Draft, Example, Json, Kind, Scope, Slot, Trust, Value, nested_deeper, quoted, unkeepable
 
 __all__ = ["Content", "Stamp", "as_lifetime", "as_metadata", "as_time", "as_trust", "aware_time", "make_stamp"]
 
@@ -109,7 +109,9 @@ class Stamp(Value):
         """Return the scope of an input inside the scope of the call."""
         for name, ours, own in zip(theirs.keys(), self.scope.values(), theirs.values(), strict=True):
             if None not in (ours, own) and ours != own:
-                raise InputError(f"it belongs to {name} {own!r}, the call to {ours!r}; import each into its own scope")
+                raise InputError(
+                    f"it belongs to {name} {quoted(own)}, the call to {quoted(ours)}; import each into its own scope"
+                )
         return Scope(*(ours or own for ours, own in zip(self.scope.values(), theirs.values(), strict=True)))
 
 
@@ -149,7 +151,7 @@ def make_stamp(
 
 def _name(what: str, value: str | None, *, blank: bool = False) -> str | None:
     if value is not None and not (isinstance(value, str) and (blank or value.strip())):
-        raise InputError(f"{what} must be {'' if blank else 'non-empty '}text, got {value!r}; or leave it out")
+        raise InputError(f"{what} must be {'' if blank else 'non-empty '}text, got {quoted(value)}; or leave it out")
     return value
 
 
@@ -172,9 +174,9 @@ def aware_time(value: object, name: str) -> datetime:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             value = datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError) as error:
-        raise InputError(f"{name} is no time: {value!r}; write ISO 8601, such as 2026-05-03T12:00:00Z") from error
+        raise InputError(f"{name} is no time: {quoted(value)}; write ISO 8601, such as 2026-05-03T12:00:00Z") from error
     if not isinstance(value, datetime):
-        raise InputError(f"{name} must be a datetime, got {value!r}")
+        raise InputError(f"{name} must be a datetime, got {quoted(value)}")
     if value.utcoffset() is None:
         raise InputError(
             f"{name} {value.isoformat()} has no time zone; say which one, such as "
@@ -192,7 +194,7 @@ def as_trust(trust: Trust | str | None) -> Trust | None:
     try:
         return None if trust is None else Trust(trust)
     except ValueError as error:
-        raise InputError(f"trust must be one of {', '.join(Trust)}, got {trust!r}") from error
+        raise InputError(f"trust must be one of {', '.join(Trust)}, got {quoted(trust)}") from error
 
 
 def as_lifetime(ttl_s: float | None) -> float | None:
@@ -200,7 +202,9 @@ def as_lifetime(ttl_s: float | None) -> float | None:
     if ttl_s is None:
         return None
     if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not 0 < ttl_s < math.inf:
-        raise InputError(f"ttl must be a positive number of seconds, got {ttl_s!r}; leave it out to keep the record")
+        raise InputError(
+            f"ttl must be a positive number of seconds, got {quoted(ttl_s)}; leave it out to keep the record"
+        )
     return float(ttl_s)
 
 
@@ -220,7 +224,7 @@ def as_metadata(metadata: Mapping[str, Json] | None) -> Mapping[str, Json]:
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
-        raise InputError(f"metadata must be a dict with text keys, got {metadata!r}")
+        raise InputError(f"metadata must be a dict with text keys, got {quoted(metadata)}")
     if nested_deeper(metadata, DEEPEST):
         raise InputError(f"metadata is nested deeper than {DEEPEST} levels; flatten it")
     try:

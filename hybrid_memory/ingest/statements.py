@@ -13,7 +13,7 @@ from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.slots import SlotRules
 from hybrid_memory.ingest.stamp import Content
 from hybrid_memory.ingest.text import has_unseen, is_blank, normalise
-from hybrid_memory.types import Example, Fact, Kind, Preference, Slot, Task
+from hybrid_memory.types import Example, Fact, Kind, Preference, Slot, Task, quoted
 
 __all__ = ["read_example", "read_fact", "read_preference", "read_task"]
 
@@ -94,11 +94,11 @@ def read_task(task: Task, *, max_chars: int) -> Content:
             contradict each other, are empty or have characters that cannot be seen; or they are too long together.
     """
     if not isinstance(task.name, str):
-        raise InputError(f"a task's name is text, got {task.name!r}")
+        raise InputError(f"a task's name is text, got {quoted(task.name)}")
     name = normalise(task.name, what="the task's name", max_chars=max_chars)
     if "\n" in name or len(name) > LONGEST_NAME:
-        raise InputError(f"a task's name is one line of up to {LONGEST_NAME} characters, got {name[:80]!r}")
-    shown = _demonstrations(f"task {name!r}", task.demonstrations, min(max_chars, MOST_SHOWN))
+        raise InputError(f"a task's name is one line of up to {LONGEST_NAME} characters, got {quoted(name)}")
+    shown = _demonstrations(f"task {quoted(name)}", task.demonstrations, min(max_chars, MOST_SHOWN))
     pairs = "\n\n".join(f"Input:\n{one.prompt}\nOutput:\n{one.response}" for one in shown)
     return Content(
         text=f"Task {name}\n\n{pairs}",
@@ -119,8 +119,8 @@ def _demonstrations(what: str, given: Sequence[Example], most: int) -> tuple[Exa
         _require_seen(one.response, f"the response of demonstration {number} of {what}")
         if answers.setdefault(one.prompt, one.response) != one.response:
             raise InputError(
-                f"{what} answers {one.prompt!r} with {answers[one.prompt]!r} and with {one.response!r}; "
-                "keep the demonstration that is right"
+                f"{what} answers {quoted(one.prompt)} with {quoted(answers[one.prompt])} and with "
+                f"{quoted(one.response)}; keep the demonstration that is right"
             )
     if len(shown) < 2:
         raise InputError(f"{what} needs at least two different demonstrations, got {len(shown)}")
@@ -135,12 +135,12 @@ def _demonstrations(what: str, given: Sequence[Example], most: int) -> tuple[Exa
 
 def _require_examples(what: str, given: object) -> None:
     if not isinstance(given, list | tuple) or not all(isinstance(one, Example) for one in given):
-        raise InputError(f"{what} is shown by a list of Example(prompt, response), got {str(given)[:80]}")
+        raise InputError(f"{what} is shown by a list of Example(prompt, response), got {quoted(given)}")
 
 
 def _require_seen(text: object, what: str) -> None:
     if not isinstance(text, str) or is_blank(text):
-        raise InputError(f"{what} is {'empty' if isinstance(text, str) else repr(text)}; give it some text")
+        raise InputError(f"{what} is {'empty' if isinstance(text, str) else quoted(text)}; give it some text")
     if has_unseen(text):
         raise InputError(f"{what} has characters that nobody can see; remove them, for it is kept as it is")
 

@@ -1,7 +1,7 @@
 """Clean text and cut it into passages.
 
 Flow:    any input -> [normalise, split] -> drafts
-Imports: errors. llama_index is imported with the first text that is too long for one passage.
+Imports: errors, types. llama_index is imported with the first text that is too long for one passage.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from hybrid_memory.errors import InputError
+from hybrid_memory.types import quoted
 
 __all__ = ["count_tokens", "has_unseen", "is_blank", "normalise", "split"]
 
@@ -46,7 +47,7 @@ def normalise(text: str, *, what: str = "the text", max_chars: int) -> str:
     'café au lait'
     """
     if not isinstance(text, str):
-        raise InputError(f"{what} must be text, got {text!r}")
+        raise InputError(f"{what} must be text, got {quoted(text)}")
     if len(text) > max_chars:
         raise InputError(
             f"{what} has {len(text)} characters, accepted are up to {max_chars}; cut it into several documents "

@@ -18,7 +18,7 @@ from typing import Any
 
 from hybrid_memory.errors import InputError, MissingExtraError
 from hybrid_memory.memory import HybridMemory
-from hybrid_memory.types import Fact, Json, Record, Route, Trust
+from hybrid_memory.types import Fact, Json, Record, Route, Trust, quoted
 
 try:
     from langgraph.store.base import (
@@ -166,7 +166,7 @@ class HybridMemoryStore(BaseStore):  # type: ignore[misc]
         )
         if receipt.route in (Route.DROP, Route.QUARANTINE):
             raise InputError(
-                f"item {op.key!r} was routed to {receipt.route.value} and will not be found: "
+                f"item {quoted(op.key)} was routed to {receipt.route.value} and will not be found: "
                 f"{receipt.decision.reasons[-1]}; HybridMemoryStore(memory, route='retrieve') stores every item"
             )
 
@@ -242,7 +242,7 @@ def _conditions(path: str, wanted: Mapping[str, Any]) -> Iterator[dict[str, Json
 
 def _compared(name: str, operator: str, operand: Any) -> dict[str, Json]:
     if operator not in OPERATORS:
-        raise InputError(f"unknown operator {operator!r} in a filter; known are {', '.join(OPERATORS)}")
+        raise InputError(f"unknown operator {quoted(operator)} in a filter; known are {', '.join(OPERATORS)}")
     if operand is None:
         nothing: dict[str, Json] = {f"metadata.{name}": None, f"metadata.json {name}": None}
         return nothing if operator == "$eq" else {"not": nothing}

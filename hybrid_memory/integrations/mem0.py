@@ -17,7 +17,7 @@ from hybrid_memory.errors import InputError, NotFoundError
 from hybrid_memory.ingest.imports import end_of_day
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Hit, IngestReceipt, Json, Record, Route, Status
+from hybrid_memory.types import Hit, IngestReceipt, Json, Record, Route, Status, named, quoted
 
 __all__ = ["Memory"]
 
@@ -209,7 +209,7 @@ class Memory:
         try:
             record = self._newest(memory_id)
         except NotFoundError as error:
-            raise InputError(f"Memory with id {memory_id} not found") from error
+            raise InputError(f"Memory with id {named([memory_id])} not found") from error
         if record.status is Status.FORGOTTEN:
             raise InputError(f"Memory with id {memory_id} not found: it was deleted")
         return record
@@ -233,7 +233,9 @@ def _read(filters: Filters | None, **given: str | None) -> tuple[dict[str, Any],
         if isinstance(rest.get(name), str):
             wanted = str(rest.pop(name))
             if scope.setdefault(name, wanted) != wanted:
-                raise InputError(f"{name} is {scope[name]!r} as argument and {wanted!r} in filters; give it once")
+                raise InputError(
+                    f"{name} is {quoted(scope[name])} as argument and {quoted(wanted)} in filters; give it once"
+                )
     if not scope:
         raise InputError(
             "at least one of user_id, agent_id, run_id is needed, as an argument or in filters={'user_id': 'ann'}"

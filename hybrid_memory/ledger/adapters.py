@@ -21,7 +21,7 @@ from hybrid_memory.ledger.selection import in_parts
 from hybrid_memory.ledger.shards import existing
 from hybrid_memory.ledger.standing import Standing, add_events, event_row, load, save
 from hybrid_memory.ledger.tables import adapter_records, adapters, records, shards
-from hybrid_memory.types import AdapterStatus, AdapterVersion, Learning, Route, Status
+from hybrid_memory.types import AdapterStatus, AdapterVersion, Learning, Route, Status, quoted
 
 __all__ = ["activate", "mark_purged", "next_number", "promote", "reject", "roll_back", "versions"]
 
@@ -187,7 +187,7 @@ def _check_serves(connection: Connection, shard_id: str, version_id: str) -> Non
     query = select(adapters.c.shard_id, adapters.c.status).where(adapters.c.id == version_id)
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise NotFoundError(f"there is no adapter version {version_id!r}; adapters.list() shows them")
+        raise NotFoundError(f"there is no adapter version {quoted(version_id)}; adapters.list() shows them")
     if row.shard_id != shard_id:
         raise AdapterError(f"{version_id} belongs to shard {row.shard_id}, not to {shard_id}")
     if row.status not in _CAN_SERVE:

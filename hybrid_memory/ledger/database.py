@@ -1,7 +1,7 @@
 """Connections to the ledger's database: many readers, one writer, errors that say what to do.
 
 Flow:    `SqlLedger` asks for `reading()` or `writing()`; the other modules get the connection.
-Imports: errors, and dialects of the ledger.
+Imports: errors, types, and dialects of the ledger.
 
 In SQLite a write takes the lock file first (so writers of several processes queue up politely, and a time-out can
 name the file), then BEGIN IMMEDIATE; in PostgreSQL it takes the server's advisory lock, since writers may sit on
@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from hybrid_memory.errors import InputError, LedgerError, LockedError
 from hybrid_memory.ledger.dialects import dialect_of_url
 from hybrid_memory.ledger.sqlite import WRITES
+from hybrid_memory.types import quoted
 
 __all__ = ["Database"]
 
@@ -160,7 +161,8 @@ class Database:
             raise self._translated(error) from error
         except UnicodeEncodeError as error:
             raise InputError(
-                f"{error.object!r} has a lone surrogate in it, which is not Unicode; decode it with the right encoding"
+                f"{quoted(error.object)} has a lone surrogate in it, which is not Unicode; "
+                "decode it with the right encoding"
             ) from error
 
     def _translated(self, error: BaseException) -> LedgerError | LockedError:

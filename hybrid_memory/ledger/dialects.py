@@ -1,7 +1,7 @@
 """What the ledger asks of a database that SQL alone does not cover, and which module answers for which database.
 
 Flow:    database.py, copying.py, keeping.py and the migrations ask `dialect_of`.
-Imports: errors, and sqlite, postgresql of the ledger.
+Imports: errors, types, and sqlite, postgresql of the ledger.
 
 `sqlite.py` and `postgresql.py` have the same functions; SQL expressions that differ are in `expressions.py`.
 Everything else is plain SQLAlchemy Core.
@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from hybrid_memory.errors import LedgerError
 from hybrid_memory.ledger import postgresql, sqlite
+from hybrid_memory.types import quoted
 
 __all__ = ["Dialect", "dialect_of", "dialect_of_url"]
 
@@ -94,10 +95,12 @@ def dialect_of_url(url: str) -> tuple[URL, Dialect]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise LedgerError(f"{url!r} is not a database URL; {accepted}") from error
+        raise LedgerError(f"{quoted(url)} is not a database URL; {accepted}") from error
     kind = parsed.drivername.partition("+")[0]
     if kind not in _BY_NAME:
-        raise LedgerError(f"the ledger lies in SQLite or PostgreSQL, got {parsed.render_as_string()!r}; {accepted}")
+        raise LedgerError(
+            f"the ledger lies in SQLite or PostgreSQL, got {quoted(parsed.render_as_string())}; {accepted}"
+        )
     if kind == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise LedgerError(f"the ledger needs a file, got {parsed.render_as_string()!r}; {accepted}")
+        raise LedgerError(f"the ledger needs a file, got {quoted(parsed.render_as_string())}; {accepted}")
     return parsed, _BY_NAME[kind]

@@ -38,7 +38,7 @@ from hybrid_memory.ledger.expressions import (
 )
 from hybrid_memory.ledger.tables import records
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Kind, Learning, Route, Status, Trust
+from hybrid_memory.types import Kind, Learning, Route, Status, Trust, quoted
 
 __all__ = ["compiled"]
 
@@ -89,7 +89,7 @@ def _moved(element: object, *, table: FromClause, **_: Any) -> ColumnElement[Any
 
 def _all(filters: object, *, depth: int) -> Condition:
     if not isinstance(filters, Mapping):
-        raise FilterError(f"a filter must be a dict such as {{'source': 'wiki'}}, got {filters!r}")
+        raise FilterError(f"a filter must be a dict such as {{'source': 'wiki'}}, got {quoted(filters)}")
     if depth > _MAX_DEPTH:
         raise FilterError(f"the filter is nested deeper than {_MAX_DEPTH} levels; flatten it")
     return and_(true(), *(_one(key, value, depth=depth) for key, value in filters.items()))
@@ -101,27 +101,27 @@ def _one(key: str, value: object, *, depth: int) -> Condition:
         return not_(func.coalesce(_all(value, depth=depth + 1), false()))
     if key in _JOINS:
         if isinstance(value, str | Mapping) or not isinstance(value, Sequence) or not value:
-            raise FilterError(f"{key!r} takes a list of one or more filters, got {value!r}")
+            raise FilterError(f"{quoted(key)} takes a list of one or more filters, got {quoted(value)}")
         parts = [_all(part, depth=depth + 1) for part in value]
         return and_(*parts) if key == "and" else or_(*parts)
     tests = value if isinstance(value, Mapping) else {"eq": value}
     if not tests:
-        raise FilterError(f"the filter on {key!r} is empty; operators are {', '.join(_OPERATORS)}")
+        raise FilterError(f"the filter on {quoted(key)} is empty; operators are {', '.join(_OPERATORS)}")
     return and_(*(_test(key, operator, operand) for operator, operand in tests.items()))
 
 
 def _test(field: str, operator: str, operand: object) -> Condition:
     if operator not in _OPERATORS:
-        raise FilterError(f"unknown operator {operator!r} on {field!r}; {_nearest(operator, _OPERATORS)}")
+        raise FilterError(f"unknown operator {quoted(operator)} on {quoted(field)}; {_nearest(operator, _OPERATORS)}")
     if operator == "exists" and not isinstance(operand, bool):
-        raise FilterError(f"'exists' on {field!r} takes true or false, got {operand!r}")
+        raise FilterError(f"'exists' on {quoted(field)} takes true or false, got {quoted(operand)}")
     if field.startswith(_METADATA):
         return _metadata_test(field, operator, operand)
     if field not in _FIELDS:
-        raise FilterError(f"unknown field {field!r}; {_nearest_field(field)}")
+        raise FilterError(f"unknown field {quoted(field)}; {_nearest_field(field)}")
     allowed = _allowed(field)
     if operator not in allowed:
-        raise FilterError(f"{field!r} cannot be tested with {operator!r}; it takes {', '.join(allowed)}")
+        raise FilterError(f"{quoted(field)} cannot be tested with {quoted(operator)}; it takes {', '.join(allowed)}")
     return _column_test(field, operator, operand)
 
 
@@ -156,10 +156,10 @@ def _operand(field: str, value: object) -> str | int:
     if field in _TIMES:
         return _time(field, value)
     if not isinstance(value, str):
-        raise FilterError(f"{field!r} is text, got {value!r} of type {type(value).__name__}")
+        raise FilterError(f"{quoted(field)} is text, got {quoted(value)} of type {type(value).__name__}")
     words = [str(word) for word in _WORDS.get(field, ())]
     if words and value not in words:
-        raise FilterError(f"{value!r} is no {field}; {_nearest(value, words)}")
+        raise FilterError(f"{quoted(value)} is no {field}; {_nearest(value, words)}")
     return str(value)
 
 
@@ -167,11 +167,13 @@ def _time(field: str, value: object) -> int:
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError as error:
-        raise FilterError(f"{field!r} is a time, got {value!r}; write 2025-01-31T00:00:00+00:00") from error
+        raise FilterError(f"{quoted(field)} is a time, got {quoted(value)}; write 2025-01-31T00:00:00+00:00") from error
     if not isinstance(time, datetime):
-        raise FilterError(f"{field!r} is a time, got {value!r}; give a datetime or 2025-01-31T00:00:00+00:00")
+        raise FilterError(
+            f"{quoted(field)} is a time, got {quoted(value)}; give a datetime or 2025-01-31T00:00:00+00:00"
+        )
     try:
-        return to_micros(time, f"the filter value of {field!r}")
+        return to_micros(time, f"the filter value of {quoted(field)}")
     except InputError as error:
         raise FilterError(str(error)) from error
 
@@ -182,7 +184,9 @@ def _time(field: str, value: object) -> int:
 def _metadata_test(field: str, operator: str, operand: object) -> Condition:
     key = field.removeprefix(_METADATA)
     if not key or any(sign in '"\\' or ord(sign) < 32 for sign in key):
-        raise FilterError(f"{field!r} names no metadata key; write metadata.<key>, without quotes or backslashes in it")
+        raise FilterError(
+            f"{quoted(field)} names no metadata key; write metadata.<key>, without quotes or backslashes in it"
+        )
     paths = _paths(key)
     present = or_(*(json_present(records.c["metadata"], path) for path in paths))
     if operator == "exists":
@@ -239,11 +243,11 @@ def _by_type(values: Sequence[str | float]) -> dict[type, list[str | float]]:
 
 def _scalar(field: str, value: object) -> str | float:
     if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
-        raise FilterError(f"{field!r} cannot be compared with {value}; whole numbers go up to {_LARGEST}")
+        raise FilterError(f"{quoted(field)} cannot be compared with {quoted(value)}; whole numbers go up to {_LARGEST}")
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise FilterError(
-        f"{field!r} can be compared with text, a number, true or false, got {value!r}; "
+        f"{quoted(field)} can be compared with text, a number, true or false, got {quoted(value)}; "
         "for one of several values write {'in': [...]}"
     )
 
@@ -269,7 +273,9 @@ def _membership(left: ColumnElement[Any], operator: str, values: Sequence[str | 
 
 def _missing(present: Condition, field: str, operator: str) -> Condition:
     if operator not in {"eq", "ne"}:
-        raise FilterError(f"{field!r} cannot be tested with {operator!r} against nothing; use {{'exists': false}}")
+        raise FilterError(
+            f"{quoted(field)} cannot be tested with {quoted(operator)} against nothing; use {{'exists': false}}"
+        )
     return not_(present) if operator == "eq" else present
 
 
@@ -281,10 +287,11 @@ def _part(left: ColumnElement[Any], operator: str, part: str) -> Condition:
 
 def _items(field: str, operator: str, operand: object) -> Sequence[object]:
     if isinstance(operand, str | Mapping) or not isinstance(operand, Sequence):
-        raise FilterError(f"{operator!r} on {field!r} takes a list, got {operand!r}")
+        raise FilterError(f"{quoted(operator)} on {quoted(field)} takes a list, got {quoted(operand)}")
     if len(operand) > _MAX_LIST:
         raise FilterError(
-            f"{operator!r} on {field!r} has {len(operand)} values; {_MAX_LIST} is the most, ask in several calls"
+            f"{quoted(operator)} on {quoted(field)} has {len(operand)} values; {_MAX_LIST} is the most, "
+            "ask in several calls"
         )
     return operand
 
@@ -300,6 +307,8 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 def _nearest_field(field: str) -> str:
     near = difflib.get_close_matches(field.lower(), (*_FIELDS, *_JOINS), n=1)
     proposal = (
-        f"did you mean {near[0]!r}, or {_METADATA + field!r}?" if near else f"did you mean {_METADATA + field!r}?"
+        f"did you mean {near[0]!r}, or {quoted(_METADATA + field)}?"
+        if near
+        else f"did you mean {quoted(_METADATA + field)}?"
     )
     return f"{proposal} Known fields: {', '.join(_FIELDS)} and metadata.<key>"

@@ -22,7 +22,7 @@ from hybrid_memory.ledger.rows import read_event, read_record
 from hybrid_memory.ledger.selection import in_parts, keys_seen_by, remembered, scope_key, seen_by, selected, within
 from hybrid_memory.ledger.tables import events, records, sources
 from hybrid_memory.protocols import Filters
-from hybrid_memory.types import Draft, Event, Json, Learning, Record, Scope, Status, Trust
+from hybrid_memory.types import Draft, Event, Json, Learning, Record, Scope, Status, Trust, quoted
 
 __all__ = [
     "confirmations",
@@ -61,7 +61,7 @@ def get(connection: Connection, record_id: str) -> Record:
     """Return a record; NotFoundError when there is none."""
     rows = _BY_ID.rows(connection, keys=[record_id])
     if not rows:
-        raise NotFoundError(f"there is no record {record_id!r}; list() shows the ids of this memory")
+        raise NotFoundError(f"there is no record {quoted(record_id)}; list() shows the ids of this memory")
     return read_record(rows[0])
 
 

@@ -17,7 +17,7 @@ from hybrid_memory.ledger.rows import read_record, read_shard, scope_row
 from hybrid_memory.ledger.selection import in_parts, scope_key, seen_by
 from hybrid_memory.ledger.standing import Standing, add_events, event_row, load, save
 from hybrid_memory.ledger.tables import records, shards
-from hybrid_memory.types import Learning, Record, Scope, Shard, Status
+from hybrid_memory.types import Learning, Record, Scope, Shard, Status, quoted
 
 __all__ = ["assign", "existing", "load_all", "read_shards", "shard_records"]
 
@@ -34,7 +34,7 @@ def existing(connection: Connection, shard_id: str) -> Shard:
     """Return a shard; NotFoundError when there is none."""
     row = connection.execute(select(shards).where(shards.c.id == shard_id)).mappings().one_or_none()
     if row is None:
-        raise NotFoundError(f"there is no shard {shard_id!r}; assign() makes one")
+        raise NotFoundError(f"there is no shard {quoted(shard_id)}; assign() makes one")
     return read_shard(row)
 
 
@@ -79,5 +79,5 @@ def load_all(connection: Connection, record_ids: Iterable[str]) -> list[Standing
         found |= {standing.id: standing for standing in load(connection, records.c.id.in_(part))}
     missing = [record_id for record_id in wanted if record_id not in found]
     if missing:
-        raise NotFoundError(f"there is no record {missing[0]!r}; list() shows the ids of this memory")
+        raise NotFoundError(f"there is no record {quoted(missing[0])}; list() shows the ids of this memory")
     return [found[record_id] for record_id in wanted]

@@ -24,7 +24,7 @@ from hybrid_memory.ledger.rows import read_decision, scope_row, vector_bytes
 from hybrid_memory.ledger.slots import current, displaced, placed
 from hybrid_memory.ledger.standing import Standing, add_events, event_row, follow, save
 from hybrid_memory.ledger.tables import passages, records, sources, tombstones
-from hybrid_memory.types import Decision, Entry, IngestReceipt, Learning, Route, Status, Trust
+from hybrid_memory.types import Decision, Entry, IngestReceipt, Learning, Route, Status, Trust, quoted
 
 __all__ = ["write"]
 
@@ -215,7 +215,7 @@ class _Batch:
     def _named(self, item: Stamped, wanted: str) -> Standing:
         target = self._known.standings.get(wanted)
         if target is None:
-            raise NotFoundError(f"supersedes names {wanted!r}, and there is no such record; list() shows the ids")
+            raise NotFoundError(f"supersedes names {quoted(wanted)}, and there is no such record; list() shows the ids")
         if target.scope_key != item.scope_key:
             raise InputError(f"record {wanted} is in another scope; a record is replaced in its own scope only")
         if target.status not in {Status.ACTIVE, Status.EXPIRED}:
@@ -347,7 +347,7 @@ def _passage_rows(new: dict[str, Stamped]) -> list[dict[str, Any]]:
 def _left_out(item: Stamped, at: int) -> IngestReceipt:
     decision = item.entry.decision
     reason = (
-        f"this was forgotten on {from_micros(at):%Y-%m-%d} in scope {item.draft.scope.name!r}; "
+        f"this was forgotten on {from_micros(at):%Y-%m-%d} in scope {quoted(item.draft.scope.name)}; "
         "ingesting it with force=True (--force) lets it in again"
     )
     told = replace(decision, route=Route.DROP, reasons=(*decision.reasons, reason))

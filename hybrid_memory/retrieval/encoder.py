@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hybrid_memory.errors import IndexMismatchError, ModelError
-from hybrid_memory.types import FloatArray
+from hybrid_memory.types import FloatArray, quoted
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -188,7 +188,7 @@ def _cached_folder(name: Path | str) -> Path:
     try:
         return Path(snapshot_download(str(name), local_files_only=True))
     except (OSError, ValueError) as error:
-        raise ModelError(f"there is no sentence encoder {str(name)!r} on this machine. {_MEND}") from error
+        raise ModelError(f"there is no sentence encoder {quoted(str(name))} on this machine. {_MEND}") from error
 
 
 def _fingerprint(folder: Path) -> str:

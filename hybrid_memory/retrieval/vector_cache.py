@@ -20,7 +20,7 @@ import numpy as np
 
 from hybrid_memory.errors import ConfigError
 from hybrid_memory.protocols import Encoder
-from hybrid_memory.types import FloatArray
+from hybrid_memory.types import FloatArray, quoted
 
 __all__ = ["CachedEncoder"]
 
@@ -56,7 +56,7 @@ class CachedEncoder:
             self._database.execute(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
-                f"encoder.cache = {str(file)!r} cannot be used: {error}; name a file that this user may write, "
+                f"encoder.cache = {quoted(str(file))} cannot be used: {error}; name a file that this user may write, "
                 "or leave it out to keep no vectors beside the ledger's"
             ) from error
 

@@ -1,7 +1,7 @@
 """Remarks on a policy that is valid and may still not do what its writer meant.
 
 Flow:    policy file -> [lint] -> remarks with line and column -> command line.
-Imports: errors, and the policy reader beside it.
+Imports: errors, types, and the policy reader beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hybrid_memory.errors import PolicyError
 from hybrid_memory.routing.policy import load_policy, source_of, text_of
 from hybrid_memory.routing.policy_tables import Match, Policy
 from hybrid_memory.routing.toml_lines import place_of
-from hybrid_memory.types import Trust
+from hybrid_memory.types import Trust, quoted
 
 __all__ = ["Remark", "lint"]
 
@@ -58,10 +58,13 @@ def _of_rules(own: Mapping[str, Any]) -> Iterator[tuple[tuple[int | str, ...], s
         if shadow is not None:
             yield (
                 ("rules", number),
-                f"rule {rule['name']!r} is never reached: {shadow!r} above it matches all that it does",
+                f"rule {quoted(rule['name'])} is never reached: {quoted(shadow)} above it matches all that it does",
             )
         if any(rule["name"] == name for name, _ in before):
-            yield ("rules", number, "name"), f"two rules are named {rule['name']!r}; reasons would not tell them apart"
+            yield (
+                ("rules", number, "name"),
+                f"two rules are named {quoted(rule['name'])}; reasons would not tell them apart",
+            )
         yield from _of_pattern(number, str(rule.get("match", {}).get("pattern", "")))
         before.append((rule["name"], match))
 
@@ -69,9 +72,9 @@ def _of_rules(own: Mapping[str, Any]) -> Iterator[tuple[tuple[int | str, ...], s
 def _of_pattern(number: int, pattern: str) -> Iterator[tuple[tuple[int | str, ...], str]]:
     place = ("rules", number, "match", "pattern")
     if pattern and re.search(pattern, "") is not None:
-        yield place, f"the pattern {pattern!r} matches every text, since it matches the empty one"
+        yield place, f"the pattern {quoted(pattern)} matches every text, since it matches the empty one"
     if SLOW_REPEATS.search(pattern):
-        yield place, f"the pattern {pattern!r} repeats a repetition and may take very long on some texts"
+        yield place, f"the pattern {quoted(pattern)} repeats a repetition and may take very long on some texts"
 
 
 def _of_values(own: Mapping[str, Any], policy: Policy) -> Iterator[tuple[tuple[int | str, ...], str]]:
@@ -92,4 +95,4 @@ def _of_values(own: Mapping[str, Any], policy: Policy) -> Iterator[tuple[tuple[i
         yield ("costs",), "[costs] decides nothing here: [thresholds] sets both durable and fact"
     for number, rule in enumerate(own.get("rules", [])):
         if rule["route"] == "learn" and rule.get("match", {}).get("trust") == Trust.EXTERNAL:
-            yield ("rules", number, "route"), f"rule {rule['name']!r} cannot lift external texts over the ladder"
+            yield ("rules", number, "route"), f"rule {quoted(rule['name'])} cannot lift external texts over the ladder"

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from hybrid_memory.errors import NotFoundError, PolicyError
 from hybrid_memory.routing.policy_tables import Policy
 from hybrid_memory.routing.toml_lines import place_of
+from hybrid_memory.types import quoted
 
 __all__ = ["EXAMPLES", "checked", "list_policies", "load_policy", "source_of", "text_of"]
 
@@ -61,7 +62,7 @@ def source_of(name_or_path: str | Path) -> tuple[str, Path | None]:
         return given, None
     if Path(given).is_file():
         return given, Path(given)
-    raise NotFoundError(f"there is no policy {given!r}; {_known(given)}, or give the path of a TOML file")
+    raise NotFoundError(f"there is no policy {quoted(given)}; {_known(given)}, or give the path of a TOML file")
 
 
 def text_of(name: str, path: Path | None, ending: str = ".toml") -> str | None:
@@ -103,7 +104,7 @@ def _merged(name: str, path: Path | None, above: tuple[str, ...]) -> dict[str, A
     elif parent in list_policies():
         base = _merged(parent, None, (*above, label))
     else:
-        raise PolicyError(f"{place}: there is no policy {parent!r} to extend; {_known(parent)}")
+        raise PolicyError(f"{place}: there is no policy {quoted(parent)} to extend; {_known(parent)}")
     return _overlaid(base, tables)
 
 
@@ -148,7 +149,7 @@ def _sentences(error: ValidationError, text: str, label: str, model: type[BaseMo
         elif problem["type"] == "missing":
             what = f"{name} is missing"
         else:
-            what = f"{name}: {problem['msg'].removeprefix('Value error, ').lower()}, got {problem['input']!r}"
+            what = f"{name}: {problem['msg'].removeprefix('Value error, ').lower()}, got {quoted(problem['input'])}"
             what += _nearest(problem["input"], problem.get("ctx", {}).get("expected", ""))
         yield f"{_at(text, label, keys)}: {what}"
 

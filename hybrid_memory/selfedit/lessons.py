@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hybrid_memory.errors import InputError
-from hybrid_memory.types import Example, Lesson
+from hybrid_memory.types import Example, Lesson, quoted
 
 __all__ = ["read_lessons"]
 
@@ -50,5 +50,5 @@ def _question(given: object, place: str) -> Example:
     pair = (given.get("question"), given.get("answer")) if isinstance(given, Mapping) else (None, None)
     question, answer = (part.strip() if isinstance(part, str) else "" for part in pair)
     if not question or not answer:
-        raise InputError(f"{place} has a question without text or answer: {given!r}; accepted is {_ACCEPTED}")
+        raise InputError(f"{place} has a question without text or answer: {quoted(given)}; accepted is {_ACCEPTED}")
     return Example(question, answer)

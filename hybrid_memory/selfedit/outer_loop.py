@@ -40,6 +40,7 @@ from hybrid_memory.types import (
     RoundReport,
     Scope,
     Shard,
+    quoted,
 )
 
 __all__ = ["OuterLoop", "serving_generator"]
@@ -106,7 +107,7 @@ class OuterLoop:
             InputError: fewer than two lessons that can be learned from, or no round.
         """
         if bad := [one for one in lessons if not isinstance(one, Lesson)]:
-            raise InputError(f"a lesson is a Lesson(text, questions), got {bad[0]!r}")
+            raise InputError(f"a lesson is a Lesson(text, questions), got {quoted(bad[0])}")
         left_out = {number: why for number, one in enumerate(lessons) if (why := self._unfit(one))}
         named = {_named(number, lessons[number]): why for number, why in left_out.items()}
         lessons = [lesson for number, lesson in enumerate(lessons) if number not in left_out]

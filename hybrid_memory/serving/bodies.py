@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_memory.errors import InputError
-from hybrid_memory.types import Example, Fact, Json, Mode, Preference, Route, Task, Trust
+from hybrid_memory.types import Example, Fact, Json, Mode, Preference, Route, Task, Trust, named, quoted
 
 __all__ = [
     "Chat",
@@ -228,7 +228,7 @@ def read_filters(text: str | None) -> dict[str, Any] | None:
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f'filters are no JSON: {error}; write {{"source": "wiki"}}') from error
     if not isinstance(filters, dict | None):
-        raise InputError(f'filters must be a JSON object such as {{"source": "wiki"}}, got {text}')
+        raise InputError(f'filters must be a JSON object such as {{"source": "wiki"}}, got {quoted(text)}')
     return filters
 
 
@@ -240,4 +240,4 @@ def _made(name: str, value: Mapping[str, Json]) -> object:
         return KINDS[name](**fields)
     except TypeError as error:
         names = ", ".join(KINDS[name].__dataclass_fields__)  # type: ignore[attr-defined]
-        raise InputError(f"{name} has the fields {names}; got {', '.join(value)}") from error
+        raise InputError(f"{name} has the fields {names}; got {named(value)}") from error

@@ -20,7 +20,7 @@ from hybrid_memory.memory import HybridMemory
 from hybrid_memory.serving.bodies import Chat
 from hybrid_memory.serving.events import DONE, event, started
 from hybrid_memory.serving.rest import Route
-from hybrid_memory.types import Answer
+from hybrid_memory.types import Answer, named
 
 __all__ = ["Completions"]
 
@@ -95,7 +95,7 @@ def _options(body: Chat) -> dict[str, Any]:
     given = dict(body.metadata or {})
     unknown = sorted(set(given) - set(IN_METADATA))
     if unknown:
-        raise InputError(f"metadata has {', '.join(unknown)}; known are {', '.join(IN_METADATA)}")
+        raise InputError(f"metadata has {named(unknown)}; known are {', '.join(IN_METADATA)}")
     longest = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
     options = {"user_id": body.user, "max_new_tokens": longest, **given}
     return {name: value for name, value in options.items() if value is not None}

@@ -22,6 +22,7 @@ from hybrid_memory.types.adapters import (
 from hybrid_memory.types.answers import Answer, Context, Explanation, Generation, Hit, Stretch
 from hybrid_memory.types.decisions import Decision, Finding, Move, Replay
 from hybrid_memory.types.inputs import Example, Fact, Lesson, Preference, Task, Turn
+from hybrid_memory.types.quoting import named, quoted
 from hybrid_memory.types.receipts import Audit, IngestReceipt, IngestSummary, Receipt
 from hybrid_memory.types.records import (
     IMPORTED_ID,
@@ -103,7 +104,9 @@ __all__ = [
     "Value",
     "Verdict",
     "finite",
+    "named",
     "nested_deeper",
     "plain",
+    "quoted",
     "unkeepable",
 ]

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hybrid_memory.types.quoting import quoted
+
 __all__ = ["FloatArray", "IdArray", "Json", "Value", "finite", "nested_deeper", "plain", "unkeepable"]
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
@@ -27,7 +29,7 @@ class Value:
     def __getitem__(self, name: str) -> object:
         """Return the field of that name; KeyError lists the fields there are."""
         if name not in self.keys():
-            raise KeyError(f"{type(self).__name__} has no field {name!r}; it has {', '.join(self.keys())}")
+            raise KeyError(f"{type(self).__name__} has no field {quoted(name)}; it has {', '.join(self.keys())}")
         return getattr(self, name)
 
     def keys(self) -> list[str]:

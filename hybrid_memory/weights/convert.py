@@ -1,7 +1,7 @@
 """From a name to a folder that transformers can load; GGUF files are unpacked once.
 
 Flow:    build/ resolves the language model's name here before it loads it; models.pull converts the shipped GGUF.
-Imports: errors, config, durable, models; torch and transformers inside the function that needs them.
+Imports: errors, types, config, durable, models; torch and transformers inside the function that needs them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from hybrid_memory import config, durable, models
 from hybrid_memory.errors import ModelError
+from hybrid_memory.types import quoted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -46,17 +47,17 @@ def resolve_language_model(name: str) -> Path | str:
     if name in LANGUAGE_MODELS:
         return models.path(name)
     if not name or name in models.CATALOGUE:
-        raise ModelError(f"{name!r} is no language model; {_ACCEPTED}")
+        raise ModelError(f"{quoted(name)} is no language model; {_ACCEPTED}")
     here = Path(name).expanduser()
     if here.is_dir():
         return _checked_folder(here)
     if here.suffix == ".gguf":
         return _converted(here)
     if here.exists() or not HUB_ID.fullmatch(name) or name.startswith("."):
-        raise ModelError(f"{name!r} is no model: there is no such folder; {_ACCEPTED}")
+        raise ModelError(f"{quoted(name)} is no model: there is no such folder; {_ACCEPTED}")
     near = difflib.get_close_matches(name, LANGUAGE_MODELS, n=1)
     if near and "/" not in name:
-        raise ModelError(f"there is no shipped model {name!r}; did you mean {near[0]}? {_ACCEPTED}")
+        raise ModelError(f"there is no shipped model {quoted(name)}; did you mean {near[0]}? {_ACCEPTED}")
     return name
 
 

@@ -1,7 +1,7 @@
 """Get base weights and tokenizer into memory, and tell weights apart.
 
 Flow:    folder or hub id -> [loading] -> language model
-Imports: errors.
+Imports: errors, types.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from hybrid_memory.errors import ConfigError, MissingExtraError, ModelError
+from hybrid_memory.types import quoted
 
 __all__ = ["fingerprint", "load_base"]
 
@@ -40,7 +41,7 @@ def load_base(source: Path | str, *, device: str, dtype: str, four_bit: bool, th
     try:
         return (base if four_bit else base.to(device)), tokenizer
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r} is not usable here ({error}); set model.device to cpu") from error
+        raise ModelError(f"device {quoted(device)} is not usable here ({error}); set model.device to cpu") from error
 
 
 def _fast_dtype(device: str) -> str:
@@ -57,7 +58,8 @@ def _four_bit(device: str, dtype: str) -> dict[str, Any]:
     """Return what loads a model with four-bit weights."""
     if device != "cuda":  # bitsandbytes 0.50 has kernels for others, but gradients through them are not defined
         raise ConfigError(
-            f"model.four_bit works on device cuda only, got {device!r}; set model.device to cuda, or four_bit to false"
+            f"model.four_bit works on device cuda only, got {quoted(device)}; set model.device to cuda, or four_bit to "
+            "false"
         )
     if find_spec("bitsandbytes") is None:
         raise MissingExtraError(

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from hybrid_memory import durable
 from hybrid_memory.errors import AdapterError, LockedError
-from hybrid_memory.types import Json
+from hybrid_memory.types import Json, quoted
 
 __all__ = ["MANIFEST", "FolderAdapterStore", "check_files"]
 
@@ -173,7 +173,7 @@ def _name(shard_id: str, number: int) -> str:
 def _plain_name(name: str) -> str:
     if not name or name.startswith(".") or "/" in name or "\\" in name:
         raise AdapterError(
-            f"{name!r} cannot name an adapter version; accepted is one plain folder name without / or \\"
+            f"{quoted(name)} cannot name an adapter version; accepted is one plain folder name without / or \\"
         )
     return name
 
