@@ -3,7 +3,7 @@
 Flow:    models.py answers for them, download.py fetches them.
 Imports: types.
 
-Both are Apache-2.0 and small enough for two cores without a GPU (design, section 12).
+Both are Apache-2.0 and small enough for two cores without a GPU.
 """
 
 from __future__ import annotations

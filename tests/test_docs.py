@@ -231,6 +231,16 @@ def test_the_readme_has_its_place_for_measured_results() -> None:
     assert re.search(r"<!-- results:main_job -->\n.+\n<!-- /results -->", TEXTS[ROOT / "README.md"], re.DOTALL)
 
 
+def test_no_module_refers_to_a_document_that_readers_do_not_have() -> None:
+    """The design that the first version was made from is not in this repository; a reason is said where it counts."""
+    elsewhere = re.compile(r"\(design, |promise \d|peers\.md|design\.md")
+    sources = (ROOT / "hybrid_memory").rglob("*.py")
+
+    citing = [path.name for path in sources if elsewhere.search(path.read_text(encoding="utf-8"))]
+
+    assert not citing, f"say the reason itself in {citing}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_no_page_holds_a_path_of_somebodys_machine(page: Path) -> None:
     """What is written works on the reader's machine too."""

@@ -1,4 +1,4 @@
-"""Imports go one way, stages never meet, and heavy packages stay behind their fences (design, section 3)."""
+"""Imports go one way, stages never meet, and heavy packages stay behind their fences."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ other shards the one whose nearest record is closest to the question is used, if
 arXiv 2504.21239, with one key per record); where several are nearly as close, the language model has said
 which one makes the question likelier (second_look.py). The shard must also be of the question's kind. If the nearest
 record was superseded, has expired, was forgotten or moved to another route since, its shard is masked for this
-question: what it would say is what is no longer true (design, promise 5). The shard of a task is asked for by name
+question: what it would say is what is no longer true. The shard of a task is asked for by name
 (tasks.py) and is never among these.
 """
 

@@ -4,7 +4,7 @@ Flow:    every stage takes and returns these; none of them holds behaviour beyon
 Imports: nothing of this package outside this folder. Others import from here, never from the modules inside.
 
 All of them are frozen. Those a user receives also index like dicts (`answer["text"]`),
-because users of other memory libraries type that already (peers.md, section 4).
+because users of other memory libraries type that already.
 Times are timezone-aware UTC; durations carry `_s` and are seconds.
 """
 

@@ -8,7 +8,7 @@ __all__ = ["AdapterStatus", "Kind", "Learning", "Mode", "Route", "Sensitivity", 
 
 
 class Route(StrEnum):
-    """Where a record goes. LEARN is also retrievable (design, promise 2)."""
+    """Where a record goes. LEARN is also retrievable: nothing is in the weights alone."""
 
     RETRIEVE = "retrieve"
     LEARN = "learn"

@@ -64,8 +64,8 @@ def resolve_language_model(name: str) -> Path | str:
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """Write a GGUF model as bf16 safetensors with its tokenizer into a new folder.
 
-    Left packed, a GGUF model cannot be saved, and its matrix products are slow on a CPU
-    (design, section 12). 135M parameters take about 20 s on two cores.
+    Left packed, a GGUF model cannot be saved, and its matrix products are slow on a CPU. 135M
+    parameters take about 20 s on two cores.
 
     Raises:
         ModelError: the file is missing, not GGUF, or of an architecture transformers cannot read.

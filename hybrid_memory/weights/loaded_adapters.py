@@ -8,7 +8,7 @@ several are asked for. PEFT puts LoRA layers into the base model in place (huggi
 issue 430), so nothing here ever wraps the base a second time.
 
 To decode fast, an adapter is folded into the weights in memory and taken out again by putting
-the very same base tensors back, so the base is bit-identical afterwards (promise 1 of the design).
+the very same base tensors back, so the base is bit-identical afterwards.
 
 One lock guards the weights: answers may be written between two training steps, never during one. Another keeps
 trainings apart: two windows of one process, such as a scheduled one and a deletion's, take turns.
