@@ -602,6 +602,16 @@ def test_a_database_of_garbage_is_refused_with_its_name_and_the_mend(folder: Pat
     assert file.read_bytes() == garbage
 
 
+def test_a_ledger_below_a_file_is_told_as_that_and_not_as_damage(tmp_path: Path) -> None:
+    """A path in `ledger.url` that cannot be a folder, or may not be written to."""
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    url = f"sqlite:///{tmp_path}/notes.txt/deep/ledger.sqlite"
+
+    with pytest.raises(LedgerError, match=r"There is no folder .*notes\.txt/deep: make it") as told:
+        open_memory(tmp_path / "memory", ledger={"url": url})
+    assert "damaged" not in str(told.value)
+
+
 def test_a_damaged_page_is_found_by_the_doctor(folder: Path) -> None:
     """The ledger opens, and the check says where it hurts."""
     file = folder / "ledger.sqlite"

@@ -10,6 +10,8 @@ several machines. Readers take no lock: each sees the snapshot of the moment it 
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -169,4 +171,15 @@ class Database:
         if self._dialect.is_busy(error):
             return self._busy()
         message = str(error).strip()
-        return LedgerError(f"{self.name}: {message}. {self._dialect.mend(message)}")
+        return LedgerError(f"{self.name}: {message}. {self._place_mend(error) or self._dialect.mend(message)}")
+
+    def _place_mend(self, error: BaseException) -> str | None:
+        """Return how to mend the folder; None when it is there and the trouble lies elsewhere."""
+        if self.file is None or getattr(error, "errno", None) == errno.ENOSPC:
+            return None
+        folder = self.file.absolute().parent
+        if not os.path.isdir(folder):
+            return f"There is no folder {folder}: make it, bring it back from a backup, or name another in ledger.url"
+        if isinstance(error, OSError) or not os.access(folder, os.W_OK | os.X_OK):
+            return f"This user must be able to write to the folder {folder}: change its rights, or name another"
+        return None
