@@ -268,6 +268,12 @@ def test_a_mistake_is_answered_with_its_reason(
         ("GET", "/v1/serach", None, 404, "Not Found: GET /v1/serach; /docs shows what there is"),
         ("DELETE", "/v1/records/a", None, 405, "Method Not Allowed: DELETE /v1/records/a; /docs"),
         ("GET", "/v1/records?usr_id=ann", None, 400, "usr_id: Extra inputs are not permitted"),
+        ("GET", "/v1/adapters?shard=a", None, 400, "GET /v1/adapters takes no parameters in the query, got shard"),
+        ("GET", "/v1/records/a?user_id=ann", None, 400, "takes no parameters in the query, got user_id"),
+        ("GET", "/v1/doctor?x=1", None, 400, "takes no parameters in the query, got x; send what it takes as JSON"),
+        ("POST", "/v1/search?user_id=ann", '{"query": "x"}', 400, "takes no parameters in the query, got user_id"),
+        ("POST", "/v1/adapters/a/promote?x=1", None, 400, "takes no parameters in the query, got x"),
+        ("GET", "/v1/models?x=1", None, 400, "takes no parameters in the query, got x"),
         ("GET", "/v1/records?limit=many", None, 400, "limit: Input should be a valid integer"),
     ],
 )
@@ -298,7 +304,7 @@ def test_without_the_key_nothing_is_served_but_health(memory: HybridMemory) -> N
     """Neither reading nor writing nor the list of paths."""
     locked = TestClient(create_app(memory, api_key="s3cret"))
 
-    assert locked.get("/health").status_code == 200
+    assert locked.get("/health?from=balancer").status_code == 200
     for path in ("/v1/doctor", "/v1/models", "/openapi.json"):
         assert locked.get(path).status_code == 401
         assert locked.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401

@@ -22,9 +22,10 @@ from hybrid_memory.errors import (
     PolicyError,
 )
 from hybrid_memory.memory import HybridMemory
+from hybrid_memory.types import named
 
 try:
-    from fastapi import FastAPI, Request
+    from fastapi import Depends, FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
@@ -46,6 +47,8 @@ STATUS: dict[type[HybridMemoryError], int] = {
 }
 OPEN = ("/health",)
 """Paths that need no key: what a load balancer asks."""
+QUERIED = (("GET", "/v1/records"),)
+"""What takes parameters in the query, and refuses unknown ones itself; anything else takes a body, or nothing."""
 
 
 def create_app(memory: HybridMemory, *, api_key: str | None = None, remember: bool = False) -> FastAPI:
@@ -60,7 +63,8 @@ def create_app(memory: HybridMemory, *, api_key: str | None = None, remember: bo
     app = FastAPI(title="hybrid-memory", version=version("hybrid-memory-sdk"))
     rest, completions = Rest(memory), Completions(memory, remember=remember)
     for method, path, handler in (*rest.routes(), *completions.routes()):
-        app.add_api_route(path, handler, methods=[method], response_model=None)
+        checks = [] if (method, path) in QUERIED or path in OPEN else [Depends(_nothing_asked)]
+        app.add_api_route(path, handler, methods=[method], response_model=None, dependencies=checks)
     app.add_exception_handler(HybridMemoryError, _refused)
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(HTTPException, _misplaced)
@@ -79,6 +83,14 @@ def _locked(api_key: str) -> Callable[[Request, Callable[[Request], Awaitable[An
         return JSONResponse(_error("Unauthorized", "send the header Authorization: Bearer <the server's key>"), 401)
 
     return check
+
+
+async def _nothing_asked(request: Request) -> None:
+    if request.query_params:
+        raise InputError(
+            f"{request.method} {request.url.path} takes no parameters in the query, got {named(request.query_params)}; "
+            "send what it takes as JSON in the body, or leave it out"
+        )
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
