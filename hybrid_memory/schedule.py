@@ -1,7 +1,7 @@
 """Learning windows by the clock: call consolidate whenever a crontab line says so.
 
 Flow:    memory.py (or a service) hands its consolidate in; the queue's size and direct calls open windows without this.
-Imports: errors, types. APScheduler is loaded when a scheduler is made.
+Imports: config. APScheduler is loaded when a scheduler is made.
 
 A window that falls due while one is running is skipped, several missed ones become one,
 and nothing is remembered across processes: the queue itself is in the ledger.
@@ -9,22 +9,17 @@ and nothing is remembered across processes: the queue itself is in the ledger.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from hybrid_memory.errors import ConfigError
-from hybrid_memory.types import quoted
+from hybrid_memory.config import read_crontab
 
 if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
     from apscheduler.triggers.cron import CronTrigger
 
 __all__ = ["WindowScheduler", "next_time"]
-
-WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-"""In crontab's order, Sunday 0."""
 
 
 class WindowScheduler:
@@ -85,57 +80,4 @@ def next_time(cron: str, after: datetime) -> datetime | None:
 def _trigger(cron: str) -> CronTrigger:
     from apscheduler.triggers.cron import CronTrigger
 
-    fields = cron.split()
-    if len(fields) != 5:
-        raise ConfigError(f"{quoted(cron)} has {len(fields)} fields; {_ACCEPTED}")
-    minute, hour, day, month, weekday = fields
-    if day != "*" and weekday != "*":
-        # cron runs when either matches, APScheduler when both do: rather than choose silently
-        raise ConfigError(f"{quoted(cron)} limits day of month and weekday at once; write * for one of the two")
-    try:
-        trigger = CronTrigger.from_crontab(" ".join((minute, hour, day, month, _weekdays(weekday))))
-    except (ValueError, IndexError) as error:
-        raise ConfigError(f"{quoted(cron)} cannot be read: {error}; {_ACCEPTED}") from error
-    if trigger.get_next_fire_time(None, datetime.now().astimezone()) is None:
-        raise ConfigError(f"{quoted(cron)} never comes true; {_ACCEPTED}")
-    return trigger
-
-
-_ACCEPTED = 'accepted is a crontab line of minute, hour, day of month, month, weekday, such as "0 3 * * *"'
-
-
-def _weekdays(field: str) -> str:
-    """Write crontab's weekdays as names.
-
-    APScheduler 3 counts from Monday 0, crontab from Sunday 0 (agronholm/apscheduler issue 286),
-    and it refuses a range that passes the end of the week.
-
-    >>> _weekdays("0"), _weekdays("1-5"), _weekdays("*")
-    ('sun', 'mon,tue,wed,thu,fri', '*')
-    """
-    if field == "*":
-        return field
-    days = [day for part in field.lower().split(",") for day in _weekday_range(part)]
-    return ",".join(WEEKDAYS[day % 7] for day in dict.fromkeys(days))
-
-
-def _weekday_range(part: str) -> range:
-    found = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", part)
-    if not found:
-        raise ValueError(f"weekday {quoted(part)} is none of 0-7, sun-sat, a range or a step")
-    first, last, step = found.groups()
-    if first is None:
-        return range(0, 7, int(step or 1))
-    begin = _weekday(first)
-    end = _weekday(last) if last else (6 if step else begin)
-    if end < begin:
-        end += 7  # past the end of the week
-    return range(begin, end + 1, int(step or 1))
-
-
-def _weekday(text: str) -> int:
-    if text in WEEKDAYS:
-        return WEEKDAYS.index(text)
-    if text.isdecimal() and int(text) <= 7:
-        return int(text)
-    raise ValueError(f"weekday {quoted(text)} is none of 0-7, sun-sat")
+    return CronTrigger.from_crontab(" ".join(read_crontab(cron)))

@@ -446,6 +446,13 @@ def test_a_closed_memory_says_so(closed: HybridMemory, use: str) -> None:
         ({"training": {"epoch": 3}}, ConfigError, "unknown setting training.epoch; did you mean epochs"),
         ({"training": {"epochs": 0}}, ConfigError, "training.epochs: .*greater than or equal to 1, got 0"),
         ({"training": {"epochs": "many"}}, ConfigError, "training.epochs: .*got 'many'"),
+        (
+            {"window": {"cron": "nightly"}},
+            ConfigError,
+            "window.cron: 'nightly' has 1 fields; accepted is a crontab",
+        ),
+        ({"window": {"cron": "0 25 * * *"}}, ConfigError, "window.cron: .*hour '25' is none of 0-23; accepted is"),
+        ({"window": {"cron": "0 3 31 feb,apr *"}}, ConfigError, "window.cron: .*never comes true"),
         ({"routing": {"policy": "defaultt"}}, NotFoundError, "no policy 'defaultt'; did you mean 'default'"),
         ({"ledger": {"url": "no url"}}, LedgerError, "is not a database URL"),
     ],

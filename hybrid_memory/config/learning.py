@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from hybrid_memory.config.crontab import read_crontab
 from hybrid_memory.config.group import Group
 
 __all__ = ["GateSettings", "OuterLoopSettings", "SelfEditSettings", "TrainingSettings", "WindowSettings"]
@@ -180,6 +181,13 @@ class WindowSettings(Group):
     than the model tells facts apart."""
     keep_versions: Annotated[int, Field(ge=1)] = 3
     """Retired adapter versions kept per shard for rollback."""
+
+    @field_validator("cron")
+    @classmethod
+    def _is_a_crontab_line(cls, line: str | None) -> str | None:
+        if line is not None:
+            read_crontab(line)
+        return line
 
 
 class OuterLoopSettings(Group):

@@ -154,6 +154,8 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             names = _names(problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
             yield f"unknown setting {place}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}")
+        elif problem["type"] == "value_error":  # our own: it says what was given and what is accepted
+            yield f"setting {place}: {problem['ctx']['error']}"
         else:
             yield f"setting {place}: {problem['msg'].lower()}, got {quoted(problem['input'])}"
 
