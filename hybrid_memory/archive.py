@@ -5,6 +5,7 @@ Imports: errors, protocols.
 
 from __future__ import annotations
 
+import os.path
 import re
 import tarfile
 import tempfile
@@ -30,7 +31,7 @@ def export(folder: Path, ledger: Ledger, path: Path) -> Path:
     Raises:
         InputError: the file exists already, or it cannot be written there.
     """
-    if path.exists():
+    if os.path.exists(path):  # Path.exists raises where a name is too long for any file
         raise InputError(f"{path} exists already; choose another name, an export never overwrites")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ def restore(path: Path, folder: Path) -> Path:
     Raises:
         InputError: there is no such file, it is no export, or the folder is not empty.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"there is no export {path}; `hybrid-memory export PATH` writes one")
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; restore into a new folder, so that nothing is overwritten")

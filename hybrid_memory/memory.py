@@ -7,6 +7,7 @@ Imports: types, protocols, config, errors, and the flow modules beside it. Knows
 from __future__ import annotations
 
 import logging
+import os.path
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -775,7 +776,7 @@ class HybridMemory:
         file = place / "memory.toml"
         parts = build(
             place,
-            Settings.load(file if file.exists() else None, **groups),
+            Settings.load(file if os.path.exists(file) else None, **groups),
             vector_store=vector_store,
             teacher=teacher,
             judge=judge,

@@ -351,6 +351,27 @@ def test_a_long_value_is_shown_by_its_beginning(used: HybridMemory, name: str) -
     assert LONG not in str(caught.value)
 
 
+ENDLESS = "n" * 5_000
+ENDLESS_CALLS: dict[str, tuple[Call, str]] = {
+    "a policy to ask": (lambda m: m.route("x", policy=ENDLESS), "there is no policy 'nnn.*shipped are"),
+    "a policy to compare": (lambda m: m.replay_routing(ENDLESS), "there is no policy 'nnn.*shipped are"),
+    "a file": (lambda m: m.ingest(Path(ENDLESS)), "there is no file or folder"),
+    "rows": (lambda m: m.import_from(Path(ENDLESS), "jsonl"), "there is no file"),
+    "an export": (lambda m: m.export(ENDLESS), "cannot be written"),
+    "an export to restore": (lambda m: HybridMemory.restore(ENDLESS, "x"), "there is no export"),
+    "settings": (lambda m: Settings.load(ENDLESS), "there is no settings file"),
+    "a memory": (lambda m: HybridMemory.open(ENDLESS), "cannot hold a memory"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS_CALLS)
+def test_a_name_that_is_too_long_for_any_file_is_the_name_of_none(used: HybridMemory, name: str) -> None:
+    """As every other name that is not there; not an OSError from inside."""
+    call, message = ENDLESS_CALLS[name]
+    with pytest.raises(HybridMemoryError, match=message):
+        call(used)
+
+
 ROWS: dict[str, tuple[str, object, str]] = {
     "a blank user of mem0": ("mem0", {"memory": LAMPS, "user_id": ""}, "user_id must be non-empty text, got ''"),
     "a user of spaces": ("jsonl", {"text": LAMPS, "user_id": "  "}, "user_id must be non-empty text, got '  '"),
@@ -453,6 +474,7 @@ def test_a_closed_memory_says_so(closed: HybridMemory, use: str) -> None:
         ),
         ({"window": {"cron": "0 25 * * *"}}, ConfigError, "window.cron: .*hour '25' is none of 0-23; accepted is"),
         ({"window": {"cron": "0 3 31 feb,apr *"}}, ConfigError, "window.cron: .*never comes true"),
+        ({"routing": {"policy": ENDLESS}}, NotFoundError, "no policy 'nnn.*shipped are"),
         ({"routing": {"policy": "defaultt"}}, NotFoundError, "no policy 'defaultt'; did you mean 'default'"),
         ({"ledger": {"url": "no url"}}, LedgerError, "is not a database URL"),
     ],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_memory.build.models import make_encoder
@@ -54,7 +54,7 @@ def router_of(policy: str, judge: Judge | None = None) -> Router:
     from hybrid_memory.routing.policy import list_policies, load_policy
     from hybrid_memory.routing.router import PolicyRouter
 
-    if policy not in list_policies() and not Path(policy).is_file():
+    if policy not in list_policies() and not os.path.isfile(policy):
         offered = [point for point in entry_points(group=ROUTERS) if point.name == policy]
         if offered:
             plugged: Router = offered[0].load()()

@@ -116,7 +116,7 @@ def _read(source: Path | str | Mapping[str, Any] | None) -> Mapping[str, Any]:
     if not isinstance(source, str | Path):
         raise ConfigError(f"settings are a TOML file or a dict of groups, got {quoted(source)}")
     path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long for any file
         raise ConfigError(f"there is no settings file {path}; give a TOML file or a dict of groups")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os.path
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -48,13 +49,13 @@ def read_path(path: Path, *, max_chars: int) -> Iterator[Piece]:
         InputError: no such path, nothing readable there, a damaged file, or one that is too long.
         MissingExtraError: PDF needs a package that is not installed.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises where a name is too long for any file
         files = [file for file in sorted(path.rglob("*")) if _readable(file, path)]
         if not files:
             raise InputError(f"folder {path} has no file that can be read; accepted are {', '.join(SUFFIXES)}")
         for file in files:
             yield from _pieces(file, file.relative_to(path).as_posix(), max_chars)
-    elif not path.is_file():
+    elif not os.path.isfile(path):
         raise InputError(f"there is no file or folder {path}; a plain string would be taken as text")
     elif path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path.name} has suffix {quoted(path.suffix)}; accepted are {', '.join(SUFFIXES)}")

@@ -11,6 +11,7 @@ keeps the time at which it was written last; a time without a zone is refused, w
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
@@ -128,7 +129,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long for any file
         raise InputError(f"there is no file {path} to import")
     try:
         return path.read_text(encoding="utf-8-sig")

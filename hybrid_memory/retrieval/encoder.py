@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import logging
+import os.path
 import re
 import threading
 from collections import OrderedDict
@@ -173,7 +174,7 @@ def model_folder(folder_or_name: Path | str) -> Path:
         ModelError: there is no such model here, or the folder is no model.
     """
     folder = Path(folder_or_name).expanduser()
-    if not folder.exists():
+    if not os.path.exists(folder):  # Path.exists raises where a name is too long for any folder
         folder = _cached_folder(folder_or_name)
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise ModelError(

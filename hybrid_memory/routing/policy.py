@@ -12,6 +12,7 @@ Every error names file, line and column.
 from __future__ import annotations
 
 import difflib
+import os.path
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ def source_of(name_or_path: str | Path) -> tuple[str, Path | None]:
     given = str(name_or_path)
     if given in list_policies():
         return given, None
-    if Path(given).is_file():
+    if os.path.isfile(given):  # Path.is_file raises where a name is too long for any file
         return given, Path(given)
     raise NotFoundError(f"there is no policy {quoted(given)}; {_known(given)}, or give the path of a TOML file")
 
@@ -99,7 +100,7 @@ def _merged(name: str, path: Path | None, above: tuple[str, ...]) -> dict[str, A
     if label in above:
         circle = " -> ".join((*above, label))
         raise PolicyError(f"{place}: policies extend each other: {circle}")
-    if beside is not None and beside.is_file():
+    if beside is not None and os.path.isfile(beside):
         base = _merged(parent, beside, (*above, label))
     elif parent in list_policies():
         base = _merged(parent, None, (*above, label))

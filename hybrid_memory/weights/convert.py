@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import os.path
 import re
 import shutil
 from pathlib import Path
@@ -49,11 +50,11 @@ def resolve_language_model(name: str) -> Path | str:
     if not name or name in models.CATALOGUE:
         raise ModelError(f"{quoted(name)} is no language model; {_ACCEPTED}")
     here = Path(name).expanduser()
-    if here.is_dir():
+    if os.path.isdir(here):  # Path.is_dir raises where a name is too long for any folder
         return _checked_folder(here)
     if here.suffix == ".gguf":
         return _converted(here)
-    if here.exists() or not HUB_ID.fullmatch(name) or name.startswith("."):
+    if os.path.exists(here) or not HUB_ID.fullmatch(name) or name.startswith("."):
         raise ModelError(f"{quoted(name)} is no model: there is no such folder; {_ACCEPTED}")
     near = difflib.get_close_matches(name, LANGUAGE_MODELS, n=1)
     if near and "/" not in name:
