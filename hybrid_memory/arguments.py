@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 from hybrid_memory.errors import InputError
 from hybrid_memory.ingest.stamp import as_metadata, as_time
 from hybrid_memory.scoping import read_scope
-from hybrid_memory.types import Json, Mode, Route, quoted, unkeepable
+from hybrid_memory.types import LARGEST, Json, Mode, Route, quoted, unkeepable
 
 __all__ = [
     "at_least",
@@ -163,15 +163,20 @@ def at_least(name: str, value: int | None, least: int, *, most: int | None = Non
 def whole(name: str, value: int, least: int, *, most: int | None = None) -> None:
     """Raise InputError for what is no whole number, less than `least` or more than `most`."""
     number = isinstance(value, int) and not isinstance(value, bool)
-    if not (number and least <= value <= (value if most is None else most)):
-        span = f"of {least} or more" if most is None else f"from {least} to {most}"
+    if not (number and least <= value <= (LARGEST if most is None else most)):
+        open_ended = most is None and not (number and value > LARGEST)
+        span = f"of {least} or more" if open_ended else f"from {least} to {most or LARGEST}"
         raise InputError(f"{name} must be a whole number {span}, got {quoted(value)}")
 
 
 def positive(name: str, value: float | None) -> None:
-    """Raise InputError for what is no number above 0; None passes."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+    """Raise InputError for what is no number above 0, or one that no clock counts to; None passes."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InputError(f"{name} must be a number above 0, got {quoted(value)}")
+    if isinstance(value, int) and value > LARGEST:
+        raise InputError(f"{name} must be a number from 0 to {LARGEST}, got {quoted(value)}; leave it out for no limit")
 
 
 def read_stamp(

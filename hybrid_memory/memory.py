@@ -672,7 +672,7 @@ class HybridMemory:
             after: only events with an id greater than this one; page with the last event's id.
             limit: how many at most.
         """
-        whole("after", after, 0)
+        whole("after", after, 0, most=2**63 - 1)  # what SQL counts rows to
         at_least("limit", limit, 0)
         return self._ledger.history(record_id, after=after, limit=limit)
 

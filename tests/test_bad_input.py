@@ -38,7 +38,7 @@ from hybrid_memory.errors import (
 )
 from hybrid_memory.memory import HybridMemory
 from hybrid_memory.testing import WordEncoder, tiny_language_model
-from hybrid_memory.types import Example, Fact, FloatArray, Learning, Preference
+from hybrid_memory.types import Example, Fact, FloatArray, Learning, Lesson, Preference
 
 MAY = datetime(2025, 5, 1, tzinfo=UTC)
 QUESTION = "When does the night shift at the harbour office start?"
@@ -351,6 +351,36 @@ def test_a_long_value_is_shown_by_its_beginning(used: HybridMemory, name: str) -
     assert LONG not in str(caught.value)
 
 
+VAST = 10**30
+VAST_CALLS: dict[str, Call] = {
+    "hits": lambda m: m.search("x", top_k=VAST),
+    "passages": lambda m: m.query("x", passages=VAST),
+    "tokens": lambda m: m.query("x", max_new_tokens=VAST),
+    "tokens of a context": lambda m: m.context("x", max_tokens=VAST),
+    "records": lambda m: m.list(limit=VAST),
+    "events": lambda m: m.history(record_id(m), limit=VAST),
+    "an event": lambda m: m.history(record_id(m), after=VAST),
+    "a batch": lambda m: m.ingest_many(["x"], batch_size=VAST),
+    "rounds": lambda m: m.train_generator([Lesson(text="x", questions=(Example("Who?", "Ann"),))] * 2, rounds=VAST),
+    "a budget": lambda m: m.consolidate(budget_s=10**400),
+    "a lifetime": lambda m: m.ingest("x", ttl=VAST),
+    "a lifetime that no float holds": lambda m: m.ingest("x", ttl=10**400),
+    "a time": lambda m: m.ingest("x", valid_from=VAST),
+    "a time that no float holds": lambda m: m.search("x", as_of=10**400),
+    "an age": lambda m: m.purge(older_than=VAST),
+    "a share": lambda m: m.benchmark([Example("Who?", "Ann")], misses=10**400),
+}
+
+
+@pytest.mark.parametrize("name", VAST_CALLS)
+def test_a_number_that_nothing_counts_to_is_refused(used: HybridMemory, name: str) -> None:
+    """Not by an OverflowError of the database, the clock or the arrays below."""
+    with pytest.raises(InputError, match=r"must be|is no time|ends after the year 9999"):
+        VAST_CALLS[name](used)
+
+    assert [record.text for record in used.list(all_statuses=True)] == [SHIFT]
+
+
 ENDLESS = "n" * 5_000
 ENDLESS_CALLS: dict[str, tuple[Call, str]] = {
     "a policy to ask": (lambda m: m.route("x", policy=ENDLESS), "there is no policy 'nnn.*shipped are"),
@@ -467,6 +497,7 @@ def test_a_closed_memory_says_so(closed: HybridMemory, use: str) -> None:
         ({"training": {"epoch": 3}}, ConfigError, "unknown setting training.epoch; did you mean epochs"),
         ({"training": {"epochs": 0}}, ConfigError, "training.epochs: .*greater than or equal to 1, got 0"),
         ({"training": {"epochs": "many"}}, ConfigError, "training.epochs: .*got 'many'"),
+        ({"window": {"shard_cap": 10**30}}, ConfigError, "window.shard_cap: whole numbers go up to 2147483647, got 1"),
         (
             {"window": {"cron": "nightly"}},
             ConfigError,

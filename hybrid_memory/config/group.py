@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from hybrid_memory.types import LARGEST, quoted
 
 __all__ = ["Group"]
 
@@ -11,3 +15,10 @@ class Group(BaseModel):
     """Frozen; an unknown name is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_counted(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ValueError(f"whole numbers go up to {LARGEST}, got {quoted(value)}")
+        return value

@@ -7,7 +7,7 @@ Imports: errors, types, and dates beside it.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -201,7 +201,7 @@ def as_lifetime(ttl_s: float | None) -> float | None:
     """Return a lifetime in seconds, None for none; InputError when it is no number above 0."""
     if ttl_s is None:
         return None
-    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not 0 < ttl_s < math.inf:
+    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not 0 < ttl_s <= sys.float_info.max:
         raise InputError(
             f"ttl must be a positive number of seconds, got {quoted(ttl_s)}; leave it out to keep the record"
         )

@@ -39,7 +39,17 @@ from hybrid_memory.types.records import (
 from hybrid_memory.types.reports import ConsolidationReport, GeneratorReport, RoundReport, ShardReport
 from hybrid_memory.types.scopes import Scope, Slot
 from hybrid_memory.types.study import Directives, SelfEdit, StudyItem
-from hybrid_memory.types.values import FloatArray, IdArray, Json, Value, finite, nested_deeper, plain, unkeepable
+from hybrid_memory.types.values import (
+    LARGEST,
+    FloatArray,
+    IdArray,
+    Json,
+    Value,
+    finite,
+    nested_deeper,
+    plain,
+    unkeepable,
+)
 from hybrid_memory.types.words import AdapterStatus, Kind, Learning, Mode, Route, Sensitivity, Status, Trust
 
 __all__ = [
@@ -49,6 +59,7 @@ __all__ = [
     "GENERATOR",
     "IMPORTED_ID",
     "IMPORTED_ROW",
+    "LARGEST",
     "OWN_QUESTION",
     "OWN_WORDS",
     "TASKS",

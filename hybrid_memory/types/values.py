@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 from hybrid_memory.types.quoting import quoted
 
-__all__ = ["FloatArray", "IdArray", "Json", "Value", "finite", "nested_deeper", "plain", "unkeepable"]
+__all__ = ["LARGEST", "FloatArray", "IdArray", "Json", "Value", "finite", "nested_deeper", "plain", "unkeepable"]
+
+LARGEST = 2**31 - 1
+"""The greatest whole number that is taken from a user: what databases, NumPy and PyTorch all count to."""
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 IdArray: TypeAlias = npt.NDArray[np.int64]
