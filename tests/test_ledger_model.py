@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ledger_entries import entry, open_ledger
 
@@ -144,6 +144,7 @@ FILTERS = st.recursive(
 
 @PROPERTY
 @given(FILTERS)
+@example({"metadata.b": {"in": [0, 2.5]}})
 def test_sql_selects_what_the_model_selects(ledger: SqlLedger, filters: dict[str, Any]) -> None:
     """Every operator on every type of value, nested; the whole ledger at once."""
     everything = ledger.find(scope=None)

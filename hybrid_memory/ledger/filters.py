@@ -193,7 +193,7 @@ def _metadata_test(field: str, operator: str, operand: object) -> Condition:
         return present if operand else not_(present)
     if operator in {"in", "nin"}:
         values = [_scalar(field, item) for item in _items(field, operator, operand)]
-        among = or_(false(), *(_member(paths, kind).in_(same) for kind, same in _by_type(values).items()))
+        among = or_(false(), *(_member(paths, _type_of(same[0])).in_(same) for same in _by_type(values)))
         return among if operator == "in" else not_(func.coalesce(among, false()))
     if operand is None:
         return _missing(present, field, operator)
@@ -234,11 +234,12 @@ def _type_of(value: str | float) -> type:
     return type(value) if isinstance(value, str | bool) else float
 
 
-def _by_type(values: Sequence[str | float]) -> dict[type, list[str | float]]:
+def _by_type(values: Sequence[str | float]) -> list[list[str | float]]:
+    # whole numbers by themselves too: of a list that begins with one, PostgreSQL would round the others
     same: dict[type, list[str | float]] = {}
     for value in values:
-        same.setdefault(_type_of(value), []).append(value)
-    return same
+        same.setdefault(type(value), []).append(value)
+    return list(same.values())
 
 
 def _scalar(field: str, value: object) -> str | float:
