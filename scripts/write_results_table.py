@@ -37,7 +37,7 @@ def main_job(result: Mapping[str, Any]) -> str:
         cells = [f"{means[column]:.1%}" for column in columns]
         tokens, seconds = result["prompt tokens"][row], result["s per query"][row]
         lines.append(f"| {row} | " + " | ".join([*cells, f"{tokens:.0f}", f"{seconds:.2f}"]) + " |")
-    lines += ["", "Points above the better retrieval control, with the 95 % interval of the paired difference:", ""]
+    lines += ["", "Points above the best retrieval control, with the 95 % interval of the paired difference:", ""]
     for name, (mean, low, high) in result["differences"].items():
         lines.append(f"* {name}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
     for company, spent in zip(result["companies"], result["consolidation"], strict=True):
