@@ -2,7 +2,7 @@
 
 A small model that has the right sentence before it often writes of something else. The sentence itself is then the
 better answer: of 24 plain and 72 hard questions about single facts the default model answered 18 and 37 right in its
-own words, 23 and 61 with this rule; of 112 about SQuAD passages 58 and 84 (tuning data, benchmarks/LOG.md).
+own words, 23 and 57 with this rule; of 112 about SQuAD passages 58 and 84 (tuning data, benchmarks/LOG.md).
 
 Flow:    what was written, what it could know -> [faithfulness] -> what is said
 Imports: types, config, statements, evidence; prompting beside it.
