@@ -48,9 +48,10 @@ def trace(ledger: Ledger, id: str) -> Mapping[str, Json]:
     version = next((version for version in ledger.versions() if version.id == id), None)
     if version is not None:
         return version.to_json()
+    record = ledger.get(id)
     edits = ledger.self_edits([id])
     return {
-        "record": ledger.get(id).to_json(),
+        "record": record.to_json(),
         "where": where(ledger, id),
         "history": [event.to_json() for event in ledger.history(id)],
         "self_edit": edits[0].to_json() if edits else None,

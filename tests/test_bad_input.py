@@ -381,6 +381,28 @@ def test_a_number_that_nothing_counts_to_is_refused(used: HybridMemory, name: st
     assert [record.text for record in used.list(all_statuses=True)] == [SHIFT]
 
 
+IDS: dict[str, Call] = {
+    "get": lambda m: m.get([]),
+    "history": lambda m: m.history({"a": 1}),
+    "a number": lambda m: m.get(VAST),
+    "where": lambda m: m.where(VAST),
+    "trace": lambda m: m.trace(VAST),
+    "studied": lambda m: m.studied([]),
+    "update": lambda m: m.update([], metadata={"a": 1}),
+    "list": lambda m: m.list(after=[]),
+    "a page": lambda m: m.list(after=[], limit=1),
+    "list after a number": lambda m: m.list(after=VAST),
+    "approve": lambda m: m.review.approve([], route="learn"),
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_an_id_that_is_no_text_is_refused_before_the_database_is_asked(used: HybridMemory, name: str) -> None:
+    """A list in its place is a slip of the caller; the message said that the database may be damaged."""
+    with pytest.raises(InputError, match=r"is the id of a record, a text, got (\[\]|\{'a': 1\}|10{30})"):
+        IDS[name](used)
+
+
 ENDLESS = "n" * 5_000
 ENDLESS_CALLS: dict[str, tuple[Call, str]] = {
     "a policy to ask": (lambda m: m.route("x", policy=ENDLESS), "there is no policy 'nnn.*shipped are"),

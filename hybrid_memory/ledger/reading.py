@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, or_, select, true
 
-from hybrid_memory.errors import NotFoundError
+from hybrid_memory.errors import InputError, NotFoundError
 from hybrid_memory.ledger.content import near_hash, row_hash, said_text, same_content
 from hybrid_memory.ledger.former import known
 from hybrid_memory.ledger.paging import page_of
@@ -58,11 +58,18 @@ _HEARD = Query(
 
 
 def get(connection: Connection, record_id: str) -> Record:
-    """Return a record; NotFoundError when there is none."""
+    """Return a record; NotFoundError when there is none, InputError when its id is no text."""
+    _check_id("record_id", record_id)
     rows = _BY_ID.rows(connection, keys=[record_id])
     if not rows:
         raise NotFoundError(f"there is no record {quoted(record_id)}; list() shows the ids of this memory")
     return read_record(rows[0])
+
+
+def _check_id(name: str, record_id: object) -> None:
+    """Raise InputError for what is no text: of a list the database would say only that it cannot be bound."""
+    if not isinstance(record_id, str):
+        raise InputError(f"{name} is the id of a record, a text, got {quoted(record_id)}; list() shows the ids")
 
 
 def get_many(connection: Connection, record_ids: Iterable[str]) -> dict[str, Record]:
@@ -115,6 +122,8 @@ def find(
     after: str | None = None,
 ) -> list[Record]:
     """Return records in id order; see `protocols.Ledger.find`. Forgotten ones are never among them."""
+    if after is not None:
+        _check_id("after", after)
     table = known(connection, known_at)
     visible: ColumnElement[bool] = true()
     if scope is not None:
