@@ -424,6 +424,15 @@ def test_a_name_that_is_too_long_for_any_file_is_the_name_of_none(used: HybridMe
         call(used)
 
 
+def test_a_policy_that_is_no_text_is_told_as_that(used: HybridMemory, tmp_path: Path) -> None:
+    """Such as an archive given in its place; it was a UnicodeDecodeError from inside."""
+    packed = tmp_path / "policy.toml"
+    packed.write_bytes(b"\x1f\x8b\x08\x00 packed")
+
+    with pytest.raises(PolicyError, match=r"policy\.toml is no text in UTF-8.*a policy is a TOML file"):
+        used.route("x", policy=packed)
+
+
 ROWS: dict[str, tuple[str, object, str]] = {
     "a blank user of mem0": ("mem0", {"memory": LAMPS, "user_id": ""}, "user_id must be non-empty text, got ''"),
     "a user of spaces": ("jsonl", {"text": LAMPS, "user_id": "  "}, "user_id must be non-empty text, got '  '"),

@@ -67,12 +67,19 @@ def source_of(name_or_path: str | Path) -> tuple[str, Path | None]:
 
 
 def text_of(name: str, path: Path | None, ending: str = ".toml") -> str | None:
-    """Return the text of a policy file, or of the file beside it with another ending; None when there is none."""
+    """Return the text of a policy file, or of the file beside it with another ending; None when there is none.
+
+    Raises:
+        PolicyError: the file is no text.
+    """
     if path is None:
         file = _shipped() / f"{name}{ending}"
     else:
         file = path if ending == ".toml" else path.with_name(path.name.removesuffix(".toml") + ending)
-    return str(file.read_text(encoding="utf-8")) if file.is_file() else None
+    try:
+        return str(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except ValueError as error:
+        raise PolicyError(f"{file} is no text in UTF-8 ({error}); a policy is a TOML file") from error
 
 
 def _shipped() -> Any:
