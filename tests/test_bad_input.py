@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -691,6 +692,24 @@ def test_a_database_of_garbage_is_refused_with_its_name_and_the_mend(folder: Pat
     with pytest.raises(LedgerError, match=r"ledger\.sqlite.*restore from an export"):
         open_memory(folder)
     assert file.read_bytes() == garbage
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", "replaced"])
+def test_nothing_is_acknowledged_into_a_ledger_that_has_gone(tmp_path: Path, how: str) -> None:
+    """SQLite goes on writing into the file it has open, where nobody finds it: a receipt would promise what is lost."""
+    with open_memory(tmp_path / "other") as other:
+        other.ingest(KEYS)
+    with open_memory(tmp_path / "memory") as memory:
+        memory.ingest(SHIFT)
+        (tmp_path / "memory").rename(tmp_path / "away")
+        if how == "deleted":
+            shutil.rmtree(tmp_path / "away")
+        elif how == "replaced":
+            shutil.copytree(tmp_path / "other", tmp_path / "memory")
+
+        with pytest.raises(LedgerError, match=r"memory/ledger\.sqlite is not the file.*bring it back.*open the memory"):
+            memory.ingest(LAMPS)
+        assert (tmp_path / "memory").exists() == (how == "replaced")
 
 
 def test_a_ledger_below_a_file_is_told_as_that_and_not_as_damage(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class Database:
             self._lock = FileLock(lock_path, timeout=lock_timeout_s, poll_interval=0.005)
         self._shared = threading.local()
         self._planned = False
+        self._place: tuple[int, int] | None = None
+        """Device and inode of the file that the connections have open."""
         self.wipe_due = False
         """Whether deleted text may still be in the journal; every write tries to change that, and so does closing."""
 
@@ -74,6 +76,7 @@ class Database:
             yield shared
             return
         with self._named_errors(), self._engine.connect() as connection:
+            self._place = self._place or self._found()
             self._shared.connection = connection.execution_options(**self._dialect.READING)
             connection.begin()  # closing ends it; SQLAlchemy would begin with the first statement that it sees
             try:
@@ -87,10 +90,12 @@ class Database:
 
         Raises:
             LockedError: another process has been writing for longer than the time-out.
-            LedgerError: the disk is full, the server is gone, or the database is damaged.
+            LedgerError: the disk is full, the file or the server is gone, or the database is damaged.
         """
+        self._stay()
         with self._named_errors(), self._locked():
             with self._engine.connect() as connection:
+                self._place = self._place or self._found()
                 connection = connection.execution_options(**{WRITES: True})
                 with connection.begin():
                     self._dialect.lock_writers(connection, lock_timeout_s=self._lock_timeout_s)
@@ -132,6 +137,22 @@ class Database:
         self._engine.dispose()
         if self._lock is not None:
             self._lock.release(force=True)
+
+    def _stay(self) -> None:
+        """Refuse to write where the file was moved, deleted or replaced: SQLite would go on in the one it has open."""
+        if self._place not in (None, self._found()):
+            raise LedgerError(
+                f"{self.name} is not the file that was opened: it was moved, deleted or replaced since, and nothing "
+                "was stored. Where it is missing bring it back; then close and open the memory again"
+            )
+
+    def _found(self) -> tuple[int, int] | None:
+        """Return device and inode of the file that lies there now; None for none, and on a server."""
+        try:
+            here = None if self.file is None else os.stat(self.file)
+        except OSError:  # the folder may be missing as well
+            return None
+        return here and (here.st_dev, here.st_ino)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
